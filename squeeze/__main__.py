@@ -1,0 +1,6 @@
+"""``python -m squeeze``."""
+
+from squeeze.cli.app import main
+
+if __name__ == "__main__":
+    main()

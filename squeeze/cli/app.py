@@ -1,0 +1,108 @@
+"""The ``squeeze`` command: its verbs, and the one place where errors become exit codes."""
+
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+from squeeze._version import __version__
+from squeeze.cli import (
+    bench,
+    check,
+    distill,
+    doctor,
+    eval,
+    export,
+    init,
+    list,
+    one_step,
+    options,
+    prune,
+    quantize,
+    report,
+    run,
+    schema,
+    train,
+)
+from squeeze.core.errors import EXIT_FAILED, SqueezeError
+
+app = typer.Typer(
+    name="squeeze",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Prune, distill and quantize image models, and measure what ships. "
+    "Exit codes: 0 passed, 1 the run failed, 2 the input is wrong, 3 a gate failed.",
+)
+
+app.command("run")(run.run)
+app.command("prune")(options.sharing(one_step.common, prune.prune))
+app.command("quantize")(options.sharing(one_step.common, quantize.quantize))
+app.command("distill")(options.sharing(one_step.common, distill.distill))
+app.command("train")(train.train)
+app.command("eval")(eval.evaluate)
+app.command("bench")(bench.bench)
+app.command("export")(export.export)
+app.command("check")(check.check)
+app.command("schema")(schema.schema)
+app.command("list")(list.list_names)
+app.command("init")(init.init)
+app.command("doctor")(doctor.doctor)
+app.command("report")(report.report)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"squeeze {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> NoReturn:
+    """Run the command line; every way out ends here."""
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:  # noqa: BLE001  (the last handler)
+        sys.exit(_explain(error))
+    except KeyboardInterrupt:
+        sys.exit(_stopped())
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    from squeeze.cli import console
+    from squeeze.store import unwritable
+
+    if isinstance(error, typer.Abort):
+        return _stopped()
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # a mistake in the flags
+        error.show()
+        return int(error.exit_code)
+    explained = unwritable(error) if isinstance(error, OSError) else None
+    shown = explained or error
+    if "--debug" in sys.argv:
+        traceback.print_exception(error)
+    if isinstance(shown, SqueezeError):
+        console.error(str(shown))
+        return shown.exit_code
+    console.error(
+        f"{type(error).__name__}: {error}\n  this is a bug in squeeze or in a library it "
+        "uses; run again with --debug to see where"
+    )
+    return EXIT_FAILED
+
+
+def _stopped() -> int:
+    from squeeze.cli import console
+
+    console.error("stopped; finished steps are kept and the same command takes them over")
+    return EXIT_FAILED

@@ -1,0 +1,128 @@
+"""The terminal: results on stdout, progress and narration on stderr. The only user of Rich."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from squeeze.core.types import Advance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from squeeze.results import Results
+
+
+class Terminal:
+    """Implements ``squeeze.core.types.Progress`` with Rich.
+
+    Bars are drawn on a copy of stderr, so that they stay on the screen while a library's output
+    is being redirected. Without a terminal there are neither bars nor colours.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        stream = os.fdopen(os.dup(2), "w", encoding="utf-8") if sys.stderr.isatty() else sys.stderr
+        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def task(self, description: str, total: int) -> Iterator[Advance]:
+        """Show a bar with the time left, for the time of the block."""
+        if self.quiet or not self._console.is_terminal:
+            yield _ignore
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(
+            *columns,
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as bars:
+            yield _advance(bars, bars.add_task(description, total=total, note=""))
+
+    def say(self, text: str) -> None:
+        """Print one line of narration."""
+        if not self.quiet:
+            self._console.print(text, markup=False)
+
+
+def _advance(bars: Progress, task: TaskID) -> Advance:
+    def advance(steps: int = 1, *, note: str = "") -> None:
+        bars.advance(task, steps)
+        if note:
+            bars.update(task, note=note)
+
+    return advance
+
+
+def _ignore(steps: int = 1, *, note: str = "") -> None:
+    del steps, note
+
+
+def out(text: str) -> None:
+    """Print a result, as it is, on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def error(text: str) -> None:
+    """Print an error on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        Text("error: ", style="bold red") + Text(text)
+    )
+
+
+def table(columns: "Sequence[str]", rows: "Iterable[Sequence[str]]", *, title: str = "") -> None:
+    """Print a table on stdout; as wide as it needs to be when stdout is no terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=240)
+    grid = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    console.print(grid)
+
+
+def summary(results: "Results") -> None:
+    """Print a run's rows, gates and warnings."""
+    from squeeze.report import tables
+
+    kept = [
+        i
+        for i, name in enumerate(tables.COLUMNS)
+        if name not in {"95 % interval", "p95", "Peak memory"}
+    ]
+    lines = [
+        ["" if i == 0 and not row.first_of_target else row.cells[i] for i in kept]
+        for row in tables.rows(results)
+    ]
+    table([tables.COLUMNS[i] for i in kept], lines)
+    for gate in results.gates:
+        mark = "pass" if gate.passed else "FAIL"
+        place = f" on {gate.target}" if gate.target else ""
+        note = f" ({gate.note})" if gate.note else ""
+        out(f"{mark}  {gate.gate}{place}: {gate.found}, limit {gate.limit}{note}")
+    for warning in results.warnings:
+        out(f"note  {warning}")

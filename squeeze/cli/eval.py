@@ -1,0 +1,50 @@
+"""``squeeze eval``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from squeeze.cli import options
+
+
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="A bundle folder, .onnx or .tflite.")],
+    validation: Annotated[str, typer.Option(help="Data, named as for squeeze prune.")],
+    input: options.Shape = None,
+    mean: options.Numbers = None,
+    std: options.Numbers = None,
+    threads: options.Threads = 1,
+    quiet: options.Quiet = False,
+    json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Measure a file's accuracy in its own runtime."""
+    del debug
+    from squeeze.cli import console
+    from squeeze.cli.file import open_file
+    from squeeze.measure import accuracy
+    from squeeze.recipe.schema import DataBlock, DataSource
+    from squeeze.runtimes.base import Execution
+    from squeeze.sources.data import Opening, open_data
+    from squeeze.tasks import classification
+
+    found, terminal = open_file(file, input, mean, std), console.Terminal(quiet=quiet)
+    block = DataBlock(validation=DataSource.model_validate(validation))
+    split = open_data(
+        block, Opening(Path.cwd(), found.spec, 0, terminal), trains=False, calibrates=False
+    ).validation
+    session = found.load().open_session(file, Execution(threads))
+    predictions = accuracy.predict(
+        session, split, classification, 1, terminal, f"evaluating {file}"
+    )
+    session.close()
+    score = accuracy.score(predictions, split.labels)
+    if json:
+        console.out(score.model_dump_json(indent=1))
+        return
+    for name, figure in (("top-1", score.top1), ("top-5", score.top5)):
+        console.out(
+            f"{name} {figure.value:.2%} (95 %: {figure.low:.2%} to {figure.high:.2%}), "
+            f"{score.samples} samples, {found.runtime}"
+        )

@@ -1,0 +1,195 @@
+"""``prune``, ``quantize`` and ``distill``: flags that build a recipe of one step, and run it."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from squeeze.cli import options
+
+_DEFAULT_SHAPE = "3,224,224"
+_IMAGENET = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
+_HELP_MODEL = (
+    "torchvision:NAME, timm:NAME, builtin:NAME, package.module:function, "
+    "./file.py:function, or a bundle folder."
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the three verbs share."""
+
+    recipe: dict[str, Any]
+    overrides: tuple[str, ...]
+    output: Path
+    save_recipe: Path | None
+    show: dict[str, bool] = field(default_factory=dict)
+
+
+def common(
+    model: Annotated[str, typer.Argument(help=_HELP_MODEL)],
+    validation: Annotated[
+        str,
+        typer.Option(
+            help="Validation data: an image folder, builtin:digits, idx:FOLDER, "
+            "torchvision:NAME:FOLDER or ./file.py:function."
+        ),
+    ],
+    train: Annotated[str | None, typer.Option(help="Training data, named the same way.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help=".safetensors, weights-only .pt/.pth, or package:NAME/FILE.")
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Argument of the model factory; may be repeated."),
+    ] = None,
+    input: options.Shape = None,
+    mean: options.Numbers = None,
+    std: options.Numbers = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Runtime to measure on; may be repeated. Default: onnxruntime."),
+    ] = None,
+    threads: options.Threads = 1,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Gate: largest allowed drop of top-1, absolute (0.01 is one point)."),
+    ] = None,
+    min_speedup: Annotated[
+        float | None, typer.Option(help="Gate: smallest allowed speed-up over the baseline.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The recipe's name.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    output: options.Output = Path("runs"),
+    set: options.Overrides = None,
+    save_recipe: Annotated[
+        Path | None, typer.Option(help="Write the recipe to this file as well.")
+    ] = None,
+    fresh: options.Fresh = False,
+    quiet: options.Quiet = False,
+    json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> Flags:
+    """Turn the shared flags into the shared part of a recipe."""
+    is_bundle = Path(model).is_dir()
+    block: dict[str, Any] = {"weights": model} if is_bundle else {"build": model}
+    if weights is not None:
+        block["weights"] = weights
+    if arg:
+        block["args"] = dict(_pair(item) for item in arg)
+    if input is not None or not is_bundle:
+        block["input"] = {"shape": numbers(input or _DEFAULT_SHAPE, "--input")}
+        library = model.startswith(("torchvision:", "timm:")) and block["input"]["shape"][0] == 3  # noqa: PLR2004
+        for key, text in (("mean", mean), ("std", std)):
+            if text or library:
+                block["input"][key] = numbers(text or _IMAGENET[key], f"--{key}")
+    data: dict[str, Any] = {"validation": validation}
+    if train is not None:
+        data["train"] = train
+    gates: list[dict[str, Any]] = []
+    if max_drop is not None:
+        gates.append({"metric": "top1", "max_drop": max_drop})
+    if min_speedup is not None:
+        gates.append({"metric": "latency", "min_speedup": min_speedup})
+    recipe = {
+        "version": 1,
+        "name": name,
+        "seed": seed,
+        "model": block,
+        "data": data,
+        "steps": [],
+        "targets": [{"runtime": t, "threads": threads} for t in target or ["onnxruntime"]],
+        "gates": gates,
+    }
+    return Flags(
+        recipe,
+        tuple(set or ()),
+        output,
+        save_recipe,
+        {"fresh": fresh, "quiet": quiet, "json": json, "debug": debug},
+    )
+
+
+def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  # noqa: ANN401
+    """Complete the recipe with its step, save it where asked, and run it."""
+    from squeeze.cli.run import execute
+    from squeeze.recipe.load import from_data
+
+    recipe = flags.recipe
+    model = str(recipe["model"].get("build") or recipe["model"]["weights"])
+    stem = "".join(c if c.isalnum() else "_" for c in model.rpartition(":")[2].rpartition("/")[2])
+    recipe["name"] = recipe["name"] or f"{stem.strip('_') or 'model'}_{step['method']}"
+    recipe["steps"] = [{key: value for key, value in step.items() if value is not None}]
+    if calibration is not None:
+        recipe["data"]["calibration"] = calibration
+    loaded = from_data(recipe, Path.cwd(), flags.overrides)
+    if flags.save_recipe is not None:
+        save(recipe, flags.save_recipe)
+    execute(loaded, flags.output, flags.show)
+
+
+def save(recipe: dict[str, Any], path: Path) -> None:
+    """Write a recipe; its relative paths are made to start at the file's folder."""
+    import copy
+
+    import yaml
+
+    from squeeze.store import write_text
+
+    moved = copy.deepcopy(recipe)
+    _rebase(moved["model"], ("build", "weights"), path)
+    _rebase(moved["data"], ("train", "validation", "calibration"), path)
+    for step in moved["steps"]:
+        if isinstance(step.get("teacher"), dict):
+            _rebase(step["teacher"], ("build", "weights"), path)
+    write_text(path, yaml.safe_dump(moved, sort_keys=False))
+
+
+def _rebase(block: dict[str, Any], keys: tuple[str, ...], path: Path) -> None:
+    for key in keys:
+        text = block.get(key)
+        if not isinstance(text, str):
+            continue
+        head, colon, tail = text.partition(":")
+        if head.endswith(".py"):
+            block[key] = f"{_relative(head, path)}:{tail}"
+        elif head in {"idx", "image_folder"}:
+            block[key] = f"{head}:{_relative(tail, path)}"
+        elif not colon and Path(text).exists():
+            block[key] = _relative(text, path)
+
+
+def _relative(text: str, path: Path) -> str:
+    if Path(text).is_absolute():
+        return text
+    return os.path.relpath(text, path.resolve().parent)
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    import yaml
+
+    from squeeze.core.errors import InputError
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"found '{text}', expected KEY=VALUE", where="--arg")
+    return key, yaml.safe_load(value)
+
+
+def numbers(text: str, flag: str) -> list[float]:
+    """Read ``1,2,3``.
+
+    Raises:
+        InputError: Something in it is no number.
+    """
+    from squeeze.core.errors import InputError
+
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"found '{text}', expected numbers with commas between", where=flag
+        ) from None
+    return [int(value) if value.is_integer() and flag == "--input" else value for value in values]

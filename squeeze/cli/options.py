@@ -1,0 +1,66 @@
+"""Flags that several verbs share, and how a function takes them over."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, results only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder that run folders go to.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Override a value of the recipe; may be repeated."
+    ),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh", help="Compute every step anew instead of taking over those of earlier runs."
+    ),
+]
+Shape = Annotated[
+    str | None,
+    typer.Option("--input", metavar="C,H,W", help="Input shape; 3,224,224 if not given."),
+]
+Numbers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,…", help="Per channel, of pixels in [0, 1]; ImageNet's for torchvision and timm."
+    ),
+]
+Threads = Annotated[int, typer.Option(help="Threads inside one operator.", min=1)]
+BatchSize = Annotated[int, typer.Option(help="Images per call.", min=1)]
+
+
+def sharing(common: Callable[..., Any], verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the flags of a common function, whose result becomes its first argument.
+
+    Args:
+        common: Takes the shared flags.
+        verb: Takes ``common``'s result first, then its own flags.
+    """
+    shared = inspect.signature(common).parameters
+    own = list(inspect.signature(verb).parameters.values())[1:]
+    hints = get_type_hints(common, include_extras=True) | get_type_hints(verb, include_extras=True)
+    parameters = [*shared.values(), *own]
+    positional = [p for p in parameters if p.default is inspect.Parameter.empty]
+    rest = [p for p in parameters if p.default is not inspect.Parameter.empty]
+
+    @wraps(verb)
+    def joined(**flags: Any) -> None:  # noqa: ANN401
+        left = {name: flags.pop(name) for name in shared}
+        verb(common(**left), **flags)
+
+    merged = [
+        p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for p in [*positional, *rest]
+    ]
+    joined.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+    joined.__annotations__ = {p.name: hints[p.name] for p in merged}
+    return joined

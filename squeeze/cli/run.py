@@ -1,0 +1,62 @@
+"""``squeeze run``."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from squeeze.cli import options
+
+if TYPE_CHECKING:
+    from squeeze.recipe.load import LoadedRecipe
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe file.")],
+    output: options.Output = Path("runs"),
+    set: options.Overrides = None,
+    fresh: options.Fresh = False,
+    quiet: options.Quiet = False,
+    json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Run a recipe: baseline, steps, files, measurements, gates, report."""
+    from squeeze.recipe.load import load_recipe
+
+    show = {"fresh": fresh, "quiet": quiet, "json": json, "debug": debug}
+    execute(load_recipe(recipe, tuple(set or ())), output, show)
+
+
+def execute(loaded: "LoadedRecipe", output: Path, show: dict[str, bool]) -> None:
+    """Run a loaded recipe and print its outcome; exit with 3 when a gate failed."""
+    from squeeze.cli import console
+    from squeeze.core.errors import EXIT_GATE
+    from squeeze.recipe import plan
+
+    plan.check(loaded)  # before torch is imported: a mistake is told at once
+    terminal = console.Terminal(quiet=show["quiet"])
+    terminal.say(f"running {loaded.recipe.name}")
+    from squeeze import pipeline
+
+    results, folder = pipeline.run(
+        loaded,
+        output=output,
+        progress=terminal,
+        command=shlex.join(["squeeze", *sys.argv[1:]]),
+        fresh=show["fresh"],
+    )
+    if show["json"]:
+        console.out(results.model_dump_json(indent=1))
+    else:
+        console.summary(results)
+        for file in sorted((folder.path / "artifacts").glob("*")):
+            if file.suffix != ".json" and file.name.startswith(results.states[-1].name):
+                console.out(f"file    {file}")
+        for row in results.rows:
+            if row.state == results.states[-1].name and row.runtime == "pytorch" and row.artifact:
+                console.out(f"bundle  {folder.path / row.artifact}")
+        console.out(f"report  {folder.path / 'report.html'}")
+    if not results.passed:
+        raise typer.Exit(EXIT_GATE)

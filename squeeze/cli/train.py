@@ -1,0 +1,35 @@
+"""``squeeze train``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from squeeze.cli import options
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe with a baseline.train block.")],
+    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Where the bundle goes.")],
+    set: options.Overrides = None,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train a recipe's baseline only, and leave it as a bundle."""
+    del debug
+    from squeeze.cli import console
+    from squeeze.core.errors import InputError
+    from squeeze.recipe import plan
+    from squeeze.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, tuple(set or ()))
+    plan.check(loaded)
+    if bundle.exists():
+        raise InputError("exists already", where=str(bundle), hint="choose another folder")
+    from squeeze import pipeline
+    from squeeze.sources.bundle import save
+
+    model, epochs = pipeline.train_baseline(loaded, console.Terminal(quiet=quiet))
+    save(model, bundle)
+    console.out(f"top-1 in torch {epochs[-1].top1:.2%} after {len(epochs)} epochs")
+    console.out(f"bundle  {bundle}")

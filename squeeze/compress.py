@@ -1,0 +1,200 @@
+"""The steps that change a torch module: baseline training, prune, distill. A bundle after each."""
+
+import copy
+import hashlib
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from squeeze._version import __version__
+from squeeze.core.errors import SqueezeError
+from squeeze.measure import cost
+from squeeze.methods.distill.step import distill
+from squeeze.methods.finetune import Epoch, Training, train_
+from squeeze.methods.prune.step import prune
+from squeeze.recipe.schema import (
+    DistillStep,
+    ModelBlock,
+    PruneStep,
+    QuantizeStep,
+    Recipe,
+    TrainSettings,
+)
+from squeeze.results import EpochRecord, State
+from squeeze.sources import bundle, models, reference
+from squeeze.sources.models import Model
+from squeeze.store import RunFolder, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from squeeze.core.types import Progress
+    from squeeze.sources.data import Data
+    from squeeze.tasks.base import Task
+
+    Work = Callable[[], tuple[Model, list[Epoch], list[str]]]
+
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """A model after a step, with its record and its bundle."""
+
+    record: State
+    model: Model
+    bundle: Path
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What every step may use."""
+
+    recipe: Recipe
+    base: Path
+    data: "Data"
+    task: "Task"
+    folder: RunFolder
+    progress: "Progress"
+    fresh: bool = False
+
+    def training(self, label: str) -> Training:
+        """Return the data and surroundings of a training run."""
+        if self.data.train is None:
+            raise SqueezeError("trains, and the run has no data.train", where=label)
+        return Training(
+            self.data.train, self.data.validation, self.task, self.recipe.seed, self.progress, label
+        )
+
+
+def compress(model: Model, steps: Steps) -> list[ModelState]:
+    """Return the state of the baseline and after every module step, in order."""
+    recipe = steps.recipe
+    key = key_of(
+        __version__,
+        recipe.seed,
+        _content(recipe.model, steps.base),
+        model.input.model_dump(),
+        [split and split.fingerprint for split in (steps.data.train, steps.data.validation)],
+    )
+    settings = recipe.baseline.train if recipe.baseline else None
+    key = key_of(key, settings and settings.model_dump())
+    states = [_state(BASELINE, BASELINE, key, steps, lambda: _baseline(model, settings, steps))]
+    for number, step in enumerate(recipe.steps, start=1):
+        if isinstance(step, QuantizeStep):
+            continue
+        teacher = getattr(step, "teacher", None)
+        key = key_of(
+            key,
+            step.model_dump(),
+            _content(teacher, steps.base) if isinstance(teacher, ModelBlock) else None,
+        )
+        states.append(
+            _state(
+                f"{number}-{step.method}",
+                step.method,
+                key,
+                steps,
+                _work(step, number, states, steps),
+            )
+        )
+    return states
+
+
+def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> ModelState:
+    """Take a step over from an earlier run, or do it and leave its bundle."""
+    place = steps.folder.step(name)
+    found = None if steps.fresh else steps.folder.reuse(name, key)
+    if found is not None:
+        steps.progress.say(f"{name}: taken over from run {found['reused_from']}")
+        return ModelState(State.model_validate(found), bundle.load(place), place)
+    started = time.perf_counter()
+    model, epochs, notes = work()
+    bundle.save(model, place)
+    record = State(
+        name=name,
+        method=method,
+        params=cost.params(model),
+        macs=cost.macs(model),
+        seconds=time.perf_counter() - started,
+        notes=tuple(notes),
+        epochs=tuple(EpochRecord(**asdict(epoch)) for epoch in epochs),
+        bundle=str(place.relative_to(steps.folder.path)),
+    )
+    steps.folder.finish_step(name, key, record.model_dump(mode="json"))
+    last = f", top-1 in torch {record.epochs[-1].top1:.1%}" if record.epochs else ""
+    steps.progress.say(f"{name}: {record.params:,} params, {record.macs:,} MACs{last}")
+    return ModelState(record, model, place)
+
+
+def train_baseline(
+    model: Model, settings: TrainSettings, steps: Steps
+) -> tuple[Model, list[Epoch]]:
+    """Train a copy of the model; without weights it starts from the recipe's seed."""
+    import torch
+
+    trained = replace(model, module=copy.deepcopy(model.module))
+    if steps.recipe.model.weights is None:
+        torch.manual_seed(steps.recipe.seed)
+        trained = models.build(steps.recipe.model, steps.base)
+    return trained, train_(trained.module, settings, steps.training("training the baseline"))
+
+
+def _baseline(
+    model: Model, settings: TrainSettings | None, steps: Steps
+) -> tuple[Model, list[Epoch], list[str]]:
+    if settings is None:
+        return model, [], []
+    return *train_baseline(model, settings, steps), ["trained by this recipe"]
+
+
+def _work(
+    step: PruneStep | DistillStep, number: int, states: list[ModelState], steps: Steps
+) -> "Work":
+    current, label = states[-1].model, f"{number}-{step.method}"
+
+    def run_prune(step: PruneStep) -> tuple[Model, list[Epoch], list[str]]:
+        pruned = prune(current, step, seed=steps.recipe.seed)
+        before, after = cost.macs(current), cost.macs(pruned)
+        notes = [f"{before / after:.2f}x fewer MACs than before, channels aligned to {step.align}"]
+        if step.finetune is None:
+            return pruned, [], notes
+        return (
+            pruned,
+            train_(pruned.module, step.finetune, steps.training(f"{label}: fine-tuning")),
+            notes,
+        )
+
+    def run_distill(step: DistillStep) -> tuple[Model, list[Epoch], list[str]]:
+        if isinstance(step.teacher, ModelBlock):
+            teacher = models.build(step.teacher, steps.base, default_input=current.input)
+        else:
+            teacher = states[0].model
+        student, epochs = distill(current, teacher, step, steps.training(label))
+        name = step.teacher.build if isinstance(step.teacher, ModelBlock) else BASELINE
+        return student, epochs, [f"teacher: {name}"]
+
+    if isinstance(step, PruneStep):
+        return lambda: run_prune(step)
+    return lambda: run_distill(step)
+
+
+def _content(block: ModelBlock, base: Path) -> Any:  # noqa: ANN401
+    """Return what decides a model's content: its block and hashes of the files it names."""
+    paths = []
+    if block.weights is not None:
+        weights = (
+            reference.package_file(block.weights)
+            if block.weights.startswith("package:")
+            else base / block.weights
+        )
+        paths += sorted(weights.glob("*")) if weights.is_dir() else [weights]
+    head = (block.build or "").rpartition(":")[0]
+    if head.endswith(".py"):
+        paths.append(base / head)
+    hashes = []
+    for path in paths:
+        with path.open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return [block.model_dump(), hashes]

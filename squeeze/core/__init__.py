@@ -1,0 +1,1 @@
+"""Errors, small types and plug-in lookup that every layer may use."""

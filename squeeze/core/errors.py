@@ -1,0 +1,73 @@
+"""Every error that a user can cause or meet; the command line prints them in one place."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+EXIT_PASSED, EXIT_FAILED, EXIT_INPUT, EXIT_GATE = 0, 1, 2, 3
+
+
+class SqueezeError(Exception):
+    """A failure that is explained to the user.
+
+    Args:
+        what: What was found.
+        where: The file, key or node it was found in.
+        hint: What to do next.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.what, self.where, self.hint = what, where, hint
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}\n  {self.hint}" if self.hint else text
+
+
+class InputError(SqueezeError):
+    """The user's input (recipe, flags, model, data, output folder) is wrong."""
+
+    exit_code = EXIT_INPUT
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a recipe.
+
+    Attributes:
+        where: ``file:line:col``.
+        what: What was found and what is allowed.
+    """
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class RecipeError(InputError):
+    """All mistakes of one or several recipes together."""
+
+    def __init__(self, problems: "Sequence[Problem]") -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+def nearest(name: str, allowed: "Iterable[str]") -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest allowed name, or an empty string."""
+    close = get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def unknown_name(kind: str, name: str, allowed: "Iterable[str]") -> str:
+    """Return the sentence for a name that does not exist, with the nearest valid one."""
+    names = sorted(allowed)
+    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")  # noqa: PLR2004
+    return f"unknown {kind} '{name}', allowed: {shown}{nearest(name, names)}"

@@ -1,0 +1,53 @@
+"""Find extensions by file name, without importing them.
+
+A file in one of the packages below is an extension and its name is the name in a recipe. A third
+party adds its own through the entry-point group of the same name, for example::
+
+    [project.entry-points."squeeze.methods.prune.importance"]
+    my_criterion = "my_package.my_criterion"
+"""
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from squeeze.core.errors import InputError, unknown_name
+
+IMPORTANCE = "squeeze.methods.prune.importance"
+LOSSES = "squeeze.methods.distill.losses"
+BACKENDS = "squeeze.methods.quantize.backends"
+RUNTIMES = "squeeze.runtimes"
+DATASETS = "squeeze.sources.datasets"
+
+KINDS = {
+    "importance": IMPORTANCE,
+    "losses": LOSSES,
+    "backends": BACKENDS,
+    "runtimes": RUNTIMES,
+    "datasets": DATASETS,
+}
+_NOT_EXTENSIONS = {"__init__", "base", "record"}
+
+
+def names(group: str) -> dict[str, str]:
+    """Return ``{extension name: module to import}`` of one group, importing none of them."""
+    folder = Path(__file__).parents[1].joinpath(*group.split(".")[1:])
+    found = {
+        file.stem: f"{group}.{file.stem}"
+        for file in sorted(folder.glob("*.py"))
+        if file.stem not in _NOT_EXTENSIONS
+    }
+    return found | {entry.name: entry.value for entry in entry_points(group=group)}
+
+
+def load(group: str, name: str) -> ModuleType:
+    """Import one extension.
+
+    Raises:
+        InputError: No extension of the group has this name.
+    """
+    known = names(group)
+    if name not in known:
+        raise InputError(unknown_name(group.rpartition(".")[2], name, known))
+    return import_module(known[name])

@@ -1,0 +1,43 @@
+"""Torch module → float ``.tflite``, through litert-torch, with a channel-last input."""
+
+import copy
+from pathlib import Path
+
+from squeeze.core.chatter import chatter_to
+from squeeze.core.errors import SqueezeError
+from squeeze.sources.models import Model
+from squeeze.store import new_file
+
+
+def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = None) -> None:
+    """Write a LiteRT file: input ``(batch_size, H, W, C)``, output ``(batch_size, classes)``.
+
+    Args:
+        model: What to export.
+        path: The file; it appears whole or not at all.
+        batch_size: Fixed in the file.
+        log: Where the converter's chatter goes.
+
+    Raises:
+        SqueezeError: The converter cannot express the model.
+    """
+    import torch
+
+    channels, height, width = model.input.shape
+    module = copy.deepcopy(model.module).eval()
+    with new_file(path) as inside:
+        try:
+            with chatter_to(log):
+                import litert_torch
+
+                channel_last = litert_torch.to_channel_last_io(module, args=[0])
+                example = torch.zeros(batch_size, height, width, channels)
+                litert_torch.convert(channel_last.eval(), (example,)).export(str(inside))
+        except OSError:
+            raise
+        except Exception as error:
+            raise SqueezeError(
+                f"the LiteRT converter failed: {error}".splitlines()[0],
+                where=model.architecture.build,
+                hint=f"its full message is in {log}" if log else None,
+            ) from error

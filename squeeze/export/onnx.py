@@ -1,0 +1,50 @@
+"""Torch module → ``.onnx``, through torch's dynamo exporter, with a dynamic batch."""
+
+import copy
+from pathlib import Path
+
+from squeeze.core.chatter import chatter_to
+from squeeze.core.errors import SqueezeError
+from squeeze.sources.models import Model
+from squeeze.store import new_file
+
+
+def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = None) -> None:
+    """Write an ONNX file: input ``images`` ``(batch, C, H, W)``, output ``logits``.
+
+    Args:
+        model: What to export.
+        path: The file; it appears whole or not at all.
+        batch_size: Ignored, the batch is dynamic.
+        log: Where the exporter's chatter goes.
+
+    Raises:
+        SqueezeError: The exporter cannot express the model.
+    """
+    del batch_size
+    import torch
+
+    module = copy.deepcopy(model.module).eval()
+    example = torch.zeros(2, *model.input.shape)
+    with new_file(path) as inside:
+        try:
+            with chatter_to(log):
+                torch.onnx.export(
+                    module,
+                    (example,),
+                    inside,
+                    dynamo=True,
+                    external_data=False,
+                    verbose=False,
+                    input_names=["images"],
+                    output_names=["logits"],
+                    dynamic_shapes=({0: torch.export.Dim("batch")},),
+                )
+        except OSError:
+            raise
+        except Exception as error:
+            raise SqueezeError(
+                f"the ONNX exporter failed: {error}".splitlines()[0],
+                where=model.architecture.build,
+                hint=f"its full message is in {log}" if log else None,
+            ) from error

@@ -1,0 +1,1 @@
+"""Accuracy, latency, cost and the statistics that make them honest."""

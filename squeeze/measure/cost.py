@@ -1,0 +1,26 @@
+"""What a model costs on paper: parameters and multiply-adds. Neither is time."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from squeeze.sources.models import Model
+
+
+def params(model: "Model") -> int:
+    """Return the number of parameters; buffers such as running means are not counted."""
+    return sum(parameter.numel() for parameter in model.module.parameters())
+
+
+def macs(model: "Model") -> int:
+    """Return the multiply-adds of one image, a multiply-add counting as one.
+
+    Counted are convolutions and matrix products, as torch's own counter sees them; element-wise
+    operations, norms and pooling are not.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        model.module.eval()(torch.zeros(1, *model.input.shape))
+    return int(counter.get_total_flops()) // 2

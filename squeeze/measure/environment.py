@@ -1,0 +1,77 @@
+"""Where a run happened: without it no latency means anything."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+
+from squeeze._version import __version__
+from squeeze.core import cpu
+
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "torch-pruning",
+    "torchdistill",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "litert-torch",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "timm",
+    "numpy",
+)
+
+
+def describe() -> dict[str, Any]:
+    """Return plain data: system, processor, memory, load, versions; no host or user names."""
+    host = cpu.host()
+    return {
+        "squeeze": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": host.model,
+        "cpu_features": list(host.features),
+        "cores": psutil.cpu_count(logical=True),
+        "memory_bytes": psutil.virtual_memory().total,
+        "load_average": [round(value, 2) for value in os.getloadavg()],
+        "packages": packages(),
+    }
+
+
+def packages() -> dict[str, str]:
+    """Return the installed versions of what decides results."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def cuda_device() -> str | None:
+    """Return the GPU's name, or None. Imports torch."""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def broken_pairs() -> str | None:
+    """Return why torch and torchvision do not work together, or None.
+
+    torchvision's wheels carry compiled code for one torch build; another build of torch fails in
+    its operators with a message that names neither.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError) as error:
+        return (
+            f"torchvision {packages().get('torchvision', '?')} does not work with torch "
+            f"{packages().get('torch', '?')} ({error}); reinstall both together: "
+            "pip install --force-reinstall 'torch>=2.14,<2.15' torchvision"
+        )
+    return None

@@ -1,0 +1,89 @@
+"""Latency of several sessions, measured in turns so that a busy machine slows all of them."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from squeeze.results import Latency
+
+if TYPE_CHECKING:
+    from squeeze.core.types import Progress
+
+_BLOCK_S = 0.02
+_MAX_CALLS = 40
+_MIN_ROUNDS, _MAX_ROUNDS = 15, 60
+_BUDGET_S = 12.0
+_WARM_UP_S = 0.15
+_NOISY = 0.1
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Calls of one session, and the median of each round for paired ratios."""
+
+    latency: Latency
+    round_medians_s: tuple[float, ...]
+
+
+def in_turns(
+    calls: Mapping[str, Callable[[], object]], progress: "Progress", label: str
+) -> dict[str, Timing]:
+    """Time each callable in every round, the order rotating from round to round.
+
+    After a warm-up, each round runs a short block of every session; the first call of a block,
+    which finds the caches cold, is not counted.
+
+    Args:
+        calls: Name to a function that runs one batch to its end.
+        progress: Where the bar goes.
+        label: The bar's text.
+    """
+    names = list(calls)
+    repeats = {name: _repeats(calls[name]) for name in names}
+    round_s = sum(seconds * (count + 1) for count, seconds in repeats.values())
+    rounds = int(np.clip(_BUDGET_S / max(round_s, 1e-9), _MIN_ROUNDS, _MAX_ROUNDS))
+    raw: dict[str, list[list[float]]] = {name: [] for name in names}
+    with progress.task(label, rounds) as advance:
+        for number in range(rounds):
+            shift = number % len(names)
+            for name in names[shift:] + names[:shift]:
+                raw[name].append(_block(calls[name], repeats[name][0]))
+            advance()
+    return {name: _timing(blocks) for name, blocks in raw.items()}
+
+
+def _repeats(call: Callable[[], object]) -> tuple[int, float]:
+    """Warm up; return calls per block and seconds per call."""
+    started, seconds = time.perf_counter(), list[float]()
+    while len(seconds) < 3 or time.perf_counter() - started < _WARM_UP_S:  # noqa: PLR2004
+        seconds += _block(call, 1)
+    typical = float(np.median(seconds))
+    return int(np.clip(_BLOCK_S / max(typical, 1e-9), 1, _MAX_CALLS)), typical
+
+
+def _block(call: Callable[[], object], count: int) -> list[float]:
+    call()
+    seconds = []
+    for _ in range(count):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _timing(blocks: list[list[float]]) -> Timing:
+    seconds = np.concatenate(blocks)
+    low, middle, high = np.percentile(seconds, [25, 50, 75])
+    latency = Latency(
+        median_s=float(middle),
+        p95_s=float(np.percentile(seconds, 95)),
+        iqr_s=float(high - low),
+        calls=len(seconds),
+        rounds=len(blocks),
+        noisy=bool((high - low) > _NOISY * middle),
+        raw_s=tuple(float(f"{value:.4g}") for value in seconds),
+    )
+    return Timing(latency, tuple(float(np.median(block)) for block in blocks))

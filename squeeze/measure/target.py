@@ -1,0 +1,177 @@
+"""Measure all states of a model on one target: accuracy, latency in turns, cost, kernels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from squeeze.core import plugins
+from squeeze.measure import accuracy, latency, memory, statistics
+from squeeze.results import FloatKernel, KernelCoverage, Row
+from squeeze.runtimes.base import Execution
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from squeeze.core.types import Progress
+    from squeeze.recipe.schema import Target
+    from squeeze.runtimes.base import Coverage, Runtime, Session
+    from squeeze.sources.data import Split
+    from squeeze.sources.models import Model
+    from squeeze.tasks.base import Task
+
+    Predictions = dict[str, NDArray[np.int64]]
+
+_EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One state's file for a target.
+
+    Attributes:
+        state: The state's name.
+        path: The exported file or bundle.
+        precision: What the file holds.
+        model: The torch model it was exported from, for parity; None for int8 files.
+    """
+
+    state: str
+    path: Path
+    precision: str
+    model: "Model | None"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all targets share."""
+
+    validation: "Split"
+    task: "Task"
+    progress: "Progress"
+    root: Path
+
+
+def measure(
+    target: "Target", batch_size: int, candidates: list[Candidate], bench: Bench
+) -> "tuple[list[Row], Predictions]":
+    """Measure the candidates; the first one is the baseline.
+
+    Returns:
+        A row per candidate, and the predictions by state.
+    """
+    runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)  # type: ignore[assignment]
+    executions = {
+        c.state: Execution(target.threads, target.device, c.precision) for c in candidates
+    }
+    sessions = {c.state: runtime.open_session(c.path, executions[c.state]) for c in candidates}
+    try:
+        evaluation_batch = batch_size if runtime.FIXED_BATCH else _EVALUATION_BATCH
+        predictions = {
+            c.state: accuracy.predict(
+                sessions[c.state],
+                bench.validation,
+                bench.task,
+                evaluation_batch,
+                bench.progress,
+                f"evaluating {target.label} {c.state}",
+            )
+            for c in candidates
+        }
+        parities = {
+            c.state: accuracy.parity(c.model, sessions[c.state], bench.validation, batch_size)
+            for c in candidates
+            if c.model is not None and c.precision == "fp32"
+        }
+        timings = _time(sessions, batch_size, bench, target.label)
+    finally:
+        for session in sessions.values():
+            session.close()
+    rows = []
+    for c in candidates:
+        first = candidates[0].state
+        rows.append(
+            Row(
+                state=c.state,
+                target=target.label,
+                runtime=target.runtime,
+                device=target.device,
+                precision=c.precision,
+                threads=target.threads,
+                batch_size=batch_size,
+                artifact=_relative(c.path, bench.root),
+                size_bytes=size_bytes(c.path),
+                accuracy=accuracy.score(predictions[c.state], bench.validation.labels),
+                change=None
+                if c.state == first
+                else accuracy.compare(
+                    predictions[first], predictions[c.state], bench.validation.labels
+                ),
+                latency=timings[c.state].latency,
+                speedup=None
+                if c.state == first
+                else statistics.speedup(
+                    timings[first].round_medians_s, timings[c.state].round_medians_s
+                ),
+                coverage=_coverage(runtime.coverage(c.path)) if c.precision == "int8" else None,
+                parity=parities.get(c.state),
+                peak_memory_bytes=_memory(target, c, executions[c.state], batch_size, bench),
+            )
+        )
+    return rows, predictions
+
+
+def size_bytes(path: Path) -> int:
+    """Return a file's size; of a bundle, that of its weights and architecture."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(
+        (path / name).stat().st_size for name in ("weights.safetensors", "architecture.json")
+    )
+
+
+def _time(
+    sessions: "dict[str, Session]", batch_size: int, bench: Bench, label: str
+) -> dict[str, latency.Timing]:
+    positions = [i % len(bench.validation) for i in range(batch_size)]
+    images, _ = bench.validation.batch(positions)
+    prepared = {state: session.prepare(images) for state, session in sessions.items()}
+    calls = {
+        state: (lambda s=session, p=prepared[state]: s.invoke(p))
+        for state, session in sessions.items()
+    }
+    return latency.in_turns(calls, bench.progress, f"timing {label}, batch {batch_size}")
+
+
+def _coverage(found: "Coverage | None") -> KernelCoverage | None:
+    if found is None:
+        return None
+    return KernelCoverage(
+        int8=found.int8,
+        total=found.total,
+        convolutions_int8=found.convolutions[0],
+        convolutions=found.convolutions[1],
+        conversions=found.conversions,
+        survivors=tuple(
+            FloatKernel(name=n.name, op=n.op, reason=n.reason) for n in found.survivors
+        ),
+    )
+
+
+def _memory(
+    target: "Target", candidate: Candidate, execution: Execution, batch_size: int, bench: Bench
+) -> int | None:
+    if target.device != "cpu":
+        return None
+    shape = (batch_size, *bench.validation.spec.shape)
+    try:
+        return memory.peak_bytes(target.runtime, candidate.path, execution, shape)
+    except (RuntimeError, OSError, TimeoutError) as error:
+        bench.progress.say(
+            f"peak memory of {candidate.state} on {target.label} could not be measured: {error}"
+        )
+        return None
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name

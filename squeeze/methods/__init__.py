@@ -1,0 +1,1 @@
+"""What changes a model: prune, distill, quantize, and the training loop they share."""

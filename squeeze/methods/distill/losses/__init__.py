@@ -1,0 +1,1 @@
+"""One file per distillation loss; the file name is its name in a recipe."""

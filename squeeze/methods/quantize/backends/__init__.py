@@ -1,0 +1,1 @@
+"""One file per quantization backend; the file name is its name in a recipe."""

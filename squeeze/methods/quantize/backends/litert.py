@@ -1,0 +1,102 @@
+"""Static int8 for LiteRT through ai-edge-quantizer: int8 weights per channel, int8 activations.
+
+The quantizer's own calibration averages the ranges of the images, which clips; here the per-image
+ranges are kept and merged by percentile, then handed to it.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.core.chatter import chatter_to
+from squeeze.core.errors import SqueezeError
+from squeeze.methods.quantize.request import Outcome, Request, merged
+from squeeze.store import new_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+RUNTIME = "litert"
+
+
+def quantize(request: Request) -> Outcome:
+    """Calibrate and write the int8 ``.tflite``; inputs and outputs stay as the file has them.
+
+    Raises:
+        SqueezeError: Activations are NaN or infinite, or the quantizer fails.
+    """
+    try:
+        with chatter_to(request.log):
+            count = _quantize(request)
+    except (SqueezeError, OSError):
+        raise
+    except Exception as error:
+        raise SqueezeError(
+            f"ai-edge-quantizer failed: {type(error).__name__}: {error}", where=str(request.source)
+        ) from error
+    return Outcome(
+        8, (f"ranges of {count} images merged at percentile {request.step.range_percentile:g}",)
+    )
+
+
+def _quantize(request: Request) -> int:
+    from ai_edge_quantizer import quantizer, recipe
+
+    worker = quantizer.Quantizer(str(request.source))
+    worker.load_quantization_recipe(recipe.static_wi8_ai8())
+    ranges, count = _observe(worker, request)
+    result = worker.quantize(ranges)
+    with new_file(request.destination) as inside:
+        inside.unlink()  # the exporter refuses to overwrite
+        result.export_model(str(inside))
+    return count
+
+
+def _observe(worker: Any, request: Request) -> tuple[dict[str, Any], int]:  # noqa: ANN401
+    """Run the quantizer's calibration image by image and merge what it saw.
+
+    Its moving average over one image is that image's own range.
+    """
+    signature, name, size = _input(request.source)
+    seen: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
+    with request.progress.task("calibrating litert", len(request.calibration)) as advance:
+        for images in _padded(request, size):
+            found = worker.calibrate({signature: [{name: images}]}, num_threads=1)
+            for tensor, values in found.items():
+                seen.setdefault(tensor, []).append(
+                    (np.asarray(values["min"]), np.asarray(values["max"]))
+                )
+            advance()
+    return {tensor: _merge(tensor, ranges, request) for tensor, ranges in seen.items()}, len(
+        request.calibration
+    )
+
+
+def _padded(request: Request, size: int) -> "Iterator[NDArray[np.float32]]":
+    for images, _ in request.calibration.batches(1):
+        yield np.repeat(images.transpose(0, 2, 3, 1), size, axis=0)
+
+
+def _merge(
+    tensor: str, ranges: "list[tuple[NDArray[np.float64], NDArray[np.float64]]]", request: Request
+) -> dict[str, Any]:
+    low, high = (np.stack([pair[i] for pair in ranges]) for i in (0, 1))
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise SqueezeError(
+            f"the activation {tensor} is NaN or infinite on calibration data",
+            where=str(request.source),
+        )
+    whole = merged(np.stack([low, high], axis=-1), request.step.range_percentile)
+    return {"min": whole[..., 0].astype(np.float32), "max": whole[..., 1].astype(np.float32)}
+
+
+def _input(path: Path) -> tuple[str, str, int]:
+    """Return the signature, the name of its input and its batch size."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    signature, names = next(iter(interpreter.get_signature_list().items()))
+    return signature, names["inputs"][0], int(interpreter.get_input_details()[0]["shape"][0])

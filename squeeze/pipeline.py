@@ -1,0 +1,184 @@
+"""The whole run, in order: data, baseline, steps, files, measurements, gates, report."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from squeeze import compress, files
+from squeeze._version import __version__
+from squeeze.core.errors import InputError
+from squeeze.core.types import Progress, Silent
+from squeeze.measure import environment, pictures
+from squeeze.measure.target import Bench, measure
+from squeeze.methods.finetune import Epoch
+from squeeze.recipe import plan
+from squeeze.recipe.load import LoadedRecipe
+from squeeze.recipe.schema import DistillStep, PruneStep, QuantizeStep, Recipe
+from squeeze.report import gates, write
+from squeeze.results import DataRecord, Results, Row
+from squeeze.sources import data as sources_data
+from squeeze.sources import models
+from squeeze.store import RunFolder
+from squeeze.tasks import classification
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Predictions = dict[str, NDArray[np.int64]]
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by stage, and the stage that runs now."""
+
+    stages_s: dict[str, float] = field(default_factory=dict)
+    _started: float = field(default_factory=time.perf_counter)
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap on a stage."""
+        now = time.perf_counter()
+        self.stages_s[stage] = self.stages_s.get(stage, 0.0) + now - self._started
+        self._started = now
+
+
+def run(
+    loaded: LoadedRecipe,
+    *,
+    output: Path = Path("runs"),
+    progress: Progress | None = None,
+    command: str = "",
+    fresh: bool = False,
+) -> tuple[Results, RunFolder]:
+    """Run a recipe from its data to its report.
+
+    Args:
+        loaded: A recipe from ``load_recipe``.
+        output: The run's folder is made as ``<output>/<recipe name>/<time>/``.
+        progress: Where bars and narration go.
+        command: Recorded in the report.
+        fresh: Compute every step anew instead of taking over those of earlier equal runs.
+
+    Returns:
+        The record, and the folder that holds bundles, files and reports.
+
+    Raises:
+        InputError: Something the user gave is wrong; nothing was written.
+        SqueezeError: A step failed; finished steps are kept and taken over by the next run.
+    """
+    recipe, progress = loaded.recipe, progress or Silent()
+    started, watch = datetime.now(UTC), Stopwatch()
+    plan.check(loaded)
+    model = models.build(recipe.model, loaded.folder)
+    data = open_data(loaded, model, progress)
+    classification.check_model(model.module, model.input, len(data.classes))
+    watch.lap("data")
+
+    folder = RunFolder.create(output, recipe.name)
+    steps = compress.Steps(
+        recipe, loaded.folder, data, classification, folder, progress, fresh=fresh
+    )
+    try:
+        write.recipe(recipe, folder.path)
+        states = compress.compress(model, steps)
+    except BaseException:
+        folder.discard_if_empty()
+        raise
+    watch.lap("steps")
+
+    shipped = files.make(recipe, states, data.calibration, folder, progress)
+    watch.lap("export and quantize")
+
+    bench = Bench(data.validation, classification, progress, folder.path)
+    rows, seen = _measure(recipe, shipped, bench)
+    files.check_parity(rows)
+    watch.lap("measure")
+
+    records = tuple([*(state.record for state in states), *shipped.records])
+    results = Results(
+        squeeze=__version__,
+        name=recipe.name,
+        id=folder.path.name,
+        started=started.isoformat(timespec="seconds"),
+        seconds=(datetime.now(UTC) - started).total_seconds(),
+        command=command,
+        recipe=recipe.model_dump(mode="json", by_alias=True),
+        environment=_environment(recipe),
+        data=_data_records(data),
+        states=records,
+        rows=tuple(rows),
+        gates=tuple(gates.decide(recipe.gates, rows, records)),
+        pictures=tuple(pictures.changed(seen, data.validation)),
+        warnings=tuple(write.warnings(rows, _noticed(data))),
+        stages_s=watch.stages_s,
+    )
+    write.everything(results, folder.path)
+    return results, folder
+
+
+def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> sources_data.Data:
+    """Open the sets that the recipe needs."""
+    recipe = loaded.recipe
+    trains = recipe.baseline is not None or any(
+        isinstance(step, DistillStep) or (isinstance(step, PruneStep) and step.finetune)
+        for step in recipe.steps
+    )
+    calibrates = any(isinstance(step, QuantizeStep) for step in recipe.steps)
+    opening = sources_data.Opening(loaded.folder, model.input, recipe.seed, progress)
+    return sources_data.open_data(recipe.data, opening, trains=trains, calibrates=calibrates)
+
+
+def _measure(
+    recipe: Recipe, shipped: files.Shipped, bench: Bench
+) -> "tuple[list[Row], Predictions]":
+    """Measure every target; return the rows and the predictions of the first target."""
+    rows: list[Row] = []
+    first: Predictions = {}
+    for target in recipe.targets:
+        for batch_size in target.batch_sizes:
+            candidates = shipped.candidates.get((target.label, batch_size), [])
+            if candidates:
+                measured, predictions = measure(target, batch_size, candidates, bench)
+                rows += measured
+                first = first or predictions
+    return [*rows, *shipped.skipped], first
+
+
+def _environment(recipe: Recipe) -> dict[str, object]:
+    found = environment.describe()
+    if any(target.device == "cuda" for target in recipe.targets):
+        found["cuda_device"] = environment.cuda_device()
+    return found
+
+
+def _noticed(data: sources_data.Data) -> list[str]:
+    splits = (data.train, data.calibration, data.validation)
+    return list(dict.fromkeys(note for split in splits if split for note in split.notes))
+
+
+def _data_records(data: sources_data.Data) -> tuple[DataRecord, ...]:
+    splits = {"train": data.train, "calibration": data.calibration, "validation": data.validation}
+    return tuple(
+        DataRecord(role=role, samples=len(split), fingerprint=split.fingerprint, notes=split.notes)
+        for role, split in splits.items()
+        if split is not None
+    )
+
+
+def train_baseline(loaded: LoadedRecipe, progress: Progress) -> tuple[models.Model, list[Epoch]]:
+    """Train a recipe's baseline and nothing else; return it with its epochs."""
+    if loaded.recipe.baseline is None:
+        raise InputError(
+            "has no 'baseline: {train: …}' block, so there is nothing to train",
+            where=loaded.recipe.name,
+        )
+    settings = loaded.recipe.baseline.train
+    model = models.build(loaded.recipe.model, loaded.folder)
+    data = open_data(loaded, model, progress)
+    classification.check_model(model.module, model.input, len(data.classes))
+    steps = compress.Steps(
+        loaded.recipe, loaded.folder, data, classification, RunFolder(Path()), progress
+    )
+    return compress.train_baseline(model, settings, steps)

@@ -1,0 +1,265 @@
+"""Cross-checks of a valid recipe that need neither torch nor the data.
+
+Each check is a function from a recipe to mistakes; ``problems`` runs them all.
+"""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from squeeze.core import plugins
+from squeeze.core.errors import Problem, RecipeError, unknown_name
+from squeeze.recipe.load import LoadedRecipe, Path_
+from squeeze.recipe.schema import (
+    CalibrationDraw,
+    DataSource,
+    DistillStep,
+    ModelBlock,
+    PruneStep,
+    QuantizeStep,
+    Recipe,
+    Target,
+)
+
+Mistakes = Iterator[tuple[Path_, str]]
+
+PRECISIONS = {
+    ("pytorch", "cpu"): ("fp32", "bf16"),
+    ("pytorch", "cuda"): ("fp32", "fp16", "bf16"),
+    ("onnxruntime", "cpu"): ("fp32", "int8"),
+    ("litert", "cpu"): ("fp32", "int8"),
+}
+"""What each built-in runtime can hold, by device."""
+
+MODULES = {
+    "pytorch": ("torch",),
+    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
+    "litert": ("ai_edge_litert", "litert_torch", "ai_edge_quantizer"),
+}
+EXTRAS = {"onnxruntime": "onnx", "litert": "litert"}
+
+
+def check(loaded: LoadedRecipe) -> None:
+    """Raise if the recipe cannot work.
+
+    Raises:
+        RecipeError: With every mistake, each at its place in the file.
+    """
+    found = [
+        Problem(loaded.source.where(path), f"{'.'.join(map(str, path))}: {what}")
+        for part in (_models, _data, _steps, _names, _targets, _gates)
+        for path, what in part(loaded.recipe, loaded.folder)
+    ]
+    if found:
+        raise RecipeError(found)
+
+
+def missing_modules(runtime: str) -> list[str]:
+    """Return the packages that a built-in runtime needs and that are not installed."""
+    return [name for name in MODULES.get(runtime, ()) if find_spec(name) is None]
+
+
+def _models(recipe: Recipe, folder: Path) -> Mistakes:
+    yield from _model(recipe.model, ("model",), folder)
+    for index, step in enumerate(recipe.steps):
+        if isinstance(step, DistillStep) and isinstance(step.teacher, ModelBlock):
+            yield from _model(step.teacher, ("steps", index, "teacher"), folder)
+
+
+def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
+    in_package = bool(block.weights and block.weights.startswith("package:"))
+    weights = folder / block.weights if block.weights and not in_package else None
+    if weights is not None and not weights.exists():
+        yield (*path, "weights"), f"no such file or folder: {block.weights}"
+        return
+    if weights is not None and weights.is_dir():
+        if not (weights / "architecture.json").is_file():
+            yield (
+                (*path, "weights"),
+                f"{block.weights} is a folder without architecture.json, so it is no bundle",
+            )
+        return
+    if block.build is None:
+        yield path, "needs 'build' (a model factory) or 'weights' that name a bundle folder"
+    else:
+        yield from _reference(block.build, (*path, "build"), folder)
+    if block.input is None and path == ("model",):
+        yield path, "needs 'input', for example {shape: [3, 224, 224]}"
+
+
+def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
+    head, colon, tail = text.rpartition(":")
+    if not colon or not head or not tail:
+        yield (
+            path,
+            (
+                f"found '{text}', allowed: torchvision:NAME, timm:NAME, builtin:NAME, "
+                "package.module:function, ./file.py:function"
+            ),
+        )
+    elif head.endswith(".py") and not (folder / head).is_file():
+        yield path, f"no such file: {head}"
+    elif head == "timm" and find_spec("timm") is None:
+        yield path, "timm is not installed; pip install 'squeeze[timm]'"
+
+
+def _data(recipe: Recipe, folder: Path) -> Mistakes:
+    for role in ("train", "validation", "calibration"):
+        source = getattr(recipe.data, role)
+        if isinstance(source, DataSource):
+            yield from _source(source, ("data", role), folder)
+        if isinstance(source, CalibrationDraw) and getattr(recipe.data, source.source) is None:
+            yield (
+                ("data", role, "from"),
+                f"draws from '{source.source}', but data.{source.source} is not given",
+            )
+    if recipe.baseline is not None and recipe.data.train is None:
+        yield ("baseline", "train"), "needs data.train"
+
+
+def _source(source: DataSource, path: Path_, folder: Path) -> Mistakes:
+    formats = plugins.names(plugins.DATASETS)
+    if source.format not in formats:
+        yield (*path, "format"), unknown_name("format", source.format, formats)
+    needed = {"image_folder": "path", "idx": "path", "function": "build", "torchvision": "name"}
+    key = needed.get(source.format)
+    if key and getattr(source, key) is None:
+        yield path, f"format '{source.format}' needs '{key}'"
+    if source.path is not None and not (folder / source.path).exists():
+        yield (*path, "path"), f"no such folder: {source.path}"
+    if source.build is not None:
+        yield from _reference(source.build, (*path, "build"), folder)
+
+
+def _steps(recipe: Recipe, folder: Path) -> Mistakes:
+    del folder
+    quantized_at: int | None = None
+    for index, step in enumerate(recipe.steps):
+        path = ("steps", index)
+        if isinstance(step, QuantizeStep):
+            if quantized_at is not None:
+                yield path, f"steps.{quantized_at} has already quantized the model"
+            quantized_at = index
+            if recipe.data.calibration is None:
+                yield (
+                    path,
+                    (
+                        "static_int8 needs calibration data; add for example "
+                        "data.calibration: {from: train, samples: 128}"
+                    ),
+                )
+            continue
+        if quantized_at is not None:
+            yield (
+                path,
+                (
+                    f"'{step.method}' changes a torch module, but steps.{quantized_at} has "
+                    "already made quantized files; move it before the quantize step"
+                ),
+            )
+        if isinstance(step, DistillStep) and step.teacher is None:
+            yield path, "needs a teacher: 'teacher: baseline' or a model block"
+        trains = isinstance(step, DistillStep) or step.finetune is not None
+        if trains and recipe.data.train is None:
+            yield path, "trains, which needs data.train"
+
+
+def _names(recipe: Recipe, folder: Path) -> Mistakes:
+    del folder
+    for index, step in enumerate(recipe.steps):
+        if isinstance(step, PruneStep):
+            known = plugins.names(plugins.IMPORTANCE)
+            if step.importance not in known:
+                yield (
+                    ("steps", index, "importance"),
+                    unknown_name("importance", step.importance, known),
+                )
+        elif isinstance(step, DistillStep):
+            known = plugins.names(plugins.LOSSES)
+            for number, loss in enumerate(step.losses):
+                if loss.name not in known:
+                    yield (
+                        ("steps", index, "losses", number, "name"),
+                        unknown_name("loss", loss.name, known),
+                    )
+        else:
+            known = plugins.names(plugins.BACKENDS)
+            if step.backend not in {"auto", *known}:
+                yield (
+                    ("steps", index, "backend"),
+                    unknown_name("backend", step.backend, ["auto", *known]),
+                )
+
+
+def _targets(recipe: Recipe, folder: Path) -> Mistakes:
+    del folder
+    known = plugins.names(plugins.RUNTIMES)
+    seen: dict[str, int] = {}
+    quantize = next((s for s in recipe.steps if isinstance(s, QuantizeStep)), None)
+    for index, target in enumerate(recipe.targets):
+        path = ("targets", index)
+        if target.runtime not in known:
+            yield (*path, "runtime"), unknown_name("runtime", target.runtime, known)
+            continue
+        if target.label in seen:
+            yield (
+                path,
+                (
+                    f"is called '{target.label}' like targets.{seen[target.label]}; "
+                    "give one of them a 'name'"
+                ),
+            )
+        seen.setdefault(target.label, index)
+        yield from _target(target, path, quantize)
+    if quantize and not any(_holds_int8(t) for t in recipe.targets):
+        yield ("targets",), "the quantize step makes int8 files, but no target can hold int8"
+    if quantize and quantize.backend not in {"auto", *(t.runtime for t in recipe.targets)}:
+        yield (
+            ("targets",),
+            (
+                f"the quantize step's backend is '{quantize.backend}', "
+                "but no target has that runtime"
+            ),
+        )
+
+
+def _target(target: Target, path: Path_, quantize: QuantizeStep | None) -> Mistakes:
+    missing = missing_modules(target.runtime)
+    if missing and not target.if_available:
+        extra = EXTRAS.get(target.runtime, "all")
+        yield (
+            (*path, "runtime"),
+            (
+                f"{target.runtime} is not installed (no {', '.join(missing)}); "
+                f"pip install 'squeeze[{extra}]' or set if_available: true"
+            ),
+        )
+    holds = PRECISIONS.get((target.runtime, target.device))
+    if holds is None and target.runtime in MODULES:
+        yield (*path, "device"), f"{target.runtime} runs on cpu only here, found {target.device}"
+    elif holds is not None and target.precision not in {"auto", *holds}:
+        yield (
+            (*path, "precision"),
+            (
+                f"{target.runtime} on {target.device} cannot hold "
+                f"{target.precision}, allowed: auto, {', '.join(holds)}"
+            ),
+        )
+    elif target.precision == "int8" and (
+        quantize is None or quantize.backend not in {"auto", target.runtime}
+    ):
+        yield (*path, "precision"), "is int8, but no step quantizes for this runtime"
+
+
+def _holds_int8(target: Target) -> bool:
+    holds = PRECISIONS.get((target.runtime, target.device), ("int8",))
+    return "int8" in holds and target.precision in {"auto", "int8"}
+
+
+def _gates(recipe: Recipe, folder: Path) -> Mistakes:
+    del folder
+    labels = {target.label for target in recipe.targets}
+    for index, gate in enumerate(recipe.gates):
+        target = getattr(gate, "target", None)
+        if target is not None and target not in labels:
+            yield ("gates", index, "target"), unknown_name("target", target, labels)

@@ -1,0 +1,358 @@
+"""What a recipe may say. Data only: no I/O, no cross-checks (see ``plan``), no torch."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+Natural = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[float, Field(strict=True, gt=0)]
+NonNegative = Annotated[float, Field(strict=True, ge=0)]
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
+Flag = Annotated[bool, Field(strict=True)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class Block(BaseModel):
+    """A frozen mapping in which an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class InputSpec(Block):
+    """What the model is fed: every runtime gets images prepared by exactly these numbers.
+
+    Attributes:
+        shape: ``(C, H, W)``; 1 channel is greyscale, 3 is RGB.
+        mean: Subtracted per channel from pixels in [0, 1].
+        std: Divides per channel afterwards.
+        crop_fraction: The image is scaled to cover ``(H, W) / crop_fraction``, then the centre
+            ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice.
+        interpolation: How images are resized.
+    """
+
+    shape: tuple[Count, Count, Count]
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[Positive, ...] = (1.0,)
+    crop_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.875
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+
+    @model_validator(mode="after")
+    def _channels_agree(self) -> Self:
+        channels = self.shape[0]
+        if channels not in {1, 3}:
+            raise ValueError(f"found {channels} channels in shape, allowed: 1 (grey) or 3 (RGB)")
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) not in {1, channels}:
+                raise ValueError(
+                    f"{key} has {len(getattr(self, key))} numbers for {channels} channels"
+                )
+        return self
+
+
+class ModelBlock(Block):
+    """A model: how to build it, which weights to load, what it is fed.
+
+    Attributes:
+        build: ``torchvision:NAME``, ``timm:NAME``, ``builtin:NAME``, ``package.module:function``
+            or ``./file.py:function``. May be left out when ``weights`` is a bundle folder.
+        args: Keyword arguments of the factory.
+        weights: A ``.safetensors`` file, a bundle folder, a weights-only ``.pt``/``.pth`` file, or
+            ``package:NAME/FILE`` for a file inside an installed Python package.
+        input: May be left out when ``weights`` is a bundle folder.
+    """
+
+    build: str | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
+    input: InputSpec | None = None
+
+
+class DataSource(Block):
+    """Labelled images.
+
+    Attributes:
+        format: The name of a dataset format (``squeeze list datasets``).
+        path: Folder of ``image_folder``, ``idx`` and ``torchvision``.
+        name: Class name of ``torchvision``.
+        build: Factory of ``function``: ``./file.py:function`` or ``package.module:function``.
+        args: Keyword arguments of that factory or class.
+        split: Part of a format that has parts; follows the role when left out.
+        samples: Use only so many, drawn by the recipe's seed.
+        on_corrupt: What to do with images that cannot be decoded. They are always counted.
+    """
+
+    format: str
+    path: str | None = None
+    name: str | None = None
+    build: str | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+    split: Literal["train", "validation"] | None = None
+    samples: Count | None = None
+    on_corrupt: Literal["refuse", "skip"] = "refuse"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_reference(cls, value: Any) -> Any:  # noqa: ANN401
+        return expand_data_reference(value) if isinstance(value, str) else value
+
+
+def expand_data_reference(text: str) -> dict[str, Any]:
+    """Expand ``builtin:digits``, ``idx:FOLDER``, ``./file.py:function`` or a folder's path."""
+    head, colon, tail = text.partition(":")
+    if not colon:
+        return {"format": "image_folder", "path": text}
+    if head == "builtin":
+        return {"format": tail}
+    if head == "torchvision":
+        name, _, path = tail.partition(":")
+        return {"format": "torchvision", "name": name, "path": path or None}
+    if head in {"idx", "image_folder"}:
+        return {"format": head, "path": tail}
+    return {"format": "function", "build": text}
+
+
+class CalibrationDraw(Block):
+    """Calibration samples drawn from another split.
+
+    Attributes:
+        source: ``train``, or ``validation``: then the drawn samples are taken out of validation.
+        samples: How many, drawn by the recipe's seed.
+    """
+
+    source: Literal["train", "validation"] = Field(alias="from")
+    samples: Count = 128
+
+
+def _calibration_tag(value: Any) -> str:  # noqa: ANN401
+    drawn = "from" in value if isinstance(value, dict) else isinstance(value, CalibrationDraw)
+    return "draw" if drawn else "source"
+
+
+Calibration = Annotated[
+    Annotated[CalibrationDraw, Tag("draw")] | Annotated[DataSource, Tag("source")],
+    Discriminator(_calibration_tag),
+]
+
+
+class DataBlock(Block):
+    """The three sets. None may share a sample with validation; that is checked by content.
+
+    Attributes:
+        on_overlap: ``error``, or ``drop_from_train`` to remove the shared samples from train.
+    """
+
+    validation: DataSource
+    train: DataSource | None = None
+    calibration: Calibration | None = None
+    on_overlap: Literal["error", "drop_from_train"] = "error"
+
+
+class Augment(Block):
+    """Training-time augmentation.
+
+    Attributes:
+        flip: Mirror left-right with probability 1/2.
+        shift: Zero-pad by so many pixels and crop back at a random place.
+    """
+
+    flip: Flag = False
+    shift: Natural = 0
+
+
+class TrainSettings(Block):
+    """One training run. ``lr`` is the peak after warm-up; weight decay spares norms and biases."""
+
+    epochs: Count
+    lr: Positive = 0.05
+    batch_size: Count = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 5e-4
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: NonNegative = 0.0
+    label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+    augment: Augment = Augment()
+
+
+class BaselineBlock(Block):
+    """How the baseline comes to be when it does not come trained."""
+
+    train: TrainSettings
+
+
+class PruneStep(Block):
+    """Remove whole channels (Torch-Pruning).
+
+    Attributes:
+        pruning_ratio: Fraction of every prunable layer's channels to remove, [0, 1).
+        importance: Name of a criterion (``squeeze list importance``).
+        align: Keep channel counts multiples of this: kernels like round numbers.
+        finetune: Training afterwards.
+    """
+
+    method: Literal["prune"] = "prune"
+    pruning_ratio: Annotated[float, Field(strict=True, ge=0, lt=1)]
+    importance: str = "l2"
+    align: Count = 8
+    finetune: TrainSettings | None = None
+
+
+class LossBlock(Block):
+    """One distillation loss (``squeeze list losses``)."""
+
+    name: str
+    weight: NonNegative = 1.0
+    temperature: Positive = 4.0
+
+
+class DistillStep(TrainSettings):
+    """Train the current model to imitate a teacher.
+
+    Attributes:
+        teacher: ``baseline`` or a model block.
+        losses: Added up by weight, on top of cross-entropy by ``label_weight``.
+    """
+
+    method: Literal["distill"] = "distill"
+    teacher: Literal["baseline"] | ModelBlock | None = None
+    losses: Annotated[tuple[LossBlock, ...], Field(min_length=1)] = (LossBlock(name="kd"),)
+    label_weight: NonNegative = 1.0
+
+
+class QuantizeStep(Block):
+    """Quantize the exported files after training.
+
+    Attributes:
+        scheme: ``static_int8``: int8 weights per channel, 8-bit activations from calibration.
+        backend: ``auto`` uses for every target the backend of its runtime.
+        weight_bits: ``auto`` takes 7 on an x86 CPU without VNNI, whose int8 kernels saturate on
+            8-bit weights, and 8 elsewhere. Only for ONNX Runtime.
+        range_percentile: Activation ranges are the per-image minima and maxima merged at this
+            percentile and at 100 minus it; 0 is plain min-max.
+    """
+
+    method: Literal["quantize"] = "quantize"
+    scheme: Literal["static_int8"] = "static_int8"
+    backend: str = "auto"
+    weight_bits: Literal["auto", 7, 8] = "auto"
+    range_percentile: Annotated[float, Field(strict=True, ge=0, lt=50)] = 10.0
+
+
+Step = Annotated[PruneStep | DistillStep | QuantizeStep, Field(discriminator="method")]
+
+
+class Target(Block):
+    """A runtime that will serve the model.
+
+    Attributes:
+        precision: What the shipped model must hold there; ``auto`` takes what the steps made.
+        if_available: Leave the target out, with a row that says so, where it cannot run.
+    """
+
+    runtime: str
+    name: Name | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Count = 1
+    batch_size: Count | tuple[Count, ...] = 1
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
+    if_available: Flag = False
+
+    @property
+    def label(self) -> str:
+        """The name that reports and gates use."""
+        return self.name or (self.runtime if self.device == "cpu" else f"{self.runtime}-cuda")
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """All batch sizes."""
+        return (self.batch_size,) if isinstance(self.batch_size, int) else self.batch_size
+
+
+class AccuracyGate(Block):
+    """``max_drop`` is absolute (0.01 = one point), against the baseline on the same samples."""
+
+    metric: Literal["top1", "top5"]
+    target: str | None = None
+    max_drop: NonNegative | None = None
+    min: Fraction | None = None
+
+
+class AgreementGate(Block):
+    """Share of samples on which candidate and baseline predict the same class."""
+
+    metric: Literal["agreement"]
+    target: str | None = None
+    min: Fraction
+
+
+class LatencyGate(Block):
+    """``min_speedup`` is the measured baseline/candidate ratio; ``max_latency_s`` the median."""
+
+    metric: Literal["latency"]
+    target: str | None = None
+    min_speedup: Positive | None = None
+    max_latency_s: Positive | None = None
+
+
+class SizeGate(Block):
+    """Bytes of the shipped file."""
+
+    metric: Literal["size"]
+    target: str | None = None
+    max_bytes: Count | None = None
+    min_reduction: Positive | None = None
+
+
+class CostGate(Block):
+    """``min_reduction`` is baseline/candidate; multiply-add counts as one MAC."""
+
+    metric: Literal["macs", "params"]
+    max: Count | None = None
+    min_reduction: Positive | None = None
+
+
+class CoverageGate(Block):
+    """Share of convolutions and matrix products that run in int8 kernels."""
+
+    metric: Literal["int8_coverage"]
+    target: str | None = None
+    min: Fraction
+
+
+Gate = Annotated[
+    AccuracyGate | AgreementGate | LatencyGate | SizeGate | CostGate | CoverageGate,
+    Field(discriminator="metric"),
+]
+
+
+class Recipe(Block):
+    """The whole recipe, version 1."""
+
+    version: Literal[1]
+    name: Name
+    seed: Natural = 0
+    task: Literal["classification"] = "classification"
+    model: ModelBlock
+    data: DataBlock
+    baseline: BaselineBlock | None = None
+    steps: tuple[Step, ...] = ()
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    gates: tuple[Gate, ...] = ()
+
+    @field_validator("gates")
+    @classmethod
+    def _gates_have_thresholds(cls, gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+        for index, gate in enumerate(gates):
+            limits = set(type(gate).model_fields) - {"metric", "target"}
+            if all(getattr(gate, limit) is None for limit in limits):
+                raise ValueError(f"gate {index} has no limit, allowed: {', '.join(sorted(limits))}")
+        return gates

@@ -1,0 +1,54 @@
+"""``report.md``: what fits into a pull request's comment."""
+
+from squeeze.report import tables
+from squeeze.results import Results
+
+
+def render(results: Results) -> str:
+    """Return the report as Markdown."""
+    verdict = verdict_of(results)
+    lines = [
+        f"# {results.name}: {verdict}",
+        "",
+        f"Run {results.id}, {results.seconds:.0f} s, squeeze {results.squeeze}, "
+        f"{results.environment['cpu']} ({results.environment['cores']} cores).",
+        "",
+    ]
+    if results.gates:
+        lines += [
+            "## Gates",
+            "",
+            "| | Gate | Target | Limit | Found | Note |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {'pass' if g.passed else '**FAIL**'} | {g.gate} | {g.target or ''} | "
+            f"{g.limit} | {g.found} | {g.note} |"
+            for g in results.gates
+        ]
+        lines.append("")
+    lines += ["## Measured", "", _line(tables.COLUMNS), _line(("---",) * len(tables.COLUMNS))]
+    lines += [_line(row.cells) for row in tables.rows(results)]
+    lines += [
+        "",
+        "Latency is the median of calls taken in turns with the other states; `~` marks "
+        "a noisy one. Brackets are 95 % intervals.",
+        "",
+    ]
+    if results.warnings:
+        lines += ["## Read this first", ""]
+        lines += [f"- {warning}" for warning in results.warnings]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def verdict_of(results: Results) -> str:
+    """Return the outcome in two words."""
+    if not results.gates:
+        return "no gates"
+    failed = sum(not gate.passed for gate in results.gates)
+    return f"{failed} of {len(results.gates)} gates failed" if failed else "all gates passed"
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

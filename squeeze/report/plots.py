@@ -1,0 +1,60 @@
+"""Accuracy over latency as an SVG that stands inside the report."""
+
+import io
+
+from squeeze.results import Results, Row
+
+_COLOURS = ("#6b7280", "#2563eb", "#d97706", "#059669", "#7c3aed", "#db2777", "#0891b2")
+
+
+def accuracy_over_latency(results: Results) -> str:
+    """Return one panel per target and batch size; up and left is better. Empty without rows."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    places: dict[tuple[str, int], list[Row]] = {}
+    for row in results.rows:
+        if row.accuracy is not None and row.latency is not None:
+            places.setdefault((row.target, row.batch_size), []).append(row)
+    if not places:
+        return ""
+    colours = {state.name: _COLOURS[i % len(_COLOURS)] for i, state in enumerate(results.states)}
+    with mpl.rc_context({"svg.hashsalt": "squeeze", "font.size": 9, "svg.fonttype": "none"}):
+        figure = Figure(figsize=(4.4 * len(places), 3.4), layout="constrained")
+        panels = figure.subplots(1, len(places), squeeze=False)[0]
+        for panel, ((target, batch), rows) in zip(panels, places.items(), strict=True):
+            for row in rows:
+                _point(panel, row, colours.get(row.state, "#000000"))
+            panel.set_title(f"{target}, batch {batch}", fontsize=10, loc="left")
+            panel.set_xlabel("latency, ms (median, bar: interquartile range)")
+            panel.set_ylabel("top-1, % (bar: 95 % interval)")
+            panel.spines[["top", "right"]].set_visible(False)
+            panel.grid(alpha=0.25)
+            panel.set_xlim(left=0)
+            panel.margins(x=0.25)
+        panels[0].legend(fontsize=8, frameon=False, loc="best")
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def _point(panel: object, row: Row, colour: str) -> None:
+    from matplotlib.axes import Axes
+
+    if not isinstance(panel, Axes) or row.accuracy is None or row.latency is None:
+        return
+    top1, x = row.accuracy.top1, 1e3 * row.latency.median_s
+    half = 1e3 * row.latency.iqr_s / 2
+    panel.errorbar(
+        x,
+        100 * top1.value,
+        xerr=half,
+        color=colour,
+        fmt="o",
+        ms=7,
+        capsize=2,
+        lw=1,
+        yerr=[[100 * (top1.value - top1.low)], [100 * (top1.high - top1.value)]],
+        label=row.state,
+    )

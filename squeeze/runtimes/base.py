@@ -1,0 +1,103 @@
+"""What every runtime gives: a session that runs batches, and an audit of its kernels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a session runs.
+
+    Attributes:
+        threads: Threads inside one operator.
+        device: ``cpu`` or ``cuda``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+    """
+
+    threads: int = 1
+    device: str = "cpu"
+    precision: str = "fp32"
+
+
+class Session(Protocol):
+    """A loaded model. ``prepare`` is not timed, ``invoke`` is."""
+
+    def prepare(self, images: "NDArray[np.float32]") -> Any:  # noqa: ANN401  (the runtime's type)
+        """Turn images ``(N, C, H, W)`` into what the runtime takes."""
+        ...
+
+    def invoke(self, prepared: Any) -> "NDArray[np.float32]":  # noqa: ANN401
+        """Run one prepared batch and return the outputs ``(N, …)``."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the session holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class FloatNode:
+    """A convolution or matrix product that does not run in an int8 kernel."""
+
+    name: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which kernels the runtime really uses.
+
+    Attributes:
+        int8: Convolutions and matrix products in int8 kernels.
+        total: All of them.
+        survivors: Those in float.
+        conversions: Count of quantize, dequantize and layout nodes, by operator.
+        convolutions: ``(int8, total)`` of convolutions alone.
+    """
+
+    int8: int
+    total: int
+    survivors: Sequence[FloatNode]
+    conversions: dict[str, int]
+    convolutions: tuple[int, int]
+
+    @property
+    def fraction(self) -> float:
+        """Share in int8, [0, 1]."""
+        return self.int8 / self.total if self.total else 0.0
+
+
+class Runtime(Protocol):
+    """A runtime's module.
+
+    Attributes:
+        ARTIFACT: ``onnx``, ``tflite`` or ``bundle``.
+        FIXED_BATCH: Whether the exported file holds one batch size.
+    """
+
+    ARTIFACT: str
+    FIXED_BATCH: bool
+
+    def version(self) -> str:
+        """Return the library's version."""
+        ...
+
+    def unavailable(self, device: str) -> str | None:
+        """Return why it cannot run here, or None."""
+        ...
+
+    def open_session(self, path: "Path", execution: Execution) -> Session:
+        """Load a file."""
+        ...
+
+    def coverage(self, path: "Path") -> Coverage | None:
+        """Audit the kernels of an int8 file; None where the runtime holds no int8."""
+        ...

@@ -1,0 +1,156 @@
+"""LiteRT (TensorFlow Lite) on the CPU, with its XNNPACK kernels."""
+
+import collections
+from importlib.metadata import version as distribution_version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.core.chatter import chatter_to
+from squeeze.core.errors import InputError
+from squeeze.runtimes.base import Coverage, Execution, FloatNode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ARTIFACT = "tflite"
+FIXED_BATCH = True
+
+_HEAVY = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"}
+_CONVERSIONS = {"QUANTIZE", "DEQUANTIZE", "TRANSPOSE"}
+_RANK = 4
+
+
+def version() -> str:
+    """Return the library's version."""
+    return distribution_version("ai-edge-litert")
+
+
+def unavailable(device: str) -> str | None:
+    """Return why it cannot run here, or None."""
+    if find_spec("ai_edge_litert") is None:
+        return "ai-edge-litert is not installed"
+    return None if device == "cpu" else f"litert runs on cpu only here, not on {device}"
+
+
+def open_session(path: Path, execution: Execution) -> "LiteRtSession":
+    """Load a ``.tflite`` file.
+
+    Raises:
+        InputError: LiteRT cannot load it.
+    """
+    return LiteRtSession(_load(path, execution.threads))
+
+
+def _load(path: Path, threads: int, *, delegates: bool = True) -> Any:  # noqa: ANN401
+    with chatter_to(None):
+        from ai_edge_litert import interpreter
+
+        resolver = interpreter.OpResolverType
+        try:
+            loaded = interpreter.Interpreter(
+                str(path),
+                num_threads=threads,
+                experimental_op_resolver_type=resolver.AUTO
+                if delegates
+                else resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            )
+            loaded.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"LiteRT cannot load it: {error}", where=str(path)) from error
+    return loaded
+
+
+class LiteRtSession:
+    """One channel-last input of a fixed batch size, first output.
+
+    Int8 inputs and outputs are converted by the file's own scale and zero point.
+    """
+
+    def __init__(self, interpreter: Any) -> None:  # noqa: ANN401
+        self._interpreter = interpreter
+        self._input = interpreter.get_input_details()[0]
+        self._output = interpreter.get_output_details()[0]
+        self._batch = int(self._input["shape"][0])
+
+    def prepare(self, images: "NDArray[np.float32]") -> "tuple[list[NDArray[Any]], int]":
+        """Move channels last and cut into batches of the file's size; the last is padded."""
+        channel_last = images.transpose(0, 2, 3, 1) if images.ndim == _RANK else images
+        chunks = []
+        for start in range(0, len(images), self._batch):
+            chunk = channel_last[start : start + self._batch]
+            missing = self._batch - len(chunk)
+            if missing:
+                chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
+            chunks.append(_to_type(np.ascontiguousarray(chunk), self._input))
+        return chunks, len(images)
+
+    def invoke(self, prepared: "tuple[list[NDArray[Any]], int]") -> "NDArray[np.float32]":
+        """Run all chunks."""
+        chunks, count = prepared
+        outputs = []
+        for chunk in chunks:
+            self._interpreter.set_tensor(self._input["index"], chunk)
+            self._interpreter.invoke()
+            outputs.append(self._interpreter.get_tensor(self._output["index"]))
+        whole = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        return _to_float(whole[:count], self._output)
+
+    def close(self) -> None:
+        """Drop the interpreter."""
+        self._interpreter = None
+
+
+def _to_type(values: "NDArray[np.float32]", detail: dict[str, Any]) -> "NDArray[Any]":
+    kind = detail["dtype"]
+    if kind == np.float32:
+        return values.astype(np.float32, copy=False)
+    scale, zero = detail["quantization"]
+    limits = np.iinfo(kind)
+    return np.rint(values / scale + zero).clip(limits.min, limits.max).astype(kind)
+
+
+def _to_float(values: "NDArray[Any]", detail: dict[str, Any]) -> "NDArray[np.float32]":
+    if detail["dtype"] == np.float32:
+        return values  # type: ignore[no-any-return]
+    scale, zero = detail["quantization"]
+    return ((values.astype(np.float32) - zero) * np.float32(scale)).astype(np.float32)
+
+
+def coverage(path: Path) -> Coverage:
+    """Count heavy operators whose input, weight and output are int8.
+
+    LiteRT picks the kernel by these types, with or without a delegate.
+    """
+    interpreter = _load(path, 1, delegates=False)
+    types = {
+        detail["index"]: (detail["name"], np.dtype(detail["dtype"]))
+        for detail in interpreter.get_tensor_details()
+    }
+    operators = interpreter._get_ops_details()  # noqa: SLF001  (there is no public way)
+    heavy = [operator for operator in operators if operator["op_name"] in _HEAVY]
+    survivors = []
+    for operator in heavy:
+        tensors = [*operator["inputs"][:2], operator["outputs"][0]]
+        kinds = [types[index][1] for index in tensors if index in types]
+        if not all(kind == np.int8 for kind in kinds):
+            shown = ", ".join(str(kind) for kind in kinds)
+            survivors.append(
+                FloatNode(
+                    types[operator["outputs"][0]][0],
+                    operator["op_name"],
+                    f"input, weight, output are {shown}",
+                )
+            )
+    ops = collections.Counter(operator["op_name"] for operator in operators)
+    convolutions = sum("CONV" in operator["op_name"] for operator in heavy)
+    float_convolutions = sum("CONV" in node.op for node in survivors)
+    return Coverage(
+        len(heavy) - len(survivors),
+        len(heavy),
+        survivors,
+        {op: count for op, count in sorted(ops.items()) if op in _CONVERSIONS},
+        (convolutions - float_convolutions, convolutions),
+    )

@@ -1,0 +1,76 @@
+"""Eager PyTorch, on the CPU or a CUDA GPU. What it runs is the bundle."""
+
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from squeeze.runtimes.base import Coverage, Execution
+from squeeze.sources import bundle
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+ARTIFACT = "bundle"
+FIXED_BATCH = False
+
+
+def version() -> str:
+    """Return the library's version."""
+    return distribution_version("torch")
+
+
+def unavailable(device: str) -> str | None:
+    """Return why it cannot run here, or None."""
+    if device == "cuda":
+        import torch
+
+        return None if torch.cuda.is_available() else "no CUDA device here"
+    return None
+
+
+def open_session(path: Path, execution: Execution) -> "TorchSession":
+    """Load a bundle."""
+    return TorchSession(bundle.load(path).module, execution)
+
+
+class TorchSession:
+    """Inference mode, without autocast: weights and inputs are cast to the precision."""
+
+    def __init__(self, module: "nn.Module", execution: Execution) -> None:
+        import torch
+
+        self._type = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[
+            execution.precision
+        ]
+        self._device, self._threads = execution.device, execution.threads
+        self._before = torch.get_num_threads()
+        self._module = module.eval().to(device=self._device, dtype=self._type)
+
+    def prepare(self, images: "NDArray[np.float32]") -> "Tensor":
+        """Move the batch to the device; sets the process's thread count too."""
+        import torch
+
+        torch.set_num_threads(self._threads)
+        return torch.from_numpy(images).to(device=self._device, dtype=self._type)
+
+    def invoke(self, prepared: "Tensor") -> "NDArray[np.float32]":
+        """Run one batch; copying the result to the host waits for the GPU."""
+        import torch
+
+        with torch.inference_mode():
+            return self._module(prepared).float().cpu().numpy()  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Restore the thread count and drop the weights."""
+        import torch
+
+        torch.set_num_threads(self._before)
+        del self._module
+
+
+def coverage(path: Path) -> Coverage | None:
+    """Return None: bundles hold no int8."""
+    del path
+    return None

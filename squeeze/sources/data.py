@@ -1,0 +1,301 @@
+"""Open the train, calibration and validation sets, and make sure that they are what they claim."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.core import plugins
+from squeeze.core.errors import InputError
+from squeeze.recipe.schema import CalibrationDraw, DataBlock, DataSource, InputSpec
+from squeeze.sources import preprocess
+from squeeze.sources.datasets.base import CorruptImageError, Samples
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from squeeze.core.types import Progress
+
+    Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+_CACHE_BYTES = 256 * 2**20
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some samples of a dataset, preprocessed on reading.
+
+    Attributes:
+        samples: The dataset.
+        indices: Which of its samples, in order.
+        digests: Their content hashes.
+        spec: The preprocessing.
+        keep: Whether prepared images may be kept in memory (when they fit 256 MiB).
+        notes: What a reader should know, for example skipped files.
+    """
+
+    samples: Samples
+    indices: Sequence[int]
+    digests: Sequence[bytes]
+    spec: InputSpec
+    keep: bool = False
+    notes: tuple[str, ...] = ()
+    _cache: "dict[int, NDArray[Any]]" = field(default_factory=dict, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @cached_property
+    def labels(self) -> "NDArray[np.int64]":
+        """Class indices ``(N,)``."""
+        return np.array([self.samples.label(i) for i in self.indices], np.int64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all contents and labels, in order."""
+        whole = hashlib.blake2b(self.labels.tobytes(), digest_size=16)
+        for digest in self.digests:
+            whole.update(digest)
+        return whole.hexdigest()
+
+    def batch(self, positions: "Sequence[int] | NDArray[np.int64]") -> "Batch":
+        """Return model inputs ``(n, C, H, W)`` float32 and labels ``(n,)`` at these positions."""
+        images = np.stack([self._image(int(position)) for position in positions])
+        return preprocess.normalise(images, self.spec), self.labels[np.asarray(positions)]
+
+    def batches(self, size: int) -> "Iterator[Batch]":
+        """Iterate over the whole split in order; one batch is prepared ahead."""
+        starts = range(0, len(self), size)
+        with ThreadPoolExecutor(1) as ahead:
+            pending = None
+            for start in starts:
+                following = ahead.submit(self.batch, range(start, min(start + size, len(self))))
+                if pending is not None:
+                    yield pending.result()
+                pending = following
+            if pending is not None:
+                yield pending.result()
+
+    def name(self, position: int) -> str:
+        """Return what messages call a sample."""
+        return self.samples.name(self.indices[position])
+
+    def take(self, positions: Sequence[int]) -> "Split":
+        """Return a smaller split."""
+        return replace(
+            self,
+            indices=[self.indices[p] for p in positions],
+            digests=[self.digests[p] for p in positions],
+            _cache={},
+        )
+
+    def _image(self, position: int) -> "NDArray[Any]":
+        if position in self._cache:
+            return self._cache[position]
+        index = self.indices[position]
+        try:
+            image = preprocess.fit(self.samples.picture(index), self.spec, self.samples.name(index))
+        except CorruptImageError as error:
+            raise InputError(
+                f"cannot be decoded any more: {error}", where=self.samples.name(index)
+            ) from error
+        if self.keep and image.nbytes * len(self) <= _CACHE_BYTES:
+            self._cache[position] = image
+        return image
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three sets, checked."""
+
+    validation: Split
+    train: Split | None
+    calibration: Split | None
+    classes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How to open sets: where paths start, the model's input, the seed."""
+
+    folder: Path
+    spec: InputSpec
+    seed: int
+    progress: "Progress"
+
+
+def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: bool) -> Data:
+    """Open, scan and check the sets that the run needs.
+
+    Args:
+        block: The recipe's data block.
+        opening: Shared settings.
+        trains: Whether anything trains.
+        calibrates: Whether anything calibrates.
+
+    Raises:
+        InputError: Empty or one-class data, corrupt images, sets that disagree or overlap.
+    """
+    validation = _open(block.validation, "validation", opening, keep=trains)
+    draw = block.calibration if calibrates else None
+    from_train = isinstance(draw, CalibrationDraw) and draw.source == "train"
+    train = None
+    if block.train is not None and (trains or from_train):
+        train = _open(block.train, "train", opening, keep=trains)
+    calibration = None
+    if isinstance(draw, CalibrationDraw):
+        calibration, validation = _draw(draw, train, validation, opening.seed)
+    elif draw is not None:
+        calibration = _open(draw, "calibration", opening, keep=False)
+    if train is not None:
+        _same_classes(train, validation)
+        train = _without_overlap(train, validation, drop=block.on_overlap == "drop_from_train")
+        if from_train and calibration is not None:
+            hidden = set(validation.digests)
+            calibration = calibration.take(
+                [p for p, d in enumerate(calibration.digests) if d not in hidden]
+            )
+    if calibration is not None and not from_train:
+        _refuse_overlap("calibration", calibration, validation)
+    return Data(validation, train, calibration, validation.samples.classes)
+
+
+def _open(source: DataSource, role: str, opening: Opening, *, keep: bool) -> Split:
+    module = plugins.load(plugins.DATASETS, source.format)
+    part = source.split or ("validation" if role == "validation" else "train")
+    samples: Samples = module.open_samples(source, opening.folder, part)
+    where = f"data.{role}"
+    if len(samples) == 0:
+        raise InputError("is empty", where=where)
+    chosen = np.arange(len(samples))
+    if source.samples is not None:
+        if source.samples > len(samples):
+            raise InputError(
+                f"asks for {source.samples} samples and has {len(samples)}",
+                where=f"{where}.samples",
+            )
+        drawn = np.random.default_rng(opening.seed).permutation(len(samples))
+        chosen = np.sort(drawn[: source.samples])
+    indices, digests, corrupt = _scan(samples, chosen, role, opening.progress)
+    notes = _handle_corrupt(corrupt, len(chosen), source.on_corrupt, where)
+    split = Split(samples, indices, digests, opening.spec, keep, notes)
+    _check_labels(split, where)
+    return split
+
+
+def _scan(
+    samples: Samples, chosen: "NDArray[np.int64]", role: str, progress: "Progress"
+) -> tuple[list[int], list[bytes], list[str]]:
+    """Decode and hash every sample once."""
+    indices, digests, corrupt = list[int](), list[bytes](), list[str]()
+
+    def look(index: int) -> bytes | CorruptImageError:
+        try:
+            return samples.digest(index)
+        except CorruptImageError as error:
+            return error
+
+    with (
+        progress.task(f"reading {role} data", len(chosen)) as advance,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        for index, found in zip(chosen.tolist(), pool.map(look, chosen.tolist()), strict=True):
+            advance()
+            if isinstance(found, bytes):
+                indices.append(index)
+                digests.append(found)
+            else:
+                corrupt.append(str(found))
+    return indices, digests, corrupt
+
+
+def _handle_corrupt(corrupt: list[str], total: int, rule: str, where: str) -> tuple[str, ...]:
+    if not corrupt:
+        return ()
+    text = f"{len(corrupt)} of {total} images cannot be decoded: " + "; ".join(corrupt[:_SHOWN])
+    text += "; …" if len(corrupt) > _SHOWN else ""
+    if rule == "refuse" or len(corrupt) == total:
+        raise InputError(
+            text, where=where, hint="mend or remove them, or set on_corrupt: skip to leave them out"
+        )
+    return (f"{where}: skipped, {text}",)
+
+
+def _check_labels(split: Split, where: str) -> None:
+    found = np.unique(split.labels)
+    if len(found) == 1:
+        name = split.samples.classes[int(found[0])]
+        raise InputError(
+            f"has one class only ('{name}'); nothing can be learned or measured", where=where
+        )
+    if found.min() < 0 or found.max() >= len(split.samples.classes):
+        raise InputError(
+            f"has labels {found.min()} to {found.max()} for {len(split.samples.classes)} classes",
+            where=where,
+        )
+
+
+def _draw(
+    draw: CalibrationDraw, train: Split | None, validation: Split, seed: int
+) -> tuple[Split, Split]:
+    pool = validation if draw.source == "validation" else train
+    if pool is None or draw.samples >= len(pool):
+        raise InputError(
+            f"asks for {draw.samples} samples, data.{draw.source} has "
+            f"{0 if pool is None else len(pool)}",
+            where="data.calibration.samples",
+        )
+    order = np.random.default_rng(seed).permutation(len(pool))
+    drawn = replace(pool.take(np.sort(order[: draw.samples]).tolist()), keep=False)
+    if draw.source == "train":
+        return drawn, validation
+    return drawn, pool.take(np.sort(order[draw.samples :]).tolist())
+
+
+def _same_classes(train: Split, validation: Split) -> None:
+    left, right = list(train.samples.classes), list(validation.samples.classes)
+    if left != right:
+        odd = sorted(set(left) ^ set(right))[:_SHOWN]
+        raise InputError(
+            f"has {len(left)} classes and data.validation {len(right)}; not in both: "
+            f"{', '.join(odd)}",
+            where="data.train",
+        )
+
+
+def _shared(split: Split, validation: Split) -> list[int]:
+    held_out = set(validation.digests)
+    return [position for position, digest in enumerate(split.digests) if digest in held_out]
+
+
+def _refuse_overlap(role: str, split: Split, validation: Split) -> None:
+    shared = _shared(split, validation)
+    if shared:
+        twins = {digest: position for position, digest in enumerate(validation.digests)}
+        pairs = [
+            f"{split.name(p)} = {validation.name(twins[split.digests[p]])}" for p in shared[:_SHOWN]
+        ]
+        raise InputError(
+            f"{len(shared)} samples are also in data.validation (same content): {'; '.join(pairs)}",
+            where=f"data.{role}",
+            hint="keep them apart"
+            + (", or set data.on_overlap: drop_from_train" if role == "train" else ""),
+        )
+
+
+def _without_overlap(train: Split, validation: Split, *, drop: bool) -> Split:
+    if not drop:
+        _refuse_overlap("train", train, validation)
+        return train
+    shared = set(_shared(train, validation))
+    if not shared:
+        return train
+    kept = train.take([p for p in range(len(train)) if p not in shared])
+    note = f"data.train: {len(shared)} samples that are also in validation were dropped"
+    return replace(kept, notes=(*kept.notes, note))

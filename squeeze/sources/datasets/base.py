@@ -1,0 +1,101 @@
+"""What every dataset format gives: labelled images with a content hash each."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from squeeze.core.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    Picture = Image | NDArray[np.uint8] | NDArray[np.float32]
+
+
+class CorruptImageError(Exception):
+    """An image that cannot be decoded; the message names it."""
+
+
+class Samples(Protocol):
+    """Labelled images in a fixed order.
+
+    Attributes:
+        classes: Class names; a label is an index into them.
+    """
+
+    classes: Sequence[str]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def name(self, index: int) -> str:
+        """Return what messages call the sample."""
+        ...
+
+    def label(self, index: int) -> int:
+        """Return the class index."""
+        ...
+
+    def picture(self, index: int) -> "Picture":
+        """Return a PIL image, a uint8 array ``(H, W[, C])``, or a float array ``(C, H, W)``.
+
+        A float array is taken as already preprocessed.
+
+        Raises:
+            CorruptImageError: It cannot be decoded.
+        """
+        ...
+
+    def digest(self, index: int) -> bytes:
+        """Return a hash of the sample's content, after making sure that it can be decoded.
+
+        Raises:
+            CorruptImageError: It cannot be decoded.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ArraySamples:
+    """Samples that are already in memory: images ``(N, H, W[, C])`` uint8, labels ``(N,)``."""
+
+    images: "NDArray[np.uint8]"
+    labels: "NDArray[np.int64]"
+    classes: Sequence[str]
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise InputError(
+                f"has {len(self.images)} images and {len(self.labels)} labels", where=self.source
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, index: int) -> str:
+        """Return the source and index."""
+        return f"{self.source}[{index}]"
+
+    def label(self, index: int) -> int:
+        """Return the class index."""
+        return int(self.labels[index])
+
+    def picture(self, index: int) -> "Picture":
+        """Return the uint8 array."""
+        return self.images[index]
+
+    def digest(self, index: int) -> bytes:
+        """Return a hash of the pixels."""
+        return content_hash(self.images[index])
+
+
+def content_hash(pixels: "NDArray[np.generic]") -> bytes:
+    """Hash an array's shape, type and bytes."""
+    head = f"{pixels.shape}{pixels.dtype}".encode()
+    return hashlib.blake2b(head + np.ascontiguousarray(pixels).tobytes(), digest_size=16).digest()

@@ -1,0 +1,126 @@
+"""Your own data: a function that returns a map-style dataset of ``(image, label)`` pairs.
+
+An image may be a PIL image, a uint8 array ``(H, W[, C])``, a uint8 tensor ``(C, H, W)``, or a float
+tensor or array ``(C, H, W)``, which is taken as already preprocessed. A ``classes`` attribute names
+the classes; without one they are numbered.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.core.errors import InputError
+from squeeze.recipe.schema import DataSource
+from squeeze.sources import reference
+from squeeze.sources.datasets.base import CorruptImageError, Samples, content_hash
+
+if TYPE_CHECKING:
+    from squeeze.sources.datasets.base import Picture
+
+_TENSOR_RANK = 3
+
+
+class DatasetSamples:
+    """Any map-style dataset as ``Samples``."""
+
+    def __init__(self, dataset: Any, where: str) -> None:  # noqa: ANN401
+        self.dataset, self.where = dataset, where
+        self._labels: dict[int, int] = {}
+        self.classes: Sequence[str] = self._classes()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def name(self, index: int) -> str:
+        """Return the factory and index."""
+        return f"{self.where}[{index}]"
+
+    def label(self, index: int) -> int:
+        """Return the class index."""
+        if index not in self._labels:
+            self._item(index)
+        return self._labels[index]
+
+    def picture(self, index: int) -> "Picture":
+        """Return the item's image."""
+        return _as_picture(self._item(index), self.name(index))
+
+    def digest(self, index: int) -> bytes:
+        """Return a hash of the pixels."""
+        return content_hash(np.asarray(self.picture(index)))
+
+    def _item(self, index: int) -> Any:  # noqa: ANN401
+        try:
+            item = self.dataset[index]
+        except OSError as error:
+            raise CorruptImageError(f"{self.name(index)}: {error}") from error
+        try:
+            image, label = item
+            self._labels[index] = int(label)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"item {index} is a {type(item).__name__}, expected (image, class index)",
+                where=self.where,
+            ) from None
+        return image
+
+    def _classes(self) -> Sequence[str]:
+        named = getattr(self.dataset, "classes", None)
+        if named is not None:
+            return [str(name) for name in named]
+        targets = getattr(self.dataset, "targets", None)
+        labels = (
+            [int(t) for t in targets]
+            if targets is not None
+            else [self.label(index) for index in range(len(self))]
+        )
+        return [str(label) for label in range(max(labels, default=-1) + 1)]
+
+
+def _as_picture(image: Any, where: str) -> "Picture":  # noqa: ANN401
+    if hasattr(image, "detach"):
+        array = image.detach().cpu().numpy()
+        if array.dtype == np.uint8 and array.ndim == _TENSOR_RANK:
+            return np.ascontiguousarray(array.transpose(1, 2, 0).squeeze())
+        image = array
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8:
+            return image
+        if np.issubdtype(image.dtype, np.floating) and image.ndim == _TENSOR_RANK:
+            return image.astype(np.float32)
+        raise InputError(
+            f"an image is {image.dtype} {image.shape}, expected uint8 (H, W[, C]) or "
+            "float (C, H, W)",
+            where=where,
+        )
+    if not hasattr(image, "convert"):
+        raise InputError(
+            f"an image is a {type(image).__name__}, expected PIL, array or tensor", where=where
+        )
+    return image  # type: ignore[no-any-return]
+
+
+def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
+    """Call the function; it is given ``split`` when it takes an argument of that name."""
+    import inspect
+
+    where = str(source.build)
+    factory = reference.function(where, folder)
+    args = dict(source.args)
+    if "split" in inspect.signature(factory).parameters:
+        args.setdefault("split", split)
+    try:
+        dataset = factory(**args)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"failed: {type(error).__name__}: {error}", where=where) from error
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise InputError(
+            f"returned a {type(dataset).__name__}, expected a map-style dataset "
+            "(with __len__ and __getitem__)",
+            where=where,
+        )
+    return DatasetSamples(dataset, where)

@@ -1,0 +1,65 @@
+"""The one preprocessing that training, calibration, evaluation and every runtime share."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.core.errors import InputError
+from squeeze.recipe.schema import InputSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+
+def fit(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: ANN401
+    """Bring a picture to ``(C, H, W)``: uint8 for pixels, float32 if already preprocessed.
+
+    Raises:
+        InputError: A preprocessed float array of another shape.
+    """
+    if isinstance(picture, np.ndarray) and picture.dtype == np.float32:
+        if picture.shape != spec.shape:
+            raise InputError(
+                f"is {picture.shape}, the model takes {spec.shape}",
+                where=where,
+                hint="set model.input.shape, or return pixels (uint8) instead",
+            )
+        return picture
+    from PIL import Image
+
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+    image = image.convert("L" if spec.shape[0] == 1 else "RGB")
+    pixels = np.asarray(_resize_and_crop(image, spec), dtype=np.uint8)
+    return pixels[None] if spec.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _resize_and_crop(image: "Image", spec: InputSpec) -> "Image":
+    """Scale to cover ``(H, W) / crop_fraction``, cut out the centre; torchvision's rounding."""
+    from PIL import Image
+
+    _, height, width = spec.shape
+    tall, wide = round(height / spec.crop_fraction), round(width / spec.crop_fraction)
+    if image.height * wide <= image.width * tall:
+        size = (int(tall * image.width / image.height), tall)
+    else:
+        size = (wide, int(wide * image.height / image.width))
+    if size != image.size:
+        image = image.resize(size, getattr(Image.Resampling, spec.interpolation.upper()))
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def normalise(images: "NDArray[Any]", spec: InputSpec) -> "NDArray[np.float32]":
+    """Turn ``(N, C, H, W)`` uint8 into the float32 that the model is fed; floats pass as is."""
+    if images.dtype != np.uint8:
+        return images.astype(np.float32, copy=False)
+    mean, std = (np.asarray(v, np.float32).reshape(1, -1, 1, 1) for v in (spec.mean, spec.std))
+    return (images.astype(np.float32) / np.float32(255) - mean) / std
+
+
+def restore(image: "NDArray[np.float32]", spec: InputSpec) -> "NDArray[np.uint8]":
+    """Turn one model input ``(C, H, W)`` back into pixels ``(H, W, C)`` for people to look at."""
+    mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (spec.mean, spec.std))
+    pixels = np.rint((image * std + mean) * 255).clip(0, 255).astype(np.uint8)
+    return pixels.transpose(1, 2, 0)

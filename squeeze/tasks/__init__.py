@@ -1,0 +1,1 @@
+"""What a task means: its loss, its predictions, its scores."""
