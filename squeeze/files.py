@@ -54,7 +54,7 @@ def make(
     started = time.perf_counter()
     seconds = 0.0
     for target in recipe.targets:
-        runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)  # type: ignore[assignment]
+        runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
         reason = runtime.unavailable(target.device)
         for batch_size in target.batch_sizes:
             place = (target.label, batch_size)

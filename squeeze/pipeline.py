@@ -96,7 +96,7 @@ def run(
     files.check_parity(rows)
     watch.lap("measure")
 
-    records = tuple([*(state.record for state in states), *shipped.records])
+    records = (*(state.record for state in states), *shipped.records)
     results = Results(
         squeeze=__version__,
         name=recipe.name,

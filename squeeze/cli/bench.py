@@ -1,5 +1,6 @@
 """``squeeze bench``."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -47,10 +48,7 @@ def bench(
         for name, session in sessions.items()
     }
     timings = latency.in_turns(
-        {
-            name: (lambda s=session, p=prepared[name]: s.invoke(p))
-            for name, session in sessions.items()
-        },
+        {name: partial(session.invoke, prepared[name]) for name, session in sessions.items()},
         console.Terminal(quiet=quiet),
         "timing",
     )

@@ -13,7 +13,7 @@ def distill(
     teacher: Annotated[
         str,
         typer.Option(
-            help="baseline (the model itself, before training), a model reference or a bundle folder.",
+            help="baseline (the model itself, untrained), a model reference or a bundle folder.",
         ),
     ],
     teacher_weights: Annotated[str | None, typer.Option(help="Weights of the teacher.")] = None,

@@ -1,6 +1,7 @@
 """Measure all states of a model on one target: accuracy, latency in turns, cost, kernels."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def measure(
     Returns:
         A row per candidate, and the predictions by state.
     """
-    runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)  # type: ignore[assignment]
+    runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
     executions = {
         c.state: Execution(target.threads, target.device, c.precision) for c in candidates
     }
@@ -136,10 +137,7 @@ def _time(
     positions = [i % len(bench.validation) for i in range(batch_size)]
     images, _ = bench.validation.batch(positions)
     prepared = {state: session.prepare(images) for state, session in sessions.items()}
-    calls = {
-        state: (lambda s=session, p=prepared[state]: s.invoke(p))
-        for state, session in sessions.items()
-    }
+    calls = {state: partial(session.invoke, prepared[state]) for state, session in sessions.items()}
     return latency.in_turns(calls, bench.progress, f"timing {label}, batch {batch_size}")
 
 

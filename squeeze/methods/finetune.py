@@ -1,9 +1,8 @@
 """The one training loop: baseline training, fine-tuning and distillation all run through it."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +10,9 @@ from squeeze.core.errors import SqueezeError
 from squeeze.recipe.schema import Augment, TrainSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
     from torch import Tensor, nn, optim
 
     from squeeze.core.types import Progress
@@ -131,9 +133,9 @@ def evaluate(module: "nn.Module", split: "Split", device: str) -> float:
 
 def _batch(
     split: "Split",
-    chosen: Any,
+    chosen: "NDArray[np.int64]",
     augment: Augment,
-    rng: np.random.Generator,  # noqa: ANN401
+    rng: np.random.Generator,
     device: str,
 ) -> "tuple[Tensor, Tensor]":
     import torch

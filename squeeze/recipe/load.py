@@ -109,7 +109,7 @@ def validate(data: Any, source: SourceMap) -> tuple[Recipe | None, list[Problem]
 def _first_of_each(error: ValidationError) -> list[dict[str, Any]]:
     """Keep one error per place: a union reports every branch, a list counts only valid items."""
     kept: list[dict[str, Any]] = []
-    for item in map(dict, error.errors()):
+    for item in (dict[str, Any](found) for found in error.errors()):
         below = any(other["loc"][: len(item["loc"])] == item["loc"] for other in kept)
         branch = any(
             other["loc"][:-1] == item["loc"][:-1]
@@ -181,7 +181,17 @@ def _override(data: Any, source: SourceMap, override: str) -> list[Problem]:  # 
     except RecipeError as error:
         return list(error.problems)
     path: Path_ = tuple(int(part) if part.isdigit() else part for part in key.split("."))
-    place = data
+    missing = _put(data, path, value)
+    if missing is not None:
+        return [*problems, Problem(where, f"there is no '{missing}' in the recipe")]
+    for known in [mark for mark in source.marks if mark[: len(path)] == path]:
+        del source.marks[known]
+    source.marks[path] = where
+    return problems
+
+
+def _put(place: Any, path: Path_, value: Any) -> str | None:  # noqa: ANN401
+    """Set a value deep inside plain data; return the first part of the path that is not there."""
     for depth, part in enumerate(path[:-1]):
         if isinstance(place, dict):
             found = place.get(str(part))
@@ -193,19 +203,15 @@ def _override(data: Any, source: SourceMap, override: str) -> list[Problem]:  # 
         elif isinstance(place, list) and isinstance(part, int) and part < len(place):
             place = place[part]
         else:
-            at = ".".join(map(str, path[: depth + 1]))
-            return [*problems, Problem(where, f"there is no '{at}' in the recipe")]
+            return ".".join(map(str, path[: depth + 1]))
     last = path[-1]
     if isinstance(place, dict):
         place[str(last)] = value
     elif isinstance(place, list) and isinstance(last, int) and last <= len(place):
         place[last : last + 1] = [value]
     else:
-        return [*problems, Problem(where, f"there is no '{key}' in the recipe")]
-    for known in [mark for mark in source.marks if mark[: len(path)] == path]:
-        del source.marks[known]
-    source.marks[path] = where
-    return problems
+        return ".".join(map(str, path))
+    return None
 
 
 def _problem(item: dict[str, Any], data: Any, source: SourceMap) -> Problem:  # noqa: ANN401
@@ -256,9 +262,10 @@ def _path_in(data: Any, loc: Path_) -> Path_:  # noqa: ANN401
     """Drop the union tags that pydantic puts into a location; keep keys and indices."""
     path: list[str | int] = []
     for part in loc:
-        if (isinstance(data, dict) and part in data) or (
-            isinstance(data, list) and isinstance(part, int) and part < len(data)
-        ):
+        inside = isinstance(data, dict) and part in data
+        if isinstance(data, list) and isinstance(part, int):
+            inside = part < len(data)
+        if inside:
             path.append(part)
             data = data[part]
     return tuple(path)

@@ -3,17 +3,18 @@
 from squeeze.report import tables
 from squeeze.results import Results
 
+_LEGEND = (
+    "Latency is the median of calls taken in turns with the other states; `~` marks a noisy one. "
+    "Brackets are 95 % intervals."
+)
+
 
 def render(results: Results) -> str:
     """Return the report as Markdown."""
     verdict = verdict_of(results)
-    lines = [
-        f"# {results.name}: {verdict}",
-        "",
-        f"Run {results.id}, {results.seconds:.0f} s, squeeze {results.squeeze}, "
-        f"{results.environment['cpu']} ({results.environment['cores']} cores).",
-        "",
-    ]
+    machine = f"{results.environment['cpu']} ({results.environment['cores']} cores)"
+    made = f"Run {results.id}, {results.seconds:.0f} s, squeeze {results.squeeze}, {machine}."
+    lines = [f"# {results.name}: {verdict}", "", made, ""]
     if results.gates:
         lines += [
             "## Gates",
@@ -29,12 +30,7 @@ def render(results: Results) -> str:
         lines.append("")
     lines += ["## Measured", "", _line(tables.COLUMNS), _line(("---",) * len(tables.COLUMNS))]
     lines += [_line(row.cells) for row in tables.rows(results)]
-    lines += [
-        "",
-        "Latency is the median of calls taken in turns with the other states; `~` marks "
-        "a noisy one. Brackets are 95 % intervals.",
-        "",
-    ]
+    lines += ["", _LEGEND, ""]
     if results.warnings:
         lines += ["## Read this first", ""]
         lines += [f"- {warning}" for warning in results.warnings]

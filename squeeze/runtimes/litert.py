@@ -109,14 +109,16 @@ def _to_type(values: "NDArray[np.float32]", detail: dict[str, Any]) -> "NDArray[
         return values.astype(np.float32, copy=False)
     scale, zero = detail["quantization"]
     limits = np.iinfo(kind)
-    return np.rint(values / scale + zero).clip(limits.min, limits.max).astype(kind)
+    quantized: NDArray[Any] = np.rint(values / scale + zero).clip(limits.min, limits.max)
+    return quantized.astype(kind)
 
 
 def _to_float(values: "NDArray[Any]", detail: dict[str, Any]) -> "NDArray[np.float32]":
     if detail["dtype"] == np.float32:
-        return values  # type: ignore[no-any-return]
+        return values
     scale, zero = detail["quantization"]
-    return ((values.astype(np.float32) - zero) * np.float32(scale)).astype(np.float32)
+    real: NDArray[np.float32] = (values.astype(np.float32) - zero) * np.float32(scale)
+    return real
 
 
 def coverage(path: Path) -> Coverage:

@@ -61,5 +61,5 @@ def normalise(images: "NDArray[Any]", spec: InputSpec) -> "NDArray[np.float32]":
 def restore(image: "NDArray[np.float32]", spec: InputSpec) -> "NDArray[np.uint8]":
     """Turn one model input ``(C, H, W)`` back into pixels ``(H, W, C)`` for people to look at."""
     mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (spec.mean, spec.std))
-    pixels = np.rint((image * std + mean) * 255).clip(0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint((image * std + mean) * 255).clip(0, 255).astype(np.uint8)
     return pixels.transpose(1, 2, 0)

@@ -12,7 +12,7 @@ from squeeze.recipe.schema import PruneStep
 from squeeze.sources.models import Model, PruningEvent
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def prune(model: Model, step: PruneStep, *, seed: int) -> Model:
@@ -62,15 +62,15 @@ def _remove_channels_(
     module: "nn.Module",
     step: PruneStep,
     importance: Any,  # noqa: ANN401
-    example: Any,
-) -> list[PruningEvent]:  # noqa: ANN401
+    example: "Tensor",
+) -> list[PruningEvent]:
     import torch
     from torch_pruning import pruner
 
     wants_grad = {name: p.requires_grad for name, p in module.named_parameters()}
     with torch.enable_grad():  # Torch-Pruning traces through autograd
         for parameter in module.parameters():
-            parameter.requires_grad_(requires_grad=True)
+            parameter.requires_grad = True
         worker = pruner.BasePruner(
             module,
             example,
@@ -87,7 +87,7 @@ def _remove_channels_(
         )
         worker.step()
     for name, parameter in module.named_parameters():
-        parameter.requires_grad_(wants_grad.get(name, True))
+        parameter.requires_grad = wants_grad.get(name, True)
     module.zero_grad(set_to_none=True)
     return [
         (name, bool(is_out), [int(i) for i in indices])

@@ -21,13 +21,12 @@ class CorruptImageError(Exception):
 
 
 class Samples(Protocol):
-    """Labelled images in a fixed order.
+    """Labelled images in a fixed order."""
 
-    Attributes:
-        classes: Class names; a label is an index into them.
-    """
-
-    classes: Sequence[str]
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names; a label is an index into them."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -88,7 +87,8 @@ class ArraySamples:
 
     def picture(self, index: int) -> "Picture":
         """Return the uint8 array."""
-        return self.images[index]
+        pixels: NDArray[np.uint8] = self.images[index]
+        return pixels
 
     def digest(self, index: int) -> bytes:
         """Return a hash of the pixels."""

@@ -6,12 +6,13 @@ Source: Hinton et al., Distilling the Knowledge in a Neural Network, section 2
 (https://arxiv.org/abs/1503.02531); computed by torchdistill's ``KDLoss``.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from squeeze.recipe.schema import LossBlock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 

@@ -41,14 +41,9 @@ def quantize(request: Request) -> Outcome:
             _write_ranges(cache, names, merged(ranges, request.step.range_percentile))
             with new_file(request.destination) as inside:
                 _insert_qdq(prepared, inside, cache, reduced=bits == _REDUCED)
-    return Outcome(
-        bits,
-        (
-            reason,
-            f"ranges of {len(ranges)} images merged at percentile "
-            f"{request.step.range_percentile:g}",
-        ),
-    )
+    percentile = request.step.range_percentile
+    merging = f"ranges of {len(ranges)} images merged at percentile {percentile:g}"
+    return Outcome(bits, (reason, merging))
 
 
 def weight_bits(wanted: str | int, host: cpu.Cpu) -> tuple[int, str]:
