@@ -180,7 +180,7 @@ def _work(
     return lambda: run_distill(step)
 
 
-def _content(block: ModelBlock, base: Path) -> Any:  # noqa: ANN401
+def _content(block: ModelBlock, base: Path) -> list[Any]:
     """Return what decides a model's content: its block and hashes of the files it names."""
     paths = []
     if block.weights is not None:
@@ -189,7 +189,8 @@ def _content(block: ModelBlock, base: Path) -> Any:  # noqa: ANN401
             if block.weights.startswith("package:")
             else base / block.weights
         )
-        paths += sorted(weights.glob("*")) if weights.is_dir() else [weights]
+        in_bundle = [weights / bundle.ARCHITECTURE, weights / bundle.WEIGHTS]
+        paths += in_bundle if weights.is_dir() else [weights]
     head = (block.build or "").rpartition(":")[0]
     if head.endswith(".py"):
         paths.append(base / head)

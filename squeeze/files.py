@@ -1,32 +1,25 @@
 """The files that ship: every state exported for every target, and the quantize step on them."""
 
-import json
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from squeeze.compress import ModelState
 from squeeze.core import plugins
-from squeeze.core.errors import SqueezeError
+from squeeze.core.errors import InputError, SqueezeError
+from squeeze.export import file
 from squeeze.measure.target import Candidate
 from squeeze.methods.quantize.request import Request
 from squeeze.recipe.plan import PRECISIONS
-from squeeze.recipe.schema import InputSpec, QuantizeStep, Recipe, Target
+from squeeze.recipe.schema import QuantizeStep, Recipe, Target
 from squeeze.results import Row, State
-from squeeze.runtimes.base import Execution
-from squeeze.sources.models import Model
-from squeeze.store import RunFolder, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from squeeze.compress import ModelState
     from squeeze.core.types import Progress
     from squeeze.runtimes.base import Runtime
     from squeeze.sources.data import Split
-
-_PARITY_LIMIT = 0.01
+    from squeeze.store import RunFolder
 
 
 @dataclass
@@ -38,73 +31,88 @@ class Shipped:
     records: list[State] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a state is going to run: one of a target's batch sizes."""
+
+    target: Target
+    batch_size: int
+
+    def without(self, state: str, reason: str) -> Row:
+        """Return the row that says why a state is not measured here."""
+        return Row(
+            state=state,
+            target=self.target.label,
+            runtime=self.target.runtime,
+            device=self.target.device,
+            precision=self.target.precision,
+            threads=self.target.threads,
+            batch_size=self.batch_size,
+            skipped=reason,
+        )
+
+
+@dataclass
+class _Quantizing:
+    """The recipe's quantize step while its files are made, one per place."""
+
+    state: str
+    step: QuantizeStep
+    calibration: "Split | None"
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+def check_targets(recipe: Recipe) -> None:
+    """Refuse targets that cannot run here, before anything is trained for them.
+
+    Raises:
+        InputError: A target cannot run here and may not be left out.
+    """
+    for target in recipe.targets:
+        reason = _runtime(target).unavailable(target.device)
+        if reason is not None and not target.if_available:
+            raise InputError(
+                reason,
+                where=f"target {target.label}",
+                hint="set if_available: true to leave it out",
+            )
+
+
 def make(
     recipe: Recipe,
-    states: list[ModelState],
+    states: "Sequence[ModelState]",
     calibration: "Split | None",
-    folder: RunFolder,
+    folder: "RunFolder",
     progress: "Progress",
 ) -> Shipped:
-    """Export every state for every target and apply the quantize step."""
-    shipped = Shipped()
-    quantize = next(
-        ((n, s) for n, s in enumerate(recipe.steps, start=1) if isinstance(s, QuantizeStep)), None
-    )
-    notes: list[str] = []
-    started = time.perf_counter()
-    seconds = 0.0
-    for target in recipe.targets:
-        runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
-        reason = runtime.unavailable(target.device)
-        for batch_size in target.batch_sizes:
-            place = (target.label, batch_size)
-            if reason is not None:
-                if not target.if_available:
-                    raise SqueezeError(
-                        reason,
-                        where=f"target {target.label}",
-                        hint="set if_available: true to leave it out",
-                    )
-                shipped.skipped.append(_skipped(target, batch_size, states[-1].record.name, reason))
-                continue
-            shipped.candidates[place] = [
-                _exported(state, target, runtime, batch_size, folder, progress) for state in states
-            ]
-            if quantize is None:
-                continue
-            started = time.perf_counter()
-            number, step = quantize
-            state = f"{number}-quantize"
-            reason_float = _stays_float(step, target)
-            if reason_float is not None:
-                shipped.skipped.append(_skipped(target, batch_size, state, reason_float))
-                continue
-            candidate, found = _quantized(
-                shipped.candidates[place][-1], state, step, target, calibration, folder, progress
-            )
-            shipped.candidates[place].append(candidate)
-            notes += [
-                f"{target.label}: {note}"
-                for note in found
-                if f"{target.label}: {note}" not in notes
-            ]
-            seconds += time.perf_counter() - started
-    if quantize is not None:
-        last = states[-1].record
-        shipped.records.append(
-            State(
-                name=f"{quantize[0]}-quantize",
-                method="quantize",
-                params=last.params,
-                macs=last.macs,
-                seconds=seconds,
-                notes=tuple(notes),
-            )
-        )
+    """Export every state for every target and apply the quantize step.
+
+    Raises:
+        SqueezeError: An exporter or a quantizer failed.
+    """
+    shipped, quantizing = Shipped(), _quantizing(recipe, calibration)
+    for place in _places(recipe):
+        target = place.target
+        reason = _runtime(target).unavailable(target.device)
+        if reason is not None:
+            shipped.skipped.append(place.without(states[-1].record.name, reason))
+            continue
+        made = [_exported(state, place, folder, progress) for state in states]
+        shipped.candidates[target.label, place.batch_size] = made
+        if quantizing is None:
+            continue
+        reason = _stays_float(quantizing.step, target)
+        if reason is not None:
+            shipped.skipped.append(place.without(quantizing.state, reason))
+            continue
+        made.append(_quantized(made[-1], place, quantizing, folder, progress))
+    if quantizing is not None:
+        shipped.records.append(_record(quantizing, states[-1].record))
     return shipped
 
 
-def check_parity(rows: "Iterable[Row]") -> None:
+def check_parity(rows: Iterable[Row]) -> None:
     """Refuse an export whose outputs are not those of the torch model.
 
     Raises:
@@ -112,7 +120,7 @@ def check_parity(rows: "Iterable[Row]") -> None:
     """
     for row in rows:
         parity = row.parity
-        if parity is not None and parity.max_difference > _PARITY_LIMIT * parity.scale:
+        if parity is not None and parity.max_difference > file.PARITY_LIMIT * parity.scale:
             raise SqueezeError(
                 f"its outputs differ from torch by up to {parity.max_difference:.3g}, outputs "
                 f"reach {parity.scale:.3g}",
@@ -121,51 +129,39 @@ def check_parity(rows: "Iterable[Row]") -> None:
             )
 
 
-def export_file(
-    state: str, model: Model, artifact: str, batch_size: int, folder: Path, log: Path | None
-) -> Path:
-    """Export one model as ``onnx`` or ``tflite`` and put a description beside the file."""
-    batch = f".b{batch_size}" if artifact == "tflite" and batch_size > 1 else ""
-    path = folder / f"{state}{batch}.{artifact}"
-    if not path.exists():
-        module = import_module("squeeze.export." + {"onnx": "onnx", "tflite": "litert"}[artifact])
-        module.export(model, path, batch_size=batch_size, log=log)
-        describe(path, model.input, batch_size if artifact == "tflite" else None)
-    return path
+def _runtime(target: Target) -> "Runtime":
+    runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
+    return runtime
 
 
-def describe(path: Path, spec: InputSpec, batch_size: int | None) -> None:
-    """Write ``<file>.json``: how an application has to prepare images for this file."""
-    layout = "NHWC" if path.suffix == ".tflite" else "NCHW"
-    record = {
-        "file": path.name,
-        "layout": layout,
-        "batch": batch_size or "dynamic",
-        "input": spec.model_dump(mode="json"),
-        "prepare": "(pixels / 255 - mean) / std, after resizing and centre crop",
-    }
-    write_text(path.with_name(path.name + ".json"), json.dumps(record, indent=1))
+def _places(recipe: Recipe) -> Iterator[_Place]:
+    for target in recipe.targets:
+        for batch_size in target.batch_sizes:
+            yield _Place(target, batch_size)
+
+
+def _quantizing(recipe: Recipe, calibration: "Split | None") -> _Quantizing | None:
+    for number, step in enumerate(recipe.steps, start=1):
+        if isinstance(step, QuantizeStep):
+            return _Quantizing(f"{number}-{step.method}", step, calibration)
+    return None
 
 
 def _exported(
-    state: ModelState,
-    target: Target,
-    runtime: "Runtime",
-    batch_size: int,
-    folder: RunFolder,
-    progress: "Progress",
+    state: "ModelState", place: _Place, folder: "RunFolder", progress: "Progress"
 ) -> Candidate:
-    name = state.record.name
+    name, target = state.record.name, place.target
     precision = "fp32" if target.precision in {"auto", "int8"} else target.precision
-    if runtime.ARTIFACT == "bundle":
+    artifact = _runtime(target).ARTIFACT
+    if artifact == "bundle":
         return Candidate(name, state.bundle, precision, state.model)
     with progress.task(f"exporting {name} for {target.runtime}", 1) as advance:
-        path = export_file(
+        path = file.write(
             name,
             state.model,
-            runtime.ARTIFACT,
-            batch_size,
-            folder.path / "artifacts",
+            artifact,
+            place.batch_size,
+            folder.artifact(""),
             folder.path / "log.txt",
         )
         advance()
@@ -185,62 +181,36 @@ def _stays_float(step: QuantizeStep, target: Target) -> str | None:
 
 def _quantized(
     source: Candidate,
-    state: str,
-    step: QuantizeStep,
-    target: Target,
-    calibration: "Split | None",
-    folder: RunFolder,
+    place: _Place,
+    quantizing: _Quantizing,
+    folder: "RunFolder",
     progress: "Progress",
-) -> tuple[Candidate, tuple[str, ...]]:
-    if calibration is None:
+) -> Candidate:
+    started, state, step = time.perf_counter(), quantizing.state, quantizing.step
+    if quantizing.calibration is None:
         raise SqueezeError("static_int8 needs calibration data", where=state)
-    backend = plugins.load(
-        plugins.BACKENDS, target.runtime if step.backend == "auto" else step.backend
-    )
-    path = folder.artifact(source.path.name.replace(source.state, state, 1))
-    notes: tuple[str, ...] = ()
+    name = place.target.runtime if step.backend == "auto" else step.backend
+    backend = plugins.load(plugins.BACKENDS, name)
+    path = folder.artifact(file.name_of(state, source.path.suffix[1:], place.batch_size))
     if not path.exists():
         outcome = backend.quantize(
-            Request(source.path, path, step, calibration, progress, folder.path / "log.txt")
+            Request(
+                source.path, path, step, quantizing.calibration, progress, folder.path / "log.txt"
+            )
         )
-        notes = outcome.notes
-        batch = None if path.suffix == ".onnx" else target.batch_sizes[0]
-        describe(path, calibration.spec, batch)
-    return Candidate(state, path, "int8", None), notes
+        file.describe(path, quantizing.calibration.spec, place.batch_size)
+        quantizing.notes += [f"{place.target.label}: {note}" for note in outcome.notes]
+    quantizing.seconds += time.perf_counter() - started
+    return Candidate(state, path, "int8", None)
 
 
-def _skipped(target: Target, batch_size: int, state: str, reason: str) -> Row:
-    return Row(
-        state=state,
-        target=target.label,
-        runtime=target.runtime,
-        device=target.device,
-        precision=target.precision,
-        threads=target.threads,
-        batch_size=batch_size,
-        skipped=reason,
+def _record(quantizing: _Quantizing, before: State) -> State:
+    """Return the state's record; quantization removes neither parameters nor MACs."""
+    return State(
+        name=quantizing.state,
+        method=quantizing.step.method,
+        params=before.params,
+        macs=before.macs,
+        seconds=quantizing.seconds,
+        notes=tuple(dict.fromkeys(quantizing.notes)),
     )
-
-
-def check_export(runtime: "Runtime", path: Path, model: Model, batch_size: int) -> float:
-    """Return the largest difference of a float file from torch on random images.
-
-    Raises:
-        SqueezeError: It is more than 1 % of the largest output.
-    """
-    import numpy as np
-    import torch
-
-    images = np.random.default_rng(0).standard_normal(
-        (batch_size, *model.input.shape), dtype=np.float32
-    )
-    with torch.inference_mode():
-        expected = model.module.eval()(torch.from_numpy(images)).numpy()
-    session = runtime.open_session(path, Execution())
-    difference = float(np.abs(session.invoke(session.prepare(images)) - expected).max())
-    session.close()
-    if difference > _PARITY_LIMIT * float(np.abs(expected).max()):
-        raise SqueezeError(
-            f"its outputs differ from torch by up to {difference:.3g}", where=str(path)
-        )
-    return difference

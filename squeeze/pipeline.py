@@ -71,6 +71,7 @@ def run(
     recipe, progress = loaded.recipe, progress or Silent()
     started, watch = datetime.now(UTC), Stopwatch()
     plan.check(loaded)
+    files.check_targets(recipe)
     model = models.build(recipe.model, loaded.folder)
     data = open_data(loaded, model, progress)
     classification.check_model(model.module, model.input, len(data.classes))

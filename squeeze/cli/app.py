@@ -27,6 +27,9 @@ from squeeze.cli import (
 )
 from squeeze.core.errors import EXIT_FAILED, SqueezeError
 
+INTERRUPTED = 130
+"""What shells expect after Ctrl-C: 128 and the number of SIGINT."""
+
 app = typer.Typer(
     name="squeeze",
     no_args_is_help=True,
@@ -75,7 +78,7 @@ def main() -> NoReturn:
         sys.exit(_explain(error))
     except KeyboardInterrupt:
         sys.exit(_stopped())
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(_stopped() if code == INTERRUPTED else code if isinstance(code, int) else 0)
 
 
 def _explain(error: Exception) -> int:
@@ -105,4 +108,4 @@ def _stopped() -> int:
     from squeeze.cli import console
 
     console.error("stopped; finished steps are kept and the same command takes them over")
-    return EXIT_FAILED
+    return INTERRUPTED

@@ -33,14 +33,10 @@ def bench(
     from squeeze.cli.file import open_file
     from squeeze.measure import latency, statistics
     from squeeze.report import tables
-    from squeeze.runtimes.base import Execution
 
     opened = {str(path): open_file(path, input) for path in files}
     rng = np.random.default_rng(0)
-    sessions = {
-        name: file.load().open_session(file.path, Execution(threads))
-        for name, file in opened.items()
-    }
+    sessions = {name: file.open_session(threads) for name, file in opened.items()}
     prepared = {
         name: session.prepare(
             rng.standard_normal((batch_size, *opened[name].spec.shape), dtype=np.float32)

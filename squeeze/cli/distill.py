@@ -1,5 +1,6 @@
 """``squeeze distill``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,10 +29,12 @@ def distill(
     """Train the model to imitate a teacher, export, measure, report."""
     block: Any = teacher
     if teacher != "baseline":
-        args = flags.recipe["model"].get("args", {})
-        block = {"weights": teacher} if Path(teacher).is_dir() else {"build": teacher, "args": args}
+        block = {"weights": teacher} if Path(teacher).is_dir() else {"build": teacher}
         if teacher_weights is not None:
             block["weights"] = teacher_weights
+        if "build" in block:  # the arguments (the number of classes) are those of the model
+            shared = tuple(f"steps.0.teacher.args.{pair}" for pair in flags.args)
+            flags = replace(flags, overrides=shared + flags.overrides)
     one_step.run(
         flags,
         {

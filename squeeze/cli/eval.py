@@ -25,7 +25,6 @@ def evaluate(
     from squeeze.cli.file import open_file
     from squeeze.measure import accuracy
     from squeeze.recipe.schema import DataBlock, DataSource
-    from squeeze.runtimes.base import Execution
     from squeeze.sources.data import Opening, open_data
     from squeeze.tasks import classification
 
@@ -34,7 +33,7 @@ def evaluate(
     split = open_data(
         block, Opening(Path.cwd(), found.spec, 0, terminal), trains=False, calibrates=False
     ).validation
-    session = found.load().open_session(file, Execution(threads))
+    session = found.open_session(threads, classes=len(split.samples.classes))
     predictions = accuracy.predict(
         session, split, classification, 1, terminal, f"evaluating {file}"
     )

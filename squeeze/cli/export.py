@@ -24,19 +24,24 @@ def export(
     for kind in to:
         if kind not in {"onnx", "tflite"}:
             raise InputError(unknown_name("file type", kind, ["onnx", "tflite"]), where="--to")
-    from squeeze import files
     from squeeze.cli.file import open_file
+    from squeeze.export import file
     from squeeze.sources.bundle import load
 
     terminal, model = console.Terminal(quiet=quiet), load(bundle)
     name = bundle.resolve().name
     for kind in to:
-        path = output / f"{name}{f'.b{batch_size}' if kind == 'tflite' and batch_size > 1 else ''}"
-        if path.with_name(f"{path.name}.{kind}").exists():
-            raise InputError("exists already", where=f"{path}.{kind}")
+        path = output / file.name_of(name, kind, batch_size)
+        if path.exists():
+            raise InputError("exists already", where=str(path), hint="choose another --output")
     for kind in to:
         with terminal.task(f"exporting {kind}", 1) as advance:
-            path = files.export_file(name, model, kind, batch_size, output, None)
+            path = file.write(name, model, kind, batch_size, output, None)
             advance()
-        difference = files.check_export(open_file(path).load(), path, model, batch_size)
+        try:
+            difference = file.difference(open_file(path).load(), path, model, batch_size)
+        except BaseException:
+            for written in (path, path.with_name(path.name + ".json")):
+                written.unlink()  # a file that is not the model is no result
+            raise
         console.out(f"file    {path} ({difference:.1e} from torch on random images)")

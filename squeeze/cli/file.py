@@ -9,7 +9,7 @@ from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
     from squeeze.recipe.schema import InputSpec
-    from squeeze.runtimes.base import Runtime
+    from squeeze.runtimes.base import Runtime, Session
 
 _RUNTIMES = {".onnx": "onnxruntime", ".tflite": "litert"}
 
@@ -34,7 +34,34 @@ class File:
         reason = module.unavailable("cpu")
         if reason is not None:
             raise InputError(reason, where=str(self.path))
-        return module  # type: ignore[no-any-return]
+        runtime: Runtime = module
+        return runtime
+
+    def open_session(self, threads: int, *, classes: int | None = None) -> "Session":
+        """Load the file and run it once on zeros.
+
+        Raises:
+            InputError: It does not run on this input, or has other than ``classes`` outputs.
+        """
+        import numpy as np
+
+        from squeeze.runtimes.base import Execution
+
+        session = self.load().open_session(self.path, Execution(threads))
+        try:
+            outputs = session.invoke(session.prepare(np.zeros((1, *self.spec.shape), np.float32)))
+        except Exception as error:
+            raise InputError(
+                f"does not run on an image of {self.spec.shape}: {error}",
+                where=str(self.path),
+                hint="give its input as --input C,H,W",
+            ) from error
+        if classes is not None and outputs.shape[1:] != (classes,):
+            raise InputError(
+                f"gives outputs {outputs.shape[1:]} and the data has {classes} classes",
+                where=str(self.path),
+            )
+        return session
 
 
 def open_file(
@@ -62,7 +89,7 @@ def open_file(
         raise InputError("no such file", where=str(path))
     found: dict[str, Any] = {}
     if record.is_file():
-        found = json.loads(record.read_text(encoding="utf-8")).get("input", {})
+        found = _described(record)
     found |= {
         key: numbers(text, f"--{'input' if key == 'shape' else key}")
         for key, text in (("shape", shape), ("mean", mean), ("std", std))
@@ -78,3 +105,14 @@ def open_file(
         return File(path, runtime, InputSpec.model_validate(found))
     except ValidationError as error:
         raise InputError(f"input: {error.errors()[0]['msg']}", where=str(path)) from error
+
+
+def _described(record: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8"))["input"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"is damaged: {type(error).__name__}: {error}",
+            where=str(record),
+            hint="remove it and give --input C,H,W (and --mean, --std)",
+        ) from error

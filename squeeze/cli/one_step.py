@@ -10,6 +10,7 @@ import typer
 from squeeze.cli import options
 
 _DEFAULT_SHAPE = "3,224,224"
+_RGB = 3
 _IMAGENET = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 _HELP_MODEL = (
     "torchvision:NAME, timm:NAME, builtin:NAME, package.module:function, "
@@ -25,6 +26,7 @@ class Flags:
     overrides: tuple[str, ...]
     output: Path
     save_recipe: Path | None
+    args: tuple[str, ...] = ()
     show: dict[str, bool] = field(default_factory=dict)
 
 
@@ -78,10 +80,10 @@ def common(
     if weights is not None:
         block["weights"] = weights
     if arg:
-        block["args"] = dict(_pair(item) for item in arg)
+        block["args"] = {}
     if input is not None or not is_bundle:
         block["input"] = {"shape": numbers(input or _DEFAULT_SHAPE, "--input")}
-        library = model.startswith(("torchvision:", "timm:")) and block["input"]["shape"][0] == 3  # noqa: PLR2004
+        library = model.startswith(("torchvision:", "timm:")) and block["input"]["shape"][0] == _RGB
         for key, text in (("mean", mean), ("std", std)):
             if text or library:
                 block["input"][key] = numbers(text or _IMAGENET[key], f"--{key}")
@@ -108,6 +110,7 @@ def common(
         tuple(set or ()),
         output,
         save_recipe,
+        tuple(_pair(item) for item in arg or ()),
         {"fresh": fresh, "quiet": quiet, "json": json, "debug": debug},
     )
 
@@ -115,6 +118,7 @@ def common(
 def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  # noqa: ANN401
     """Complete the recipe with its step, save it where asked, and run it."""
     from squeeze.cli.run import execute
+    from squeeze.recipe import plan
     from squeeze.recipe.load import from_data
 
     recipe = flags.recipe
@@ -124,7 +128,9 @@ def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  #
     recipe["steps"] = [{key: value for key, value in step.items() if value is not None}]
     if calibration is not None:
         recipe["data"]["calibration"] = calibration
-    loaded = from_data(recipe, Path.cwd(), flags.overrides)
+    overrides = tuple(f"model.args.{pair}" for pair in flags.args) + flags.overrides
+    loaded = from_data(recipe, Path.cwd(), overrides)
+    plan.check(loaded)
     if flags.save_recipe is not None:
         save(recipe, flags.save_recipe)
     execute(loaded, flags.output, flags.show)
@@ -157,6 +163,9 @@ def _rebase(block: dict[str, Any], keys: tuple[str, ...], path: Path) -> None:
             block[key] = f"{_relative(head, path)}:{tail}"
         elif head in {"idx", "image_folder"}:
             block[key] = f"{head}:{_relative(tail, path)}"
+        elif head == "torchvision" and ":" in tail:
+            name, _, folder = tail.partition(":")
+            block[key] = f"{head}:{name}:{_relative(folder, path)}"
         elif not colon and Path(text).exists():
             block[key] = _relative(text, path)
 
@@ -167,15 +176,13 @@ def _relative(text: str, path: Path) -> str:
     return os.path.relpath(text, path.resolve().parent)
 
 
-def _pair(text: str) -> tuple[str, Any]:
-    import yaml
-
+def _pair(text: str) -> str:
     from squeeze.core.errors import InputError
 
-    key, equals, value = text.partition("=")
+    key, equals, _ = text.partition("=")
     if not equals or not key:
         raise InputError(f"found '{text}', expected KEY=VALUE", where="--arg")
-    return key, yaml.safe_load(value)
+    return text
 
 
 def numbers(text: str, flag: str) -> list[float]:

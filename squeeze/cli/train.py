@@ -18,14 +18,15 @@ def train(
     """Train a recipe's baseline only, and leave it as a bundle."""
     del debug
     from squeeze.cli import console
-    from squeeze.core.errors import InputError
     from squeeze.recipe import plan
     from squeeze.recipe.load import load_recipe
+    from squeeze.store import new_folder
 
     loaded = load_recipe(recipe, tuple(set or ()))
     plan.check(loaded)
-    if bundle.exists():
-        raise InputError("exists already", where=str(bundle), hint="choose another folder")
+    with new_folder(bundle):
+        pass  # a place that cannot be written is told before the training, not after it
+    bundle.rmdir()
     from squeeze import pipeline
     from squeeze.sources.bundle import save
 

@@ -7,7 +7,23 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import IO
+
+
+def _show(
+    sink: IO[str],
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: IO[str] | None = None,
+    line: str | None = None,
+) -> None:
+    """Replace ``warnings.showwarning``, whose signature this is."""
+    del file
+    sink.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 @contextmanager
@@ -35,6 +51,7 @@ def chatter_to(log: Path | None) -> Iterator[None]:
                 warnings.catch_warnings(),
             ):
                 warnings.simplefilter("default")
+                warnings.showwarning = partial(_show, sink)
                 yield
         finally:
             sink.flush()

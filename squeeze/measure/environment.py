@@ -1,6 +1,5 @@
 """Where a run happened: without it no latency means anything."""
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -37,7 +36,7 @@ def describe() -> dict[str, Any]:
         "cpu_features": list(host.features),
         "cores": psutil.cpu_count(logical=True),
         "memory_bytes": psutil.virtual_memory().total,
-        "load_average": [round(value, 2) for value in os.getloadavg()],
+        "load_average": [round(value, 2) for value in psutil.getloadavg()],
         "packages": packages(),
     }
 
@@ -67,7 +66,7 @@ def broken_pairs() -> str | None:
     its operators with a message that names neither.
     """
     try:
-        import torchvision  # noqa: F401
+        import torchvision  # noqa: F401  (importing it is the test)
     except (ImportError, RuntimeError) as error:
         return (
             f"torchvision {packages().get('torchvision', '?')} does not work with torch "

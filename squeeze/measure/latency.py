@@ -16,7 +16,7 @@ _BLOCK_S = 0.02
 _MAX_CALLS = 40
 _MIN_ROUNDS, _MAX_ROUNDS = 15, 60
 _BUDGET_S = 12.0
-_WARM_UP_S = 0.15
+_WARM_UP_S, _WARM_UP_CALLS = 0.15, 3
 _NOISY = 0.1
 
 
@@ -58,7 +58,7 @@ def in_turns(
 def _repeats(call: Callable[[], object]) -> tuple[int, float]:
     """Warm up; return calls per block and seconds per call."""
     started, seconds = time.perf_counter(), list[float]()
-    while len(seconds) < 3 or time.perf_counter() - started < _WARM_UP_S:  # noqa: PLR2004
+    while len(seconds) < _WARM_UP_CALLS or time.perf_counter() - started < _WARM_UP_S:
         seconds += _block(call, 1)
     typical = float(np.median(seconds))
     return int(np.clip(_BLOCK_S / max(typical, 1e-9), 1, _MAX_CALLS)), typical

@@ -164,7 +164,7 @@ def _memory(
     shape = (batch_size, *bench.validation.spec.shape)
     try:
         return memory.peak_bytes(target.runtime, candidate.path, execution, shape)
-    except (RuntimeError, OSError, TimeoutError) as error:
+    except (RuntimeError, OSError) as error:
         bench.progress.say(
             f"peak memory of {candidate.state} on {target.label} could not be measured: {error}"
         )

@@ -1,6 +1,7 @@
 """The one training loop: baseline training, fine-tuning and distillation all run through it."""
 
 import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from squeeze.core.errors import SqueezeError
 from squeeze.recipe.schema import Augment, TrainSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
     from torch import Tensor, nn, optim
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
     """Images, outputs and labels to a scalar loss."""
+
+_COIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,6 @@ def train_(
     Raises:
         SqueezeError: The loss became NaN or infinite.
     """
-    import time
-
     import torch
 
     torch.manual_seed(training.seed)
@@ -81,35 +82,21 @@ def train_(
     optimizer = _optimizer(module, settings)
     per_epoch = max(1, len(training.train) // settings.batch_size)
     schedule = _schedule(optimizer, settings, per_epoch)
+    if objective is None:
+        objective = _task_loss(training.task, settings)
     history: list[Epoch] = []
     with training.progress.task(training.label, settings.epochs * per_epoch) as advance:
-        for number in range(settings.epochs):
-            started = time.perf_counter()
+        for number in range(1, settings.epochs + 1):
+            started, total = time.perf_counter(), 0.0
             module.train()
-            order, total = rng.permutation(len(training.train)), 0.0
-            for step in range(per_epoch):
-                chosen = order[step * settings.batch_size : (step + 1) * settings.batch_size]
-                images, labels = _batch(training.train, chosen, settings.augment, rng, device)
-                outputs = module(images)
-                loss = (
-                    objective(images, outputs, labels)
-                    if objective
-                    else training.task.loss(
-                        outputs, labels, label_smoothing=settings.label_smoothing
-                    )
-                )
-                value = float(loss.detach())
-                if not math.isfinite(value):
-                    raise SqueezeError(
-                        f"the loss became {value} in epoch {number + 1}, step {step + 1}",
-                        where=training.label,
-                        hint=f"lower lr (now {settings.lr})",
-                    )
+            batches = _batches(training.train, settings, rng, device)
+            for step, (images, labels) in enumerate(batches, start=1):
+                loss = objective(images, module(images), labels)
+                total += _finite(loss, number, step, settings, training.label)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
-                total += value
                 advance()
             top1 = evaluate(module, training.validation, device)
             history.append(Epoch(total / per_epoch, top1, time.perf_counter() - started))
@@ -131,6 +118,34 @@ def evaluate(module: "nn.Module", split: "Split", device: str) -> float:
     return hits / len(split)
 
 
+def _task_loss(task: "Task", settings: TrainSettings) -> "Objective":
+    def loss(images: "Tensor", outputs: "Tensor", labels: "Tensor") -> "Tensor":
+        del images
+        return task.loss(outputs, labels, label_smoothing=settings.label_smoothing)
+
+    return loss
+
+
+def _finite(loss: "Tensor", epoch: int, step: int, settings: TrainSettings, label: str) -> float:
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise SqueezeError(
+            f"the loss became {value} in epoch {epoch}, step {step}",
+            where=label,
+            hint=f"lower lr (now {settings.lr})",
+        )
+    return value
+
+
+def _batches(
+    train: "Split", settings: TrainSettings, rng: np.random.Generator, device: str
+) -> "Iterator[tuple[Tensor, Tensor]]":
+    """Yield an epoch's batches in a new order; the incomplete last one is left out."""
+    size, order = settings.batch_size, rng.permutation(len(train))
+    for start in range(0, max(1, len(train) - size + 1), size):
+        yield _batch(train, order[start : start + size], settings.augment, rng, device)
+
+
 def _batch(
     split: "Split",
     chosen: "NDArray[np.int64]",
@@ -144,7 +159,7 @@ def _batch(
     array, labels = split.batch(chosen)
     images = torch.from_numpy(array)
     if augment.flip:
-        mirrored = torch.from_numpy(rng.random(len(images)) < 0.5)  # noqa: PLR2004  (a coin)
+        mirrored = torch.from_numpy(rng.random(len(images)) < _COIN)
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     if augment.shift:
         pad, (height, width) = augment.shift, images.shape[2:]

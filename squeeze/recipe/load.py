@@ -246,7 +246,8 @@ def _problem(item: dict[str, Any], data: Any, source: SourceMap) -> Problem:  # 
         )
     else:
         rule = item["msg"].removeprefix("Value error, ").replace("Input should be", "allowed:")
-        what = f"{dotted}: found {_shown(found)}, {rule}" if dotted else rule
+        shown = "" if kind == "value_error" else f"found {_shown(found)}, "
+        what = f"{dotted}: {shown}{rule}"
     return Problem(source.where(path), what)
 
 

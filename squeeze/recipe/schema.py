@@ -8,7 +8,6 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    field_validator,
     model_validator,
 )
 
@@ -277,7 +276,18 @@ class Target(Block):
         return (self.batch_size,) if isinstance(self.batch_size, int) else self.batch_size
 
 
-class AccuracyGate(Block):
+class LimitedGate(Block):
+    """A gate of which at least one limit must be given."""
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        limits = sorted(set(type(self).model_fields) - {"metric", "target"})
+        if all(getattr(self, limit) is None for limit in limits):
+            raise ValueError(f"has no limit, allowed: {', '.join(limits)}")
+        return self
+
+
+class AccuracyGate(LimitedGate):
     """``max_drop`` is absolute (0.01 = one point), against the baseline on the same samples."""
 
     metric: Literal["top1", "top5"]
@@ -294,7 +304,7 @@ class AgreementGate(Block):
     min: Fraction
 
 
-class LatencyGate(Block):
+class LatencyGate(LimitedGate):
     """``min_speedup`` is the measured baseline/candidate ratio; ``max_latency_s`` the median."""
 
     metric: Literal["latency"]
@@ -303,7 +313,7 @@ class LatencyGate(Block):
     max_latency_s: Positive | None = None
 
 
-class SizeGate(Block):
+class SizeGate(LimitedGate):
     """Bytes of the shipped file."""
 
     metric: Literal["size"]
@@ -312,7 +322,7 @@ class SizeGate(Block):
     min_reduction: Positive | None = None
 
 
-class CostGate(Block):
+class CostGate(LimitedGate):
     """``min_reduction`` is baseline/candidate; multiply-add counts as one MAC."""
 
     metric: Literal["macs", "params"]
@@ -347,12 +357,3 @@ class Recipe(Block):
     steps: tuple[Step, ...] = ()
     targets: Annotated[tuple[Target, ...], Field(min_length=1)]
     gates: tuple[Gate, ...] = ()
-
-    @field_validator("gates")
-    @classmethod
-    def _gates_have_thresholds(cls, gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
-        for index, gate in enumerate(gates):
-            limits = set(type(gate).model_fields) - {"metric", "target"}
-            if all(getattr(gate, limit) is None for limit in limits):
-                raise ValueError(f"gate {index} has no limit, allowed: {', '.join(sorted(limits))}")
-        return gates

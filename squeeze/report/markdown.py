@@ -19,12 +19,16 @@ def render(results: Results) -> str:
         lines += [
             "## Gates",
             "",
-            "| | Gate | Target | Limit | Found | Note |",
-            "|---|---|---|---|---|---|",
+            _line(("", "Gate", "Target", "Limit", "Found", "Note")),
+            _line(("---",) * 6),
         ]
         lines += [
-            f"| {'pass' if g.passed else '**FAIL**'} | {g.gate} | {g.target or ''} | "
-            f"{g.limit} | {g.found} | {g.note} |"
+            _line(
+                (
+                    "pass" if g.passed else "**FAIL**",
+                    *(g.gate, g.target or "", g.limit, g.found, g.note),
+                )
+            )
             for g in results.gates
         ]
         lines.append("")
@@ -47,4 +51,4 @@ def verdict_of(results: Results) -> str:
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

@@ -21,6 +21,8 @@ COLUMNS = (
     "Peak memory",
 )
 
+_MEGA = 1_000_000
+
 
 @dataclass(frozen=True)
 class TableRow:
@@ -97,7 +99,7 @@ def size(count: int | None) -> str:
     """Show bytes in decimal units."""
     if count is None:
         return ""
-    if count >= 1e6:  # noqa: PLR2004  (a million)
+    if count >= _MEGA:
         return f"{count / 1e6:.2f} MB"
     return f"{count / 1e3:.1f} kB"
 

@@ -7,7 +7,6 @@ where it is and the bundle remembers the path relative to itself.
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -113,9 +112,20 @@ def load_bundle(path: str | Path, *, build: str | None = None) -> "nn.Module":
     return load(Path(path), build=build).module
 
 
-def save_bundle(model: models.Model, module: "nn.Module", path: str | Path) -> Path:
-    """Save a module that was loaded as ``model`` and trained since."""
-    return save(replace(model, module=module), Path(path))
+def save_bundle(module: "nn.Module", path: str | Path, *, like: str | Path) -> Path:
+    """Save a module that was loaded from a bundle and trained since.
+
+    Args:
+        module: What ``load_bundle(like)`` returned.
+        path: The new bundle's folder.
+        like: The bundle whose record it keeps.
+
+    Raises:
+        InputError: ``path`` exists, or the module's tensors are not those of ``like``.
+    """
+    model = load(Path(like))
+    models.load_weights_(model.module, module.state_dict(), where=str(path))
+    return save(model, Path(path))
 
 
 def replay_(module: "nn.Module", events: list[models.PruningEvent], spec: InputSpec) -> None:

@@ -106,7 +106,8 @@ def _output_layer(module: "nn.Module", example: Any) -> "nn.Module":  # noqa: AN
         del inputs, output
         calls.append(layer)
 
-    layers = [m for m in module.modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]  # noqa: SLF001
+    kinds = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d
+    layers = [m for m in module.modules() if isinstance(m, kinds)]
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
         with torch.inference_mode():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from squeeze.core.chatter import chatter_to
-from squeeze.core.errors import SqueezeError
+from squeeze.core.errors import InputError, SqueezeError
 from squeeze.methods.quantize.request import Outcome, Request, merged
 from squeeze.store import new_file
 
@@ -26,6 +26,7 @@ def quantize(request: Request) -> Outcome:
     """Calibrate and write the int8 ``.tflite``; inputs and outputs stay as the file has them.
 
     Raises:
+        InputError: The file is quantized already.
         SqueezeError: Activations are NaN or infinite, or the quantizer fails.
     """
     try:
@@ -45,6 +46,7 @@ def quantize(request: Request) -> Outcome:
 def _quantize(request: Request) -> int:
     from ai_edge_quantizer import quantizer, recipe
 
+    _refuse_quantized(request.source)
     worker = quantizer.Quantizer(str(request.source))
     worker.load_quantization_recipe(recipe.static_wi8_ai8())
     ranges, count = _observe(worker, request)
@@ -91,6 +93,14 @@ def _merge(
         )
     whole = merged(np.stack([low, high], axis=-1), request.step.range_percentile)
     return {"min": whole[..., 0].astype(np.float32), "max": whole[..., 1].astype(np.float32)}
+
+
+def _refuse_quantized(path: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    tensors = Interpreter(str(path)).get_tensor_details()
+    if any(len(detail["quantization_parameters"]["scales"]) for detail in tensors):
+        raise InputError("is already quantized", where=str(path), hint="start from the float model")
 
 
 def _input(path: Path) -> tuple[str, str, int]:

@@ -30,20 +30,32 @@ def quantize(request: Request) -> Outcome:
     Memory does not grow with the number of samples: per image, two numbers per tensor are kept.
 
     Raises:
+        InputError: The file is quantized already.
         SqueezeError: A tensor's values are NaN or infinite, or the quantizer fails.
     """
     bits, reason = weight_bits(request.step.weight_bits, cpu.host())
-    with tempfile.TemporaryDirectory() as folder:
-        prepared, cache = Path(folder) / "prepared.onnx", Path(folder) / "ranges.json"
-        with chatter_to(request.log):
-            _prepare(request.source, prepared)
-            names, ranges = _observe(prepared, Path(folder) / "observed.onnx", request)
-            _write_ranges(cache, names, merged(ranges, request.step.range_percentile))
-            with new_file(request.destination) as inside:
-                _insert_qdq(prepared, inside, cache, reduced=bits == _REDUCED)
+    try:
+        with tempfile.TemporaryDirectory() as folder, chatter_to(request.log):
+            count = _quantize(request, Path(folder), reduced=bits == _REDUCED)
+    except (SqueezeError, OSError):
+        raise
+    except Exception as error:
+        raise SqueezeError(
+            f"ONNX Runtime's quantizer failed: {type(error).__name__}: {error}",
+            where=str(request.source),
+        ) from error
     percentile = request.step.range_percentile
-    merging = f"ranges of {len(ranges)} images merged at percentile {percentile:g}"
-    return Outcome(bits, (reason, merging))
+    return Outcome(bits, (reason, f"ranges of {count} images merged at percentile {percentile:g}"))
+
+
+def _quantize(request: Request, folder: Path, *, reduced: bool) -> int:
+    prepared, cache = folder / "prepared.onnx", folder / "ranges.json"
+    _prepare(request.source, prepared)
+    names, ranges = _observe(prepared, folder / "observed.onnx", request)
+    _write_ranges(cache, names, merged(ranges, request.step.range_percentile))
+    with new_file(request.destination) as inside:
+        _insert_qdq(prepared, inside, cache, reduced=reduced)
+    return len(ranges)
 
 
 def weight_bits(wanted: str | int, host: cpu.Cpu) -> tuple[int, str]:
@@ -127,21 +139,14 @@ def _write_ranges(cache: Path, names: list[str], ranges: "NDArray[np.float64]") 
 def _insert_qdq(prepared: Path, destination: Path, cache: Path, *, reduced: bool) -> None:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    try:
-        quantize_static(
-            str(prepared),
-            str(destination),
-            None,
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=reduced,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibration_cache_path=cache,
-        )
-    except OSError:
-        raise
-    except Exception as error:
-        raise SqueezeError(
-            f"ONNX Runtime's quantizer failed: {type(error).__name__}: {error}", where=str(prepared)
-        ) from error
+    quantize_static(
+        str(prepared),
+        str(destination),
+        None,
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        reduce_range=reduced,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibration_cache_path=cache,
+    )

@@ -1,0 +1,75 @@
+"""One exported file: write it, say beside it how to feed it, compare it with torch."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from squeeze.core.errors import SqueezeError
+from squeeze.runtimes.base import Execution
+from squeeze.store import write_text
+
+if TYPE_CHECKING:
+    from squeeze.recipe.schema import InputSpec
+    from squeeze.runtimes.base import Runtime
+    from squeeze.sources.models import Model
+
+PARITY_LIMIT = 0.01
+_EXPORTERS = {"onnx": "squeeze.export.onnx", "tflite": "squeeze.export.litert"}
+
+
+def name_of(state: str, artifact: str, batch_size: int) -> str:
+    """Return the file's name; a batch size is part of it where the file is bound to one."""
+    batch = f".b{batch_size}" if artifact == "tflite" and batch_size > 1 else ""
+    return f"{state}{batch}.{artifact}"
+
+
+def write(
+    state: str, model: "Model", artifact: str, batch_size: int, folder: Path, log: Path | None
+) -> Path:
+    """Export one model as ``onnx`` or ``tflite``, once, and put a description beside the file.
+
+    Raises:
+        SqueezeError: The exporter cannot express the model.
+    """
+    path = folder / name_of(state, artifact, batch_size)
+    if not path.exists():
+        exporter = import_module(_EXPORTERS[artifact])
+        exporter.export(model, path, batch_size=batch_size, log=log)
+        describe(path, model.input, batch_size)
+    return path
+
+
+def describe(path: Path, spec: "InputSpec", batch_size: int) -> Path:
+    """Write ``<file>.json``: how an application has to prepare images for this file."""
+    is_litert = path.suffix == ".tflite"
+    record = {
+        "file": path.name,
+        "layout": "NHWC" if is_litert else "NCHW",
+        "batch": batch_size if is_litert else "dynamic",
+        "input": spec.model_dump(mode="json"),
+        "prepare": "(pixels / 255 - mean) / std, after resizing and centre crop",
+    }
+    return write_text(path.with_name(path.name + ".json"), json.dumps(record, indent=1))
+
+
+def difference(runtime: "Runtime", path: Path, model: "Model", batch_size: int) -> float:
+    """Return the largest difference of a float file from torch on random images.
+
+    Raises:
+        SqueezeError: It is more than 1 % of the largest output.
+    """
+    import numpy as np
+    import torch
+
+    shape = (batch_size, *model.input.shape)
+    images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    with torch.inference_mode():
+        expected = model.module.eval()(torch.from_numpy(images)).numpy()
+    session = runtime.open_session(path, Execution())
+    found = session.invoke(session.prepare(images))
+    session.close()
+    largest = float(np.abs(found - expected).max())
+    if not largest <= PARITY_LIMIT * float(np.abs(expected).max()):
+        raise SqueezeError(f"its outputs differ from torch by up to {largest:.3g}", where=str(path))
+    return largest

@@ -1,0 +1,135 @@
+"""Small real data, one trained model and its files, shared by the whole suite."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from squeeze.core.types import Silent
+from squeeze.recipe.schema import DataBlock, InputSpec, ModelBlock, TrainSettings
+from squeeze.sources.data import Data, Opening, open_data
+from squeeze.sources.models import Model, build
+
+SPEC = InputSpec(shape=(1, 12, 12), mean=(0.3,), std=(0.35,), crop_fraction=1.0)
+BLOCK = ModelBlock(build="builtin:resnet8", args={"num_classes": 10, "in_channels": 1}, input=SPEC)
+
+
+@pytest.fixture
+def recipe_data() -> dict[str, Any]:
+    """A complete small recipe as plain data."""
+    return {
+        "version": 1,
+        "name": "small",
+        "model": {
+            "build": "builtin:resnet8",
+            "args": {"num_classes": 10, "in_channels": 1},
+            "input": {"shape": [1, 12, 12], "mean": [0.3], "std": [0.35], "crop_fraction": 1.0},
+        },
+        "data": {
+            "train": "builtin:digits",
+            "validation": "builtin:digits",
+            "calibration": {"from": "train", "samples": 32},
+        },
+        "baseline": {"train": {"epochs": 3, "lr": 0.1}},
+        "steps": [
+            {"method": "prune", "pruning_ratio": 0.5, "finetune": {"epochs": 1, "lr": 0.05}},
+            {"method": "distill", "teacher": "baseline", "epochs": 1, "lr": 0.05},
+            {"method": "quantize"},
+        ],
+        "targets": [{"runtime": "onnxruntime"}],
+        "gates": [{"metric": "macs", "min_reduction": 2}],
+    }
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path) -> Callable[[Any], Path]:
+    """Write plain data, or text as it is, to a recipe file."""
+
+    def write(content: Any) -> Path:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def digits() -> Data:
+    """Digits: 1257 to train, 540 to validate, 64 to calibrate."""
+    block = DataBlock.model_validate(
+        {
+            "train": "builtin:digits",
+            "validation": "builtin:digits",
+            "calibration": {"from": "train", "samples": 64},
+        }
+    )
+    return open_data(block, Opening(Path(), SPEC, 0, Silent()), trains=True, calibrates=True)
+
+
+@pytest.fixture(scope="session")
+def trained(digits: Data) -> Model:
+    """A ResNet-8 that knows the digits (about 97 %)."""
+    from squeeze.methods.finetune import Training, train_
+    from squeeze.tasks import classification
+
+    model = build(BLOCK, Path())
+    assert digits.train is not None
+    training = Training(digits.train, digits.validation, classification, 0, Silent(), "training")
+    train_(model.module, TrainSettings(epochs=5, lr=0.1), training)
+    return model
+
+
+@pytest.fixture(scope="session")
+def files(
+    trained: Model, digits: Data, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The trained model as bundle, float and int8 files."""
+    from squeeze.export import litert, onnx
+    from squeeze.methods.quantize.backends import litert as litert_backend
+    from squeeze.methods.quantize.backends import onnxruntime as onnx_backend
+    from squeeze.methods.quantize.request import Request
+    from squeeze.recipe.schema import QuantizeStep
+    from squeeze.sources import bundle
+
+    folder = tmp_path_factory.mktemp("files")
+    paths = {
+        "bundle": folder / "bundle",
+        "onnx": folder / "float.onnx",
+        "tflite": folder / "float.tflite",
+        "int8.onnx": folder / "int8.onnx",
+        "int8.tflite": folder / "int8.tflite",
+    }
+    bundle.save(trained, paths["bundle"])
+    onnx.export(trained, paths["onnx"], log=folder / "log.txt")
+    litert.export(trained, paths["tflite"], log=folder / "log.txt")
+    assert digits.calibration is not None
+    for kind, backend in (("onnx", onnx_backend), ("tflite", litert_backend)):
+        backend.quantize(
+            Request(
+                paths[kind],
+                paths[f"int8.{kind}"],
+                QuantizeStep(),
+                digits.calibration,
+                Silent(),
+                folder / "log.txt",
+            )
+        )
+    return paths
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Path:
+    """An image folder: three classes of four random 40x30 pictures."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    root = tmp_path / "pictures"
+    for name in ("ant", "bee", "cat"):
+        (root / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root

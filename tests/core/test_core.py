@@ -1,0 +1,62 @@
+"""Errors, plug-in lookup, and where third-party chatter goes."""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from squeeze.core import cpu, plugins
+from squeeze.core.chatter import chatter_to
+from squeeze.core.errors import InputError, unknown_name
+
+
+def test_names_are_files_and_nothing_is_imported() -> None:
+    assert set(plugins.names(plugins.IMPORTANCE)) == {"l2", "random"}
+    assert set(plugins.names(plugins.RUNTIMES)) == {"litert", "onnxruntime", "pytorch"}
+    assert plugins.names(plugins.LOSSES) == {"kd": "squeeze.methods.distill.losses.kd"}
+
+
+def test_an_unknown_extension_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'l2'"):
+        plugins.load(plugins.IMPORTANCE, "l1")
+
+
+def test_an_error_says_where_what_and_what_to_do() -> None:
+    error = InputError("is empty", where="data.train", hint="add images")
+    assert str(error) == "data.train: is empty\n  add images"
+
+
+def test_unknown_name_without_anything_near() -> None:
+    assert unknown_name("colour", "xyz", ["red"]) == "unknown colour 'xyz', allowed: red"
+
+
+def test_chatter_of_every_kind_goes_to_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.txt"
+    with chatter_to(log):
+        print("from python")  # noqa: T201
+        os.write(2, b"from C\n")
+        logging.getLogger("noisy").warning("from logging")
+        warnings.warn("from warnings", stacklevel=1)
+    sys.stdout.write("after\n")
+    assert capfd.readouterr() == ("after\n", "")
+    text = log.read_text()
+    for source in ("python", "C", "logging", "warnings"):
+        assert f"from {source}" in text
+
+
+def test_chatter_is_restored_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="boom"), chatter_to(None):
+        raise ValueError("boom")
+    os.write(1, b"visible\n")
+    assert capfd.readouterr().out == "visible\n"
+
+
+def test_the_host_is_described() -> None:
+    host = cpu.host()
+    assert host.machine
+    assert host.has_vnni == bool({"avx512_vnni", "avx_vnni"} & set(host.features))

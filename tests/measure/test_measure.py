@@ -1,0 +1,161 @@
+"""Statistics, timing in turns, cost and memory against independent references."""
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, top_k_accuracy_score
+from torch import nn
+
+from squeeze.core.errors import SqueezeError
+from squeeze.core.types import Silent
+from squeeze.measure import accuracy, cost, environment, latency, memory, statistics
+from squeeze.recipe.schema import InputSpec
+from squeeze.runtimes.base import Execution
+from squeeze.sources.models import Architecture, Model
+from squeeze.tasks import classification
+
+
+def test_wilson_by_hand() -> None:
+    found = statistics.proportion(8, 10)
+    z, p, n = 1.959964, 0.8, 10
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (0.8, centre - half, centre + half), abs=1e-6
+    )
+    assert statistics.proportion(10, 10).high == 1.0
+
+
+def test_paired_drop_by_hand() -> None:
+    before = np.array([True] * 90 + [False] * 10)
+    after = np.array([True] * 84 + [False] * 6 + [True] * 2 + [False] * 8)
+    found = statistics.paired_drop(before, after)
+    half = 1.959964 * np.sqrt(6 + 2 + 1 - 16 / 102) / 102
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (0.04, 4 / 102 - half, 4 / 102 + half), abs=1e-6
+    )
+
+
+def test_the_paired_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(1000):
+        outcome = rng.choice(4, p=[0.85, 0.05, 0.02, 0.08], size=300)
+        before, after = (outcome == 0) | (outcome == 1), (outcome == 0) | (outcome == 2)
+        found = statistics.paired_drop(before, after)
+        covered += found.low <= 0.03 <= found.high
+    assert 930 <= covered <= 975
+
+
+def test_the_speedup_interval_is_that_of_a_plain_bootstrap() -> None:
+    rng = np.random.default_rng(1)
+    candidate = rng.lognormal(0, 0.1, 40)
+    baseline = 2 * candidate * rng.lognormal(0, 0.05, 40)
+    found = statistics.speedup(baseline, candidate)
+    ratios = baseline / candidate
+    draws = [np.median(rng.choice(ratios, 40)) for _ in range(4000)]
+    assert found.value == np.median(ratios)
+    assert (found.low, found.high) == pytest.approx(np.percentile(draws, [2.5, 97.5]), rel=0.01)
+    assert found.low < 2 < found.high
+
+
+def test_timing_takes_turns_and_rotates() -> None:
+    calls: list[str] = []
+
+    def recording(name: str) -> Callable[[], None]:
+        def call() -> None:
+            calls.append(name)
+            time.sleep(0.01)
+
+        return call
+
+    timings = latency.in_turns({n: recording(n) for n in "abc"}, Silent(), "x")
+    runs = [name for name, _ in itertools.groupby(calls)][3:]  # warm-ups first
+    assert runs[:6] == ["a", "b", "c", "b", "c", "a"] or runs[:5] == ["b", "c", "b", "c", "a"]
+    rounds = timings["a"].latency.rounds
+    assert all(len(t.round_medians_s) == rounds >= 15 for t in timings.values())
+
+
+def test_known_costs_give_their_ratio() -> None:
+    timings = latency.in_turns(
+        {"slow": lambda: time.sleep(0.03), "fast": lambda: time.sleep(0.01)}, Silent(), "x"
+    )
+    found = statistics.speedup(timings["slow"].round_medians_s, timings["fast"].round_medians_s)
+    assert 2.5 < found.value < 3.1
+    assert timings["fast"].latency.median_s >= 0.01
+    assert len(timings["fast"].latency.raw_s) == timings["fast"].latency.calls
+
+
+def test_scores_are_sklearns() -> None:
+    rng = np.random.default_rng(0)
+    outputs = rng.standard_normal((200, 10)).astype(np.float32)
+    labels = rng.integers(0, 10, 200)
+    found = accuracy.score(classification.predictions(outputs), labels)
+    assert found.top1.value == pytest.approx(accuracy_score(labels, outputs.argmax(1)))
+    assert found.top5.value == pytest.approx(top_k_accuracy_score(labels, outputs, k=5))
+
+
+def test_two_models_are_compared_sample_by_sample() -> None:
+    labels = np.array([0, 1, 2, 3])
+    before, after = np.array([[0], [1], [2], [0]]), np.array([[0], [2], [2], [3]])
+    found = accuracy.compare(before, after, labels)
+    assert (found.broken, found.mended, found.drop.value, found.agreement) == (1, 1, 0.0, 0.5)
+
+
+def test_outputs_with_nan_are_refused() -> None:
+    with pytest.raises(SqueezeError, match="outputs hold NaN"):
+        classification.predictions(np.array([[np.nan, 1.0]], np.float32))
+
+
+def test_params_and_macs_by_hand_and_by_torch_pruning() -> None:
+    from torch_pruning.utils import count_ops_and_params
+
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8, bias=False),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    ).eval()
+    model = Model(module, Architecture("x:y", Path(), {}, InputSpec(shape=(3, 16, 16))))
+    assert cost.params(model) == (3 * 9 * 8 + 8) + 16 + 8 * 9 + (8 * 5 + 5)
+    by_hand = 16 * 16 * 3 * 9 * 8 + 8 * 8 * 8 * 9 + 8 * 5
+    assert cost.macs(model) == by_hand
+    plain = nn.Sequential(  # Torch-Pruning counts norms and biases too: have none
+        nn.Conv2d(3, 8, 3, bias=False), nn.Conv2d(8, 8, 3, stride=2, groups=4, bias=False)
+    )
+    model = Model(plain, Architecture("x:y", Path(), {}, InputSpec(shape=(3, 16, 16))))
+    reference, _ = count_ops_and_params(plain, torch.zeros(1, 3, 16, 16))
+    assert cost.macs(model) == reference
+
+
+def test_peak_memory_is_the_childs_own(files: dict[str, Path]) -> None:
+    ballast = np.ones(600 * 2**20 // 8)
+    found = memory.peak_bytes("onnxruntime", files["onnx"], Execution(), (1, 1, 12, 12))
+    assert ballast.nbytes > 500e6
+    assert 0 < found < 200e6
+
+
+def test_a_probe_that_fails_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"nonsense")
+    with pytest.raises(RuntimeError, match="cannot load it"):
+        memory.peak_bytes("onnxruntime", tmp_path / "x.onnx", Execution(), (1, 1, 12, 12))
+
+
+def test_the_environment_names_versions_but_no_host_or_user() -> None:
+    import getpass
+    import platform
+
+    found = environment.describe()
+    assert found["packages"]["torch"] == torch.__version__.partition("+")[0]
+    text = str(found)
+    assert platform.node() not in text or len(platform.node()) < 4
+    assert f"/{getpass.getuser()}" not in text
+    assert environment.broken_pairs() is None

@@ -1,0 +1,151 @@
+"""Quantization: ranges by hand, weights in their bits, int8 files that agree with float ones."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from squeeze.core.chatter import chatter_to
+from squeeze.core.cpu import Cpu
+from squeeze.core.errors import InputError, SqueezeError
+from squeeze.core.types import Silent
+from squeeze.methods.quantize.backends import litert as litert_backend
+from squeeze.methods.quantize.backends import onnxruntime as onnx_backend
+from squeeze.methods.quantize.request import Request, merged
+from squeeze.recipe.schema import QuantizeStep
+from squeeze.runtimes import litert, onnxruntime
+from squeeze.runtimes.base import Execution
+from squeeze.sources.data import Data
+
+RUNTIMES: dict[str, Any] = {"onnx": onnxruntime, "tflite": litert}
+
+
+def request(files: dict[str, Path], kind: str, out: Path, digits: Data, **step: Any) -> Request:
+    assert digits.calibration is not None
+    return Request(
+        files[kind], out, QuantizeStep.model_validate(step), digits.calibration, Silent(), None
+    )
+
+
+def test_ranges_are_merged_by_percentile() -> None:
+    per_image = np.zeros((11, 1, 2))
+    per_image[:, 0, 0] = -np.arange(11.0)
+    per_image[:, 0, 1] = np.arange(11.0)
+    assert merged(per_image, 0).tolist() == [[-10.0, 10.0]]
+    assert merged(per_image, 10).tolist() == [[-9.0, 9.0]]
+    per_image[5, 0] = [-1000, 1000]
+    assert merged(per_image, 10).tolist() == [[-10.0, 10.0]]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "bits"),
+    [
+        (Cpu("old", "x86_64", ("avx2", "avx512f")), 7),
+        (Cpu("new", "x86_64", ("avx2", "avx512_vnni")), 8),
+        (Cpu("client", "AMD64", ("avx_vnni",)), 8),
+        (Cpu("phone", "aarch64", ("asimddp",)), 8),
+    ],
+)
+def test_the_cpu_decides_the_weight_bits_and_says_so(cpu: Cpu, bits: int) -> None:
+    found, reason = onnx_backend.weight_bits("auto", cpu)
+    assert found == bits
+    assert reason.startswith(f"{bits}-bit weights: this ")
+    assert onnx_backend.weight_bits(7, cpu) == (7, "7-bit weights: set in the recipe")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_int8_files_agree_with_float_ones(kind: str, files: dict[str, Path], digits: Data) -> None:
+    runtime, split = RUNTIMES[kind], digits.validation
+    images, labels = split.batch(range(len(split)))
+    outputs = {}
+    for name in (kind, f"int8.{kind}"):
+        session = runtime.open_session(files[name], Execution())
+        outputs[name] = session.invoke(session.prepare(images)).argmax(1)
+        session.close()
+    assert (outputs[kind] == outputs[f"int8.{kind}"]).mean() > 0.97
+    assert (outputs[f"int8.{kind}"] == labels).mean() > 0.9
+    assert files[f"int8.{kind}"].stat().st_size < 0.55 * files[kind].stat().st_size
+    coverage = runtime.coverage(files[f"int8.{kind}"])
+    assert coverage.convolutions == (9, 9)
+    assert (coverage.int8, coverage.total, coverage.survivors) == (10, 10, [])
+    assert runtime.coverage(files[kind]).int8 == 0
+
+
+def int8_weights(path: Path) -> list[Any]:
+    tensors = [numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer]
+    return [t for t in tensors if t.dtype == np.int8 and t.ndim > 1]
+
+
+@pytest.mark.parametrize(("bits", "largest"), [(7, 64), (8, 127)])
+def test_weights_use_their_bits_and_no_more(
+    bits: int, largest: int, files: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    out = tmp_path / "int8.onnx"
+    assert (
+        onnx_backend.quantize(request(files, "onnx", out, digits, weight_bits=bits)).weight_bits
+        == bits
+    )
+    found = int8_weights(out)
+    assert len(found) == 10
+    assert max(int(np.abs(t.astype(int)).max()) for t in found) == largest
+
+
+def test_calibration_keeps_two_numbers_per_tensor_and_image(
+    files: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    prepared = tmp_path / "prepared.onnx"
+    onnx_backend._prepare(files["onnx"], prepared)
+    wanted = request(files, "onnx", tmp_path / "x.onnx", digits)
+    names, ranges = onnx_backend._observe(prepared, tmp_path / "observed.onnx", wanted)
+    assert ranges.shape == (64, len(names), 2)
+    assert (ranges[..., 0] <= ranges[..., 1]).all()
+    assert digits.calibration is not None
+    images, _ = digits.calibration.batch(range(64))
+    expected = np.stack([images.min((1, 2, 3)), images.max((1, 2, 3))], axis=1)
+    assert np.allclose(ranges[:, names.index("images")], expected)
+
+
+def test_the_litert_ranges_are_those_of_single_images(
+    files: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    from ai_edge_quantizer import quantizer, recipe
+
+    worker = quantizer.Quantizer(str(files["tflite"]))
+    worker.load_quantization_recipe(recipe.static_wi8_ai8())
+    wanted = request(files, "tflite", tmp_path / "x.tflite", digits, range_percentile=0.0)
+    with chatter_to(None):
+        ranges, count = litert_backend._observe(worker, wanted)
+    assert count == 64
+    assert digits.calibration is not None
+    images, _ = digits.calibration.batch(range(64))
+    found = [(float(np.ravel(r["min"])[0]), float(np.ravel(r["max"])[0])) for r in ranges.values()]
+    assert any(np.allclose(pair, (images.min(), images.max())) for pair in found)
+
+
+def test_what_is_already_quantized_is_refused(
+    files: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    out = tmp_path / "twice.onnx"
+    with pytest.raises(InputError, match="is already quantized"):
+        onnx_backend.quantize(request(files, "int8.onnx", out, digits))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_activations_are_told_and_nothing_is_written(
+    files: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    model = onnx.load(files["onnx"])
+    for tensor in model.graph.initializer:
+        if tensor.name == "conv1.weight" or len(tensor.dims) == 4:
+            array = numpy_helper.to_array(tensor).copy()
+            array[:] = np.nan
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+            break
+    broken = tmp_path / "nan.onnx"
+    onnx.save(model, broken)
+    with pytest.raises(SqueezeError, match="NaN or infinite on calibration data, first: "):
+        onnx_backend.quantize(request({"nan": broken}, "nan", tmp_path / "out.onnx", digits))
+    assert [p.name for p in tmp_path.iterdir()] == ["nan.onnx"]

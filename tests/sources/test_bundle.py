@@ -1,0 +1,117 @@
+"""Bundles: bit-identical in a new process, trainable, no pickle, no code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import squeeze
+from squeeze.core.errors import InputError
+from squeeze.methods.prune.step import prune
+from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
+from squeeze.sources import bundle
+from squeeze.sources.models import Model, build
+
+
+def model(name: str, side: int, channels: int, **args: int) -> Model:
+    torch.manual_seed(1)
+    spec = InputSpec(shape=(channels, side, side))
+    return build(ModelBlock(build=name, args=args, input=spec), Path())
+
+
+def outputs_in_a_new_process(folder: Path, images: torch.Tensor, tmp_path: Path) -> torch.Tensor:
+    torch.save(images, tmp_path / "images.pt")
+    code = (
+        "import sys, torch, squeeze\n"
+        "module = squeeze.load_bundle(sys.argv[1])\n"
+        "images = torch.load(sys.argv[2] + '/images.pt')\n"
+        "with torch.inference_mode():\n"
+        "    torch.save(module(images), sys.argv[2] + '/outputs.pt')\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder), str(tmp_path)], check=True)
+    return torch.load(tmp_path / "outputs.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "channels"),
+    [
+        ("builtin:resnet8", 12, 1),
+        pytest.param("torchvision:mobilenet_v2", 64, 3, marks=pytest.mark.slow),
+    ],
+)
+def test_a_model_pruned_twice_reloads_bit_identical_and_trains(
+    name: str, side: int, channels: int, tmp_path: Path
+) -> None:
+    args = {"in_channels": 1} if channels == 1 else {"num_classes": 10}
+    once = prune(model(name, side, channels, **args), PruneStep(pruning_ratio=0.3, align=1), seed=0)
+    twice = prune(once, PruneStep(pruning_ratio=0.3, align=4, importance="random"), seed=0)
+    assert len(twice.architecture.pruning) > len(once.architecture.pruning)
+    folder = bundle.save(twice, tmp_path / "bundle")
+    assert {file.name for file in folder.iterdir()} == {"architecture.json", "weights.safetensors"}
+
+    images = torch.randn(3, channels, side, side)
+    with torch.inference_mode():
+        expected = twice.module(images)
+    assert torch.equal(outputs_in_a_new_process(folder, images, tmp_path), expected)
+
+    module = squeeze.load_bundle(folder).train()
+    before = [p.detach().clone() for p in module.parameters()]
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    torch.nn.functional.cross_entropy(module(images), torch.tensor([1, 2, 3])).backward()
+    optimizer.step()
+    assert all(not torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+
+
+def test_a_factory_in_a_file_is_found_again_or_named(tmp_path: Path) -> None:
+    code = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(1, 4, 1))\n"
+    (tmp_path / "net.py").write_text(code)
+    spec = InputSpec(shape=(1, 8, 8))
+    made = build(ModelBlock(build="./net.py:make", input=spec), tmp_path)
+    folder = bundle.save(made, tmp_path / "deep" / "bundle")
+    images = torch.randn(1, 1, 8, 8)
+    assert torch.equal(squeeze.load_bundle(folder)(images), made.module(images))
+
+    moved = tmp_path / "elsewhere.py"
+    (tmp_path / "net.py").rename(moved)
+    with pytest.raises(InputError, match="is not where it was"):
+        squeeze.load_bundle(folder)
+    loaded = squeeze.load_bundle(folder, build=f"{moved}:make")
+    assert torch.equal(loaded(images), made.module(images))
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"architecture\.json is missing"):
+        squeeze.load_bundle(tmp_path)
+    folder = bundle.save(model("builtin:resnet8", 12, 1, in_channels=1), tmp_path / "bundle")
+    (folder / "architecture.json").write_text("{}")
+    with pytest.raises(InputError, match=r"architecture\.json is damaged"):
+        squeeze.load_bundle(folder)
+
+
+def test_a_bundle_is_never_overwritten(tmp_path: Path) -> None:
+    made = model("builtin:resnet8", 12, 1, in_channels=1)
+    bundle.save(made, tmp_path / "bundle")
+    with pytest.raises(InputError, match="exists already"):
+        bundle.save(made, tmp_path / "bundle")
+
+
+def test_a_trained_module_is_saved_like_the_bundle_it_came_from(tmp_path: Path) -> None:
+    first = prune(
+        model("builtin:resnet8", 12, 1, in_channels=1), PruneStep(pruning_ratio=0.5), seed=0
+    )
+    bundle.save(first, tmp_path / "first")
+    module = squeeze.load_bundle(tmp_path / "first")
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1.0)
+    squeeze.save_bundle(module, tmp_path / "second", like=tmp_path / "first")
+    images = torch.randn(2, 1, 12, 12)
+    assert torch.equal(squeeze.load_bundle(tmp_path / "second")(images), module(images))
+    with pytest.raises(InputError, match="shapes differ"):
+        squeeze.save_bundle(
+            model("builtin:resnet8", 12, 1, in_channels=1).module,
+            tmp_path / "third",
+            like=tmp_path / "first",
+        )

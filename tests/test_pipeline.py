@@ -1,0 +1,212 @@
+"""The whole way on real scans: rows, files, gates, reports, resume."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+
+import squeeze
+from squeeze.core.types import Silent
+from squeeze.report import html, write
+from squeeze.results import Results
+
+Write = Callable[[Any], Path]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run of a recipe with all three steps and runtimes; returns its folder."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    loaded = squeeze.load_recipe(folder / "recipe.yaml")
+    _, run = squeeze.run(loaded, output=folder / "runs", progress=Silent(), command="test")
+    return run.path
+
+
+RECIPE = """\
+version: 1
+name: small
+model:
+  build: builtin:resnet8
+  args: {num_classes: 10, in_channels: 1}
+  input: {shape: [1, 12, 12], mean: [0.3], std: [0.35], crop_fraction: 1.0}
+data:
+  train: builtin:digits
+  validation: builtin:digits
+  calibration: {from: train, samples: 32}
+baseline: {train: {epochs: 3, lr: 0.1}}
+steps:
+  - {method: prune, pruning_ratio: 0.5, finetune: {epochs: 1, lr: 0.05}}
+  - {method: distill, teacher: baseline, epochs: 1, lr: 0.05}
+  - {method: quantize}
+targets:
+  - {runtime: onnxruntime, batch_size: [1, 4]}
+  - {runtime: litert}
+  - {runtime: pytorch}
+  - {runtime: pytorch, device: cuda, precision: fp16, if_available: true}
+gates:
+  - {metric: macs, min_reduction: 2}
+  - {metric: top1, max_drop: 0.5}
+  - {metric: int8_coverage, target: onnxruntime, min: 1.0}
+"""
+
+
+def results_of(folder: Path) -> Results:
+    return write.read(folder)
+
+
+def test_every_state_has_a_row_on_every_target(finished: Path) -> None:
+    results = results_of(finished)
+    states = ["baseline", "1-prune", "2-distill", "3-quantize"]
+    assert [state.name for state in results.states] == states
+    for place in (("onnxruntime", 1), ("onnxruntime", 4), ("litert", 1), ("pytorch", 1)):
+        rows = [row for row in results.rows if (row.target, row.batch_size) == place]
+        assert sorted(row.state for row in rows) == sorted(states), place
+        for row in rows:
+            if row.skipped is not None:
+                assert place[0] == "pytorch"
+                assert row.skipped == "pytorch holds no int8 file; the float model above ships here"
+                continue
+            assert row.accuracy is not None
+            assert row.accuracy.samples == 540
+            assert row.latency is not None
+            assert row.latency.median_s > 0
+            assert row.size_bytes
+            assert row.peak_memory_bytes
+            assert (row.speedup is None) == (row.state == "baseline")
+            assert (row.parity is None) == (row.precision == "int8")
+    if not torch.cuda.is_available():
+        (cuda,) = (row for row in results.rows if row.target == "pytorch-cuda")
+        assert cuda.skipped == "no CUDA device here"
+
+
+def test_the_same_model_scores_the_same_in_every_runtime(finished: Path) -> None:
+    results = results_of(finished)
+    for state in ("baseline", "1-prune", "2-distill"):
+        scores = [
+            row.accuracy.top1.value
+            for row in results.rows
+            if row.state == state and row.accuracy is not None
+        ]
+        assert len(scores) >= 4
+        assert max(scores) - min(scores) < 2 / 540, state
+
+
+def test_the_files_that_ship_are_there_with_their_description(finished: Path) -> None:
+    names = {path.name for path in (finished / "artifacts").iterdir()}
+    for state in ("baseline", "1-prune", "2-distill", "3-quantize"):
+        for kind in ("onnx", "tflite"):
+            assert {f"{state}.{kind}", f"{state}.{kind}.json"} <= names
+    record = json.loads((finished / "artifacts" / "3-quantize.tflite.json").read_text())
+    assert (record["layout"], record["input"]["shape"]) == ("NHWC", [1, 12, 12])
+    assert not list(finished.rglob(".*"))
+    assert not [path for path in finished.rglob("*") if path.suffix in {".pkl", ".pt", ".pth"}]
+
+
+def test_bundles_reload_and_match_their_exported_file(finished: Path) -> None:
+    import numpy as np
+
+    from squeeze.runtimes import onnxruntime
+    from squeeze.runtimes.base import Execution
+
+    module = squeeze.load_bundle(finished / "steps" / "2-distill")
+    session = onnxruntime.open_session(finished / "artifacts" / "2-distill.onnx", Execution())
+    images = np.random.default_rng(0).standard_normal((3, 1, 12, 12)).astype(np.float32)
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(session.invoke(session.prepare(images)), expected, atol=1e-4)
+
+
+def test_gates_states_and_data_are_recorded(finished: Path) -> None:
+    results = results_of(finished)
+    assert results.passed
+    assert {gate.gate for gate in results.gates} == {"macs", "top1", "int8_coverage"}
+    assert [(part.role, part.samples) for part in results.data] == [
+        ("train", 1257),
+        ("calibration", 32),
+        ("validation", 540),
+    ]
+    baseline, pruned = results.states[:2]
+    assert baseline.macs > 2 * pruned.macs
+    assert len(baseline.epochs) == 3
+    assert any("-bit weights: " in note for note in results.states[-1].notes)
+
+
+def test_results_follow_their_schema(finished: Path) -> None:
+    record = json.loads((finished / "results.json").read_text())
+    jsonschema.validate(record, Results.model_json_schema())
+
+
+def test_the_page_is_self_contained_and_complete(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    for reference in re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?([^"\'\s>)]+)', page):
+        assert reference.startswith(("data:", "#")), reference
+    assert "<script" not in page
+    for text in (
+        "baseline",
+        "1-prune",
+        "2-distill",
+        "3-quantize",
+        "no int8 file",
+        "pruning_ratio",
+        "all gates passed",
+        "<svg",
+    ):
+        assert text in page
+    assert "3-quantize" in (finished / "report.md").read_text()
+
+
+def test_rendering_again_gives_the_same_page(finished: Path) -> None:
+    assert html.render(results_of(finished)) == (finished / "report.html").read_text()
+
+
+def test_a_second_run_takes_finished_steps_over(finished: Path) -> None:
+    folder = finished.parents[2]
+    loaded = squeeze.load_recipe(folder / "recipe.yaml", ("targets=[{runtime: onnxruntime}]",))
+    results, run = squeeze.run(loaded, output=folder / "runs")
+    assert [state.reused_from for state in results.states] == [finished.name] * 3 + [None]
+    first = squeeze.load_bundle(finished / "steps" / "2-distill").state_dict()
+    for key, value in squeeze.load_bundle(run.path / "steps" / "2-distill").state_dict().items():
+        assert torch.equal(value, first[key])
+    changed = squeeze.load_recipe(
+        folder / "recipe.yaml",
+        ("targets=[{runtime: onnxruntime}]", "steps.1.lr=0.01"),
+    )
+    results, _ = squeeze.run(changed, output=folder / "runs")
+    assert [state.reused_from is None for state in results.states] == [False, False, True, True]
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_finished(write_recipe: Write, tmp_path: Path) -> None:
+    text = RECIPE.replace("teacher: baseline, epochs: 1", "teacher: baseline, epochs: 500")
+    path, output = write_recipe(text), tmp_path / "runs"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "squeeze", "run", str(path), "-o", str(output)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(output.glob("*/*/steps/1-prune/step.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; finished steps are kept" in stderr
+    (run,) = (output / "small").iterdir()
+    assert sorted(p.name for p in (run / "steps").iterdir()) == ["1-prune", "baseline"]
+    assert not list(run.rglob(".*"))
+    loaded = squeeze.load_recipe(path, ("steps.1.epochs=1", "targets=[{runtime: onnxruntime}]"))
+    results, _ = squeeze.run(loaded, output=output)
+    assert [s.reused_from for s in results.states[:3]] == [run.name, run.name, None]
