@@ -15,7 +15,10 @@ import pytest
 import torch
 
 import squeeze
+from squeeze.cli import console
+from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
+from squeeze.measure import latency
 from squeeze.report import html, write
 from squeeze.results import Results
 
@@ -210,3 +213,40 @@ def test_ctrl_c_keeps_what_was_finished(write_recipe: Write, tmp_path: Path) -> 
     loaded = squeeze.load_recipe(path, ("steps.1.epochs=1", "targets=[{runtime: onnxruntime}]"))
     results, _ = squeeze.run(loaded, output=output)
     assert [s.reused_from for s in results.states[:3]] == [run.name, run.name, None]
+
+
+def test_the_terminal_shows_what_was_left_out_and_why(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.summary(results_of(finished))
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "\x1b" not in out
+    reason = "pytorch holds no int8 file; the float model above ships here"
+    assert f"skip  3-quantize on pytorch (cpu, 1 thread, batch 1): {reason}" in out
+    assert out.count("pass  ") == len(results_of(finished).gates)
+    assert max(map(len, out.partition("skip ")[0].splitlines())) < 200
+
+
+def test_fresh_takes_nothing_over_and_gives_the_same_weights(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "_MAX_ROUNDS", 15)
+    folder = finished.parents[2]
+    sets = ("steps=[]", "targets=[{runtime: onnxruntime}]", "gates=[]")
+    loaded = squeeze.load_recipe(folder / "recipe.yaml", sets)
+    results, again = squeeze.run(loaded, output=folder / "runs", fresh=True)
+    assert [state.reused_from for state in results.states] == [None]
+    weights = Path("steps/baseline/weights.safetensors")
+    assert (again.path / weights).read_bytes() == (finished / weights).read_bytes()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has the device that is asked for")
+def test_a_target_that_cannot_run_is_told_before_the_training(
+    write_recipe: Write, tmp_path: Path
+) -> None:
+    sets = ("steps=[]", "gates=[]", "targets=[{runtime: pytorch, device: cuda}]")
+    loaded = squeeze.load_recipe(write_recipe(RECIPE), sets)
+    with pytest.raises(InputError, match="target pytorch-cuda: no CUDA device here"):
+        squeeze.run(loaded, output=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

@@ -97,6 +97,11 @@ def _explain(error: Exception) -> int:
     if isinstance(shown, SqueezeError):
         console.error(str(shown))
         return shown.exit_code
+    if "torchvision::nms" in str(error):  # torch and torchvision of different builds
+        from squeeze.measure.environment import broken_pairs
+
+        console.error(broken_pairs() or str(error))
+        return EXIT_FAILED
     console.error(
         f"{type(error).__name__}: {error}\n  this is a bug in squeeze or in a library it "
         "uses; run again with --debug to see where"

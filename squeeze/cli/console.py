@@ -112,13 +112,21 @@ def summary(results: "Results") -> None:
     kept = [
         i
         for i, name in enumerate(tables.COLUMNS)
-        if name not in {"95 % interval", "p95", "Peak memory"}
+        if name not in {"95 % interval", "n", "Top-5", "p95", "Peak memory"}
     ]
+    rows = list(tables.rows(results))
     lines = [
-        ["" if i == 0 and not row.first_of_target else row.cells[i] for i in kept]
-        for row in tables.rows(results)
+        [
+            "" if i == 0 and not row.first_of_target else row.cells[i].partition(": ")[0]
+            for i in kept
+        ]
+        for row in rows
     ]
     table([tables.COLUMNS[i] for i in kept], lines)
+    for row in rows:
+        if row.skipped:
+            place, state, reason = row.cells[:3]
+            out(f"skip  {state} on {place}: {reason.partition(': ')[2]}")
     for gate in results.gates:
         mark = "pass" if gate.passed else "FAIL"
         place = f" on {gate.target}" if gate.target else ""

@@ -51,12 +51,14 @@ class File:
         try:
             outputs = session.invoke(session.prepare(np.zeros((1, *self.spec.shape), np.float32)))
         except Exception as error:
+            session.close()
             raise InputError(
                 f"does not run on an image of {self.spec.shape}: {error}",
                 where=str(self.path),
                 hint="give its input as --input C,H,W",
             ) from error
         if classes is not None and outputs.shape[1:] != (classes,):
+            session.close()
             raise InputError(
                 f"gives outputs {outputs.shape[1:]} and the data has {classes} classes",
                 where=str(self.path),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from squeeze.core import plugins
 from squeeze.measure import accuracy, latency, memory, statistics
-from squeeze.results import FloatKernel, KernelCoverage, Row
+from squeeze.results import FloatKernel, KernelCoverage, Parity, Row
 from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
@@ -53,6 +53,15 @@ class Bench:
     root: Path
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What the sessions of a target gave, by state."""
+
+    predictions: "Predictions"
+    parities: dict[str, Parity]
+    timings: dict[str, latency.Timing]
+
+
 def measure(
     target: "Target", batch_size: int, candidates: list[Candidate], bench: Bench
 ) -> "tuple[list[Row], Predictions]":
@@ -62,10 +71,7 @@ def measure(
         A row per candidate, and the predictions by state.
     """
     runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
-    executions = {
-        c.state: Execution(target.threads, target.device, c.precision) for c in candidates
-    }
-    sessions = {c.state: runtime.open_session(c.path, executions[c.state]) for c in candidates}
+    sessions = {c.state: runtime.open_session(c.path, _execution(target, c)) for c in candidates}
     try:
         evaluation_batch = batch_size if runtime.FIXED_BATCH else _EVALUATION_BATCH
         predictions = {
@@ -88,38 +94,53 @@ def measure(
     finally:
         for session in sessions.values():
             session.close()
-    rows = []
-    for c in candidates:
-        first = candidates[0].state
-        rows.append(
-            Row(
-                state=c.state,
-                target=target.label,
-                runtime=target.runtime,
-                device=target.device,
-                precision=c.precision,
-                threads=target.threads,
-                batch_size=batch_size,
-                artifact=_relative(c.path, bench.root),
-                size_bytes=size_bytes(c.path),
-                accuracy=accuracy.score(predictions[c.state], bench.validation.labels),
-                change=None
-                if c.state == first
-                else accuracy.compare(
-                    predictions[first], predictions[c.state], bench.validation.labels
-                ),
-                latency=timings[c.state].latency,
-                speedup=None
-                if c.state == first
-                else statistics.speedup(
-                    timings[first].round_medians_s, timings[c.state].round_medians_s
-                ),
-                coverage=_coverage(runtime.coverage(c.path)) if c.precision == "int8" else None,
-                parity=parities.get(c.state),
-                peak_memory_bytes=_memory(target, c, executions[c.state], batch_size, bench),
-            )
-        )
+    measured = _Measured(predictions, parities, timings)
+    with bench.progress.task(f"peak memory on {target.label}", len(candidates)) as advance:
+        rows = []
+        for c in candidates:
+            rows.append(_row(target, batch_size, c, candidates[0].state, measured, bench))
+            advance()
     return rows, predictions
+
+
+def _row(
+    target: "Target",
+    batch_size: int,
+    candidate: Candidate,
+    baseline: str,
+    measured: _Measured,
+    bench: Bench,
+) -> Row:
+    """Put one candidate's figures together, against the baseline's."""
+    state, labels, timings = candidate.state, bench.validation.labels, measured.timings
+    runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
+    change = speedup = None
+    if state != baseline:
+        change = accuracy.compare(
+            measured.predictions[baseline], measured.predictions[state], labels
+        )
+        speedup = statistics.speedup(
+            timings[baseline].round_medians_s, timings[state].round_medians_s
+        )
+    is_int8 = candidate.precision == "int8"
+    return Row(
+        state=state,
+        target=target.label,
+        runtime=target.runtime,
+        device=target.device,
+        precision=candidate.precision,
+        threads=target.threads,
+        batch_size=batch_size,
+        artifact=_relative(candidate.path, bench.root),
+        size_bytes=size_bytes(candidate.path),
+        accuracy=accuracy.score(measured.predictions[state], labels),
+        change=change,
+        latency=timings[state].latency,
+        speedup=speedup,
+        coverage=_coverage(runtime.coverage(candidate.path)) if is_int8 else None,
+        parity=measured.parities.get(state),
+        peak_memory_bytes=_memory(target, candidate, batch_size, bench),
+    )
 
 
 def size_bytes(path: Path) -> int:
@@ -156,14 +177,18 @@ def _coverage(found: "Coverage | None") -> KernelCoverage | None:
     )
 
 
-def _memory(
-    target: "Target", candidate: Candidate, execution: Execution, batch_size: int, bench: Bench
-) -> int | None:
+def _execution(target: "Target", candidate: Candidate) -> Execution:
+    return Execution(target.threads, target.device, candidate.precision)
+
+
+def _memory(target: "Target", candidate: Candidate, batch_size: int, bench: Bench) -> int | None:
     if target.device != "cpu":
         return None
     shape = (batch_size, *bench.validation.spec.shape)
     try:
-        return memory.peak_bytes(target.runtime, candidate.path, execution, shape)
+        return memory.peak_bytes(
+            target.runtime, candidate.path, _execution(target, candidate), shape
+        )
     except (RuntimeError, OSError) as error:
         bench.progress.say(
             f"peak memory of {candidate.state} on {target.label} could not be measured: {error}"

@@ -68,6 +68,10 @@ def _models(recipe: Recipe, folder: Path) -> Mistakes:
 
 def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
     in_package = bool(block.weights and block.weights.startswith("package:"))
+    if block.weights and in_package:
+        package = block.weights.removeprefix("package:").partition("/")[0]
+        if not package.isidentifier() or find_spec(package) is None:
+            yield (*path, "weights"), f"the Python package '{package}' is not installed"
     weights = folder / block.weights if block.weights and not in_package else None
     if weights is not None and not weights.exists():
         yield (*path, "weights"), f"no such file or folder: {block.weights}"

@@ -1,0 +1,239 @@
+"""Reports: rendered from the record alone, self-contained, complete."""
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from squeeze.core.errors import InputError
+from squeeze.report import html, markdown, tables, write
+from squeeze.results import (
+    Accuracy,
+    Change,
+    DataRecord,
+    EpochRecord,
+    Estimate,
+    FloatKernel,
+    GateResult,
+    KernelCoverage,
+    Latency,
+    Parity,
+    Picture,
+    Results,
+    Row,
+    State,
+)
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
+
+
+def at(value: float) -> Estimate:
+    return Estimate(value=value, low=value - 0.01, high=value + 0.01)
+
+
+def latency(median_s: float, *, noisy: bool = False) -> Latency:
+    return Latency(
+        median_s=median_s,
+        p95_s=2 * median_s,
+        iqr_s=median_s / 20,
+        calls=3,
+        rounds=3,
+        noisy=noisy,
+        raw_s=(median_s,) * 3,
+    )
+
+
+def row(state: str, target: str, **changes: object) -> Row:
+    base: dict[str, object] = {
+        "state": state,
+        "target": target,
+        "runtime": target,
+        "device": "cpu",
+        "precision": "fp32",
+        "threads": 1,
+        "batch_size": 1,
+        "artifact": f"artifacts/{state}",
+        "size_bytes": 1_500_000,
+        "accuracy": Accuracy(samples=100, top1=at(0.9), top5=at(0.98)),
+        "latency": latency(0.010),
+    }
+    return Row.model_validate(base | changes)
+
+
+@pytest.fixture
+def results() -> Results:
+    change = Change(drop=at(0.02), top5_drop=0.0, agreement=0.95, broken=3, mended=1)
+    coverage = KernelCoverage(
+        int8=9,
+        total=10,
+        convolutions_int8=9,
+        convolutions=9,
+        survivors=(FloatKernel(name="node_linear", op="Gemm", reason="left in float"),),
+        conversions={"QuantizeLinear": 1},
+    )
+    int8 = {
+        "precision": "int8",
+        "size_bytes": 400_000,
+        "accuracy": Accuracy(samples=100, top1=at(0.88), top5=at(0.98)),
+        "change": change,
+        "coverage": coverage,
+        "peak_memory_bytes": 2_000_000,
+    }
+    parity = Parity(samples=16, max_difference=1e-5, scale=8.0, same_class=1.0)
+    return Results(
+        squeeze="0",
+        name="run <b>",
+        id="20260101-000000",
+        started="2026-01-01T00:00:00+00:00",
+        seconds=12.0,
+        command="squeeze run a.yaml",
+        recipe={"version": 1, "name": "run"},
+        environment={"cpu": "CPU", "cores": 2, "packages": {"torch": "2"}},
+        data=(DataRecord(role="validation", samples=100, fingerprint="ab12"),),
+        states=(
+            State(
+                name="baseline",
+                method="baseline",
+                params=1_000_000,
+                macs=5_000_000,
+                seconds=3,
+                epochs=(EpochRecord(loss=0.5, top1=0.9, seconds=1),),
+                reused_from="20251231-000000",
+            ),
+            State(
+                name="1-quantize", method="quantize", params=1_000_000, macs=5_000_000, seconds=1
+            ),
+        ),
+        rows=(
+            row("baseline", "onnxruntime", parity=parity),
+            row(
+                "1-quantize", "onnxruntime", latency=latency(0.020, noisy=True), speedup=at(0.5)
+            ).model_copy(update={k: v for k, v in int8.items() if k != "latency"}),
+            row("baseline", "pytorch"),
+            row(
+                "1-quantize",
+                "pytorch",
+                skipped="holds no int8 | file\nat all",
+                accuracy=None,
+                latency=None,
+            ),
+        ),
+        gates=(
+            GateResult(
+                gate="top1",
+                target="onnxruntime",
+                limit="drop <= 1.00 points",
+                found="+2.00",
+                passed=False,
+                note="a | b",
+            ),
+        ),
+        pictures=(Picture(name="7.png", label="cat", baseline="cat", candidate="dog", png=PNG),),
+        warnings=("Noisy timings",),
+        stages_s={"data": 1.0},
+    )
+
+
+def text_of(page: str) -> str:
+    return unescape(re.sub(r"<[^>]+>", " ", page))
+
+
+def test_the_record_follows_the_published_schema(results: Results) -> None:
+    schema = Results.model_json_schema(by_alias=True)
+    jsonschema.validate(json.loads(results.model_dump_json()), schema)
+    broken = json.loads(results.model_dump_json()) | {"version": 2}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema)
+
+
+def test_the_page_needs_neither_network_nor_script(results: Results) -> None:
+    page = html.render(results)
+    assert not re.search(r"<script|<link|@import|javascript:|\son\w+=", page)
+    for attribute in re.findall(r"""(?:src|href|action|url)\s*[=(]\s*["']?([^"'\s)>]+)""", page):
+        assert attribute.startswith(("data:image/png;base64,", "#")), attribute
+    assert "run &lt;b&gt;" in page
+    assert "<b>:" not in page.partition("</title>")[0]
+
+
+def test_the_page_holds_every_figure_of_the_table(results: Results) -> None:
+    page = " ".join(text_of(html.render(results)).split())
+    for line in tables.rows(results):
+        for cell in line.cells:
+            assert " ".join(cell.split()) in page
+    for text in ("node_linear", "left in float", "taken over from run 20251231-000000", "7.png"):
+        assert text in page or f'"{text}"' in html.render(results)
+
+
+def test_rendering_twice_gives_the_same_page(results: Results) -> None:
+    assert html.render(results) == html.render(results)
+
+
+def test_a_run_without_any_measured_row_still_renders(results: Results) -> None:
+    skipped = tuple(r for r in results.rows if r.skipped)
+    bare = results.model_copy(update={"rows": skipped, "gates": (), "pictures": (), "warnings": ()})
+    assert "no gates" in html.render(bare)
+    assert "not measured" in markdown.render(bare)
+
+
+def test_every_markdown_row_has_its_cells(results: Results) -> None:
+    lines = markdown.render(results).splitlines()
+    assert lines[0] == "# run <b>: 1 of 1 gates failed"
+    widths = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in lines if line.startswith("|")]
+    assert widths == [6] * 3 + [len(tables.COLUMNS)] * 6
+
+
+def test_figures_read_like_a_person_writes_them() -> None:
+    assert tables.milliseconds(0.0123456) == "12.3 ms"
+    assert tables.ratio(Estimate(value=1.5, low=1.4, high=1.61)) == "1.50x [1.40, 1.61]"
+    assert tables.points(Estimate(value=0.01, low=-0.005, high=0.02)) == "-1.00 [-2.00, +0.50]"
+    assert tables.points(Estimate(value=0.0, low=0.0, high=0.0)) == "+0.00 [+0.00, +0.00]"
+    assert [tables.size(n) for n in (None, 999, 999_999, 1_000_000)] == [
+        "",
+        "1.0 kB",
+        "1000.0 kB",
+        "1.00 MB",
+    ]
+
+
+def test_what_a_reader_must_know_is_said(results: Results) -> None:
+    found = list(write.warnings(results.rows, ["data.train: skipped, 1 of 9"]))
+    assert found[0] == "data.train: skipped, 1 of 9"
+    assert found[1].startswith("Noisy timings")
+    assert "onnxruntime 1-quantize" in found[1]
+    assert found[2].startswith("onnxruntime: int8 is slower here than the float model")
+    assert found[3].startswith("onnxruntime: 1 of 10 convolutions and matrix products")
+    assert len(found) == 4
+    phone = list(write.warnings([row("baseline", "litert")], []))
+    assert phone == [
+        "LiteRT was timed on this host's processor, which is no phone: its ratios do not "
+        "carry over to one."
+    ]
+
+
+def test_a_folder_is_read_back(results: Results, tmp_path: Path) -> None:
+    write.everything(results, tmp_path)
+    assert write.read(tmp_path) == results
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "environment.json",
+        "report.html",
+        "report.md",
+        "results.json",
+    ]
+
+
+def test_what_is_no_run_is_refused(results: Results, tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match=r"holds no results\.json"):
+            write.read(folder)
+    record = tmp_path / "results.json"
+    record.write_text(results.model_dump_json().replace('"version":1', '"version":2', 1))
+    with pytest.raises(InputError, match=r"results\.json cannot be read: version: "):
+        write.read(tmp_path)
+    record.write_text("{")
+    with pytest.raises(InputError, match=r"results\.json cannot be read: "):
+        write.read(tmp_path)
+    with pytest.raises(InputError, match=r"holds no results\.json"):
+        write.read(record)

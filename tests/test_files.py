@@ -1,0 +1,126 @@
+"""The files that ship: made once, bound to their batch, left out with a reason."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from squeeze import files as shipping
+from squeeze.compress import ModelState
+from squeeze.core.errors import SqueezeError
+from squeeze.core.types import Silent
+from squeeze.recipe.schema import Recipe
+from squeeze.results import Parity, Row, State
+from squeeze.sources.data import Data
+from squeeze.sources.models import Model
+from squeeze.store import RunFolder
+
+
+def recipe(targets: list[dict[str, Any]], **step: Any) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "version": 1,
+            "name": "x",
+            "model": {"build": "builtin:resnet8", "input": {"shape": [1, 12, 12]}},
+            "data": {"validation": "builtin:digits"},
+            "steps": [{"method": "quantize", **step}],
+            "targets": targets,
+        }
+    )
+
+
+def states(trained: Model, bundle: Path) -> list[ModelState]:
+    record = State(name="baseline", method="baseline", params=7, macs=9, seconds=0)
+    return [ModelState(record, trained, bundle)]
+
+
+def make(
+    chosen: Recipe, trained: Model, digits: Data, bundle: Path, root: Path
+) -> tuple[shipping.Shipped, RunFolder]:
+    folder = RunFolder.create(root, "x")
+    made = shipping.make(chosen, states(trained, bundle), digits.calibration, folder, Silent())
+    return made, folder
+
+
+def test_targets_share_files_and_every_batch_size_has_its_own(
+    trained: Model, digits: Data, tmp_path: Path, files: dict[str, Path]
+) -> None:
+    targets: list[dict[str, Any]] = [
+        {"runtime": "onnxruntime", "batch_size": [1, 8]},
+        {"runtime": "onnxruntime", "name": "two", "threads": 2},
+        {"runtime": "litert", "batch_size": [1, 2]},
+    ]
+    shipped, folder = make(recipe(targets), trained, digits, files["bundle"], tmp_path)
+    names = {
+        place: [candidate.path.name for candidate in found]
+        for place, found in shipped.candidates.items()
+    }
+    onnx, one = ["baseline.onnx", "1-quantize.onnx"], ["baseline.tflite", "1-quantize.tflite"]
+    assert names == {
+        ("onnxruntime", 1): onnx,
+        ("onnxruntime", 8): onnx,
+        ("two", 1): onnx,
+        ("litert", 1): one,
+        ("litert", 2): ["baseline.b2.tflite", "1-quantize.b2.tflite"],
+    }
+    batches = {
+        path.name: json.loads(path.read_text(encoding="utf-8"))["batch"]
+        for path in folder.artifact("").glob("*.json")
+    }
+    assert batches == {
+        "baseline.onnx.json": "dynamic",
+        "1-quantize.onnx.json": "dynamic",
+        "baseline.tflite.json": 1,
+        "1-quantize.tflite.json": 1,
+        "baseline.b2.tflite.json": 2,
+        "1-quantize.b2.tflite.json": 2,
+    }
+    (record,) = shipped.records
+    assert (record.name, record.params, record.macs) == ("1-quantize", 7, 9)
+    assert [note.partition(":")[0] for note in record.notes] == ["onnxruntime"] * 2 + ["litert"]
+    assert shipped.skipped == []
+
+
+def test_what_stays_float_says_why(
+    trained: Model, digits: Data, tmp_path: Path, files: dict[str, Path]
+) -> None:
+    targets: list[dict[str, Any]] = [
+        {"runtime": "pytorch"},
+        {"runtime": "onnxruntime", "precision": "fp32", "name": "float"},
+        {"runtime": "onnxruntime"},
+    ]
+    chosen = recipe(targets, backend="litert")
+    shipped, _ = make(chosen, trained, digits, files["bundle"], tmp_path)
+    assert [(row.target, row.state, row.skipped) for row in shipped.skipped] == [
+        (
+            "pytorch",
+            "1-quantize",
+            "pytorch holds no int8 file; the float model above ships here",
+        ),
+        ("float", "1-quantize", "the target asks for fp32"),
+        (
+            "onnxruntime",
+            "1-quantize",
+            "the quantize step's backend is litert; the float model above ships here",
+        ),
+    ]
+    assert {len(found) for found in shipped.candidates.values()} == {1}
+
+
+def test_an_export_that_changed_the_model_is_refused() -> None:
+    base: dict[str, Any] = {
+        "state": "baseline",
+        "target": "t",
+        "runtime": "onnxruntime",
+        "device": "cpu",
+        "precision": "fp32",
+        "threads": 1,
+        "batch_size": 1,
+        "artifact": "a.onnx",
+    }
+    good = Parity(samples=16, max_difference=0.05, scale=5.0, same_class=1.0)
+    shipping.check_parity([Row(**base, parity=good), Row(**base)])
+    bad = good.model_copy(update={"max_difference": 0.06})
+    with pytest.raises(SqueezeError, match=r"a\.onnx on t: its outputs differ from torch"):
+        shipping.check_parity([Row(**base, parity=bad)])
