@@ -23,6 +23,7 @@ _CANNOT_WRITE = {
     errno.EACCES,
     errno.EPERM,
     errno.EFBIG,
+    errno.EEXIST,
     errno.ENOTDIR,
     errno.ENAMETOOLONG,
 }

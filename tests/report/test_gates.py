@@ -112,3 +112,11 @@ def test_a_float_target_is_judged_by_its_furthest_state() -> None:
     skipped = row("1-quantize", target="u", skipped="holds no int8", latency=None, accuracy=None)
     found = decided({"metric": "size", "max_bytes": 400}, [*ROWS, pruned, skipped])
     assert [(r.target, r.passed) for r in found] == [("t", True), ("u", False)]
+
+
+def test_coverage_without_a_target_is_about_the_int8_files_there_are() -> None:
+    float_target = row("baseline", target="u")
+    found = decided({"metric": "int8_coverage", "min": 0.9}, [*ROWS, float_target])
+    assert [(r.target, r.passed) for r in found] == [("t", True)]
+    (alone,) = decided({"metric": "int8_coverage", "min": 0.9}, [float_target])
+    assert (alone.passed, alone.found) == (False, "nothing to measure")
