@@ -61,6 +61,7 @@ def test_the_onnx_file_names_its_ends_and_keeps_the_batch_open(files: dict[str, 
     import onnx
 
     graph = onnx.load(files["onnx"]).graph
+    assert str(Path(__file__).parents[2]).encode() not in files["onnx"].read_bytes()
     assert [i.name for i in graph.input] == ["images"]
     assert [o.name for o in graph.output] == ["logits"]
     first = graph.input[0].type.tensor_type.shape.dim
