@@ -140,8 +140,7 @@ def save(recipe: dict[str, Any], path: Path) -> None:
     """Write a recipe; its relative paths are made to start at the file's folder."""
     import copy
 
-    import yaml
-
+    from squeeze.recipe.document import dump
     from squeeze.store import write_text
 
     moved = copy.deepcopy(recipe)
@@ -150,7 +149,7 @@ def save(recipe: dict[str, Any], path: Path) -> None:
     for step in moved["steps"]:
         if isinstance(step.get("teacher"), dict):
             _rebase(step["teacher"], ("build", "weights"), path)
-    write_text(path, yaml.safe_dump(moved, sort_keys=False))
+    write_text(path, dump(moved))
 
 
 def _rebase(block: dict[str, Any], keys: tuple[str, ...], path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -35,28 +35,21 @@ def chatter_to(log: Path | None) -> Iterator[None]:
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
     root = logging.getLogger()
-    handlers, root.handlers = root.handlers, []
-    with Path(log or os.devnull).open("a", encoding="utf-8") as sink:
-        handler = logging.StreamHandler(sink)
-        root.addHandler(handler)
-        os.dup2(sink.fileno(), 1)
-        os.dup2(sink.fileno(), 2)
-        try:
-            # Python's own streams may have been replaced (notebooks, test runners)
-            with (
-                contextlib.redirect_stdout(sink),
-                contextlib.redirect_stderr(sink),
-                warnings.catch_warnings(),
-            ):
-                warnings.simplefilter("default")
-                warnings.showwarning = partial(_show, sink)
-                yield
-        finally:
-            sink.flush()
-            os.dup2(saved[0], 1)
-            os.dup2(saved[1], 2)
-            os.close(saved[0])
-            os.close(saved[1])
-            root.handlers = handlers
+    with ExitStack() as undo:
+        # restored last to first: the streams and their descriptors before the file is closed
+        sink = undo.enter_context(Path(log or os.devnull).open("a", encoding="utf-8"))
+        undo.callback(setattr, root, "handlers", root.handlers)
+        root.handlers = [logging.StreamHandler(sink)]
+        for descriptor in (1, 2):
+            saved = os.dup(descriptor)
+            undo.callback(os.close, saved)
+            undo.callback(os.dup2, saved, descriptor)
+            os.dup2(sink.fileno(), descriptor)
+        # Python's own streams may have been replaced (notebooks, test runners)
+        undo.enter_context(contextlib.redirect_stdout(sink))
+        undo.enter_context(contextlib.redirect_stderr(sink))
+        undo.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("default")
+        warnings.showwarning = partial(_show, sink)
+        yield

@@ -62,8 +62,9 @@ class RecipeError(InputError):
 
 def nearest(name: str, allowed: "Iterable[str]") -> str:
     """Return ``"; did you mean 'x'?"`` for the closest allowed name, or an empty string."""
-    close = get_close_matches(name, list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    names = {other.lower(): other for other in allowed}
+    close = get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)
+    return f"; did you mean '{names[close[0]]}'?" if close else ""
 
 
 def unknown_name(kind: str, name: str, allowed: "Iterable[str]") -> str:

@@ -31,23 +31,29 @@ _NOT_EXTENSIONS = {"__init__", "base", "record"}
 
 
 def names(group: str) -> dict[str, str]:
-    """Return ``{extension name: module to import}`` of one group, importing none of them."""
+    """Return ``{extension name: module to import}`` of one group, importing none of them.
+
+    A name that squeeze itself has cannot be taken over.
+    """
     folder = Path(__file__).parents[1].joinpath(*group.split(".")[1:])
     found = {
         file.stem: f"{group}.{file.stem}"
         for file in sorted(folder.glob("*.py"))
         if file.stem not in _NOT_EXTENSIONS
     }
-    return found | {entry.name: entry.value for entry in entry_points(group=group)}
+    return {entry.name: entry.module for entry in entry_points(group=group)} | found
 
 
 def load(group: str, name: str) -> ModuleType:
     """Import one extension.
 
     Raises:
-        InputError: No extension of the group has this name.
+        InputError: No extension of the group has this name, or it cannot be imported.
     """
     known = names(group)
     if name not in known:
         raise InputError(unknown_name(group.rpartition(".")[2], name, known))
-    return import_module(known[name])
+    try:
+        return import_module(known[name])
+    except ImportError as error:
+        raise InputError(f"cannot be imported: {error}", where=known[name]) from error

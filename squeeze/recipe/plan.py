@@ -9,7 +9,8 @@ from pathlib import Path
 
 from squeeze.core import plugins
 from squeeze.core.errors import Problem, RecipeError, unknown_name
-from squeeze.recipe.load import LoadedRecipe, Path_
+from squeeze.recipe.document import Path_
+from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
     CalibrationDraw,
     DataSource,
@@ -37,6 +38,18 @@ MODULES = {
     "litert": ("ai_edge_litert", "litert_torch", "ai_edge_quantizer"),
 }
 EXTRAS = {"onnxruntime": "onnx", "litert": "litert"}
+
+NEEDS = {"image_folder": "path", "idx": "path", "function": "build", "torchvision": "name"}
+"""The key that each built-in dataset format cannot do without."""
+
+USES = {
+    "digits": {"split"},
+    "image_folder": {"path"},
+    "idx": {"path", "split"},
+    "function": {"build", "args", "split"},
+    "torchvision": {"name", "path", "args", "split"},
+}
+"""The keys that each built-in dataset format looks at, besides those of every format."""
 
 
 def check(loaded: LoadedRecipe) -> None:
@@ -69,9 +82,12 @@ def _models(recipe: Recipe, folder: Path) -> Mistakes:
 def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
     in_package = bool(block.weights and block.weights.startswith("package:"))
     if block.weights and in_package:
-        package = block.weights.removeprefix("package:").partition("/")[0]
-        if not package.isidentifier() or find_spec(package) is None:
+        package, _, inner = block.weights.removeprefix("package:").partition("/")
+        spec = find_spec(package) if package.isidentifier() else None
+        if spec is None:
             yield (*path, "weights"), f"the Python package '{package}' is not installed"
+        elif not any((Path(p) / inner).is_file() for p in spec.submodule_search_locations or ()):
+            yield (*path, "weights"), f"the package '{package}' has no file '{inner}'"
     weights = folder / block.weights if block.weights and not in_package else None
     if weights is not None and not weights.exists():
         yield (*path, "weights"), f"no such file or folder: {block.weights}"
@@ -125,10 +141,13 @@ def _source(source: DataSource, path: Path_, folder: Path) -> Mistakes:
     formats = plugins.names(plugins.DATASETS)
     if source.format not in formats:
         yield (*path, "format"), unknown_name("format", source.format, formats)
-    needed = {"image_folder": "path", "idx": "path", "function": "build", "torchvision": "name"}
-    key = needed.get(source.format)
+    key = NEEDS.get(source.format)
     if key and getattr(source, key) is None:
         yield path, f"format '{source.format}' needs '{key}'"
+    every = {"path", "name", "build", "args", "split"}
+    for unused in sorted(every - USES.get(source.format, every)):
+        if getattr(source, unused):
+            yield (*path, unused), f"format '{source.format}' does not use '{unused}'"
     if source.path is not None and not (folder / source.path).exists():
         yield (*path, "path"), f"no such folder: {source.path}"
     if source.build is not None:

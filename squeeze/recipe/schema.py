@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -16,6 +17,8 @@ from pydantic_core import CoreSchema
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
+Seed = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+Number = Annotated[float, Field(strict=True)]
 Positive = Annotated[float, Field(strict=True, gt=0)]
 NonNegative = Annotated[float, Field(strict=True, ge=0)]
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
@@ -42,7 +45,7 @@ class InputSpec(Block):
     """
 
     shape: tuple[Count, Count, Count]
-    mean: tuple[float, ...] = (0.0,)
+    mean: tuple[Number, ...] = (0.0,)
     std: tuple[Positive, ...] = (1.0,)
     crop_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.875
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
@@ -143,11 +146,11 @@ class CalibrationDraw(Block):
 
 def _calibration_tag(value: Any) -> str:  # noqa: ANN401
     drawn = "from" in value if isinstance(value, dict) else isinstance(value, CalibrationDraw)
-    return "draw" if drawn else "source"
+    return "CalibrationDraw" if drawn else "DataSource"
 
 
 Calibration = Annotated[
-    Annotated[CalibrationDraw, Tag("draw")] | Annotated[DataSource, Tag("source")],
+    Annotated[CalibrationDraw, Tag("CalibrationDraw")] | Annotated[DataSource, Tag("DataSource")],
     Discriminator(_calibration_tag),
 ]
 
@@ -271,7 +274,7 @@ class Target(Block):
     name: Name | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Count = 1
-    batch_size: Count | tuple[Count, ...] = 1
+    batch_size: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 1
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
     if_available: Flag = False
 
@@ -354,12 +357,18 @@ Gate = Annotated[
 ]
 
 
+def _no_flag(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, bool | float):  # true == 1 == 1.0 in Python, but not in a recipe
+        raise ValueError(f"found {value!r}, allowed: 1")  # noqa: TRY004  (pydantic wants this type)
+    return value
+
+
 class Recipe(Block):
     """The whole recipe, version 1."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_no_flag)]
     name: Name
-    seed: Natural = 0
+    seed: Seed = 0
     task: Literal["classification"] = "classification"
     model: ModelBlock
     data: DataBlock

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import yaml
-
+from squeeze.recipe import document
 from squeeze.report import plots, tables
 from squeeze.report.markdown import verdict_of
 from squeeze.results import Results, Row
@@ -29,7 +28,7 @@ def render(results: Results) -> str:
         rows=list(tables.rows(results)),
         scatter=plots.accuracy_over_latency(results),
         finals=_finals(results),
-        recipe=yaml.safe_dump(results.recipe, sort_keys=False),
+        recipe=document.dump(results.recipe),
         audited=[row for row in results.rows if row.coverage is not None],
         parities=[row for row in results.rows if row.parity is not None],
     )

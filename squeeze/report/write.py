@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from squeeze.core.errors import InputError
+from squeeze.recipe import document
 from squeeze.recipe.schema import Recipe
 from squeeze.report import html, markdown
 from squeeze.results import Results, Row
@@ -19,7 +19,7 @@ RESULTS = "results.json"
 def recipe(chosen: Recipe, folder: Path) -> None:
     """Write ``recipe.resolved.yaml``, with every default spelled out."""
     plain = chosen.model_dump(mode="json", by_alias=True)
-    write_text(folder / "recipe.resolved.yaml", yaml.safe_dump(plain, sort_keys=False))
+    write_text(folder / "recipe.resolved.yaml", document.dump(plain))
 
 
 def everything(results: Results, folder: Path) -> None:

@@ -16,6 +16,7 @@ from squeeze._version import __version__
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import Block, InputSpec
 from squeeze.sources import models
+from squeeze.sources.weights import load_weights_, read_weights
 from squeeze.store import new_folder
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def load(folder: Path, *, build: str | None = None) -> models.Model:
     start = Path.cwd() if build else folder
     module = _factory(build or record.build, record.args, start)
     replay_(module, record.pruning, record.input)
-    models.load_weights_(module, models.read_weights(folder / WEIGHTS), where=str(folder))
+    load_weights_(module, read_weights(folder / WEIGHTS), where=str(folder))
     architecture = models.Architecture(
         build or record.build, start.resolve(), record.args, record.input, record.pruning
     )
@@ -124,7 +125,7 @@ def save_bundle(module: "nn.Module", path: str | Path, *, like: str | Path) -> P
         InputError: ``path`` exists, or the module's tensors are not those of ``like``.
     """
     model = load(Path(like))
-    models.load_weights_(model.module, module.state_dict(), where=str(path))
+    load_weights_(model.module, module.state_dict(), where=str(path))
     return save(model, Path(path))
 
 

@@ -1,0 +1,160 @@
+"""Turn pydantic's errors into sentences with a place."""
+
+import re
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from squeeze.core.errors import Problem, nearest, unknown_name
+from squeeze.recipe.document import Path_, SourceMap
+from squeeze.recipe.schema import Block, Recipe
+
+Item = dict[str, Any]
+
+_TAGGED = ("steps", "gates")
+_LONGEST = 60
+_KINDS = {
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+
+
+def problems(error: ValidationError, data: Any, source: SourceMap) -> list[Problem]:  # noqa: ANN401
+    """Return every mistake once, at its place."""
+    found: list[Problem] = []
+    for item in _one_per_place([dict(item) for item in error.errors()], data):
+        path = _path_in(data, item["loc"])
+        found.append(Problem(source.where(path), _sentence(item, path)))
+    return found
+
+
+def _one_per_place(items: list[Item], data: Any) -> list[Item]:  # noqa: ANN401
+    """Keep one error per place: a union reports every branch, a list counts only valid items."""
+    paths = [_path_in(data, item["loc"]) for item in items]
+    kept: list[Item] = []
+    for number, (item, path) in enumerate(zip(items, paths, strict=True)):
+        deeper = any(len(other) > len(path) and other[: len(path)] == path for other in paths)
+        mismatch = _is_mismatch(item)
+        told = any(
+            paths[n] == path and (n < number or not _is_mismatch(other))
+            for n, other in enumerate(items)
+            if n != number
+        )
+        if (mismatch and (deeper or told)) or (item["type"] == "too_short" and deeper):
+            continue
+        kept.append(item)
+    return kept
+
+
+def _is_mismatch(item: Item) -> bool:
+    """Whether the whole value is of another kind than this branch wants."""
+    kind: str = item["type"]
+    return kind == "literal_error" or kind.endswith("_type")
+
+
+def _sentence(item: Item, path: Path_) -> str:
+    loc: Path_ = item["loc"]
+    if item["type"] == "extra_forbidden":
+        return unknown_name("key", str(loc[-1]), _keys_at(loc[:-1]))
+    if item["type"] == "missing" and isinstance(loc[-1], str):
+        return f"required key '{'.'.join(map(str, (*path, loc[-1])))}' is missing"
+    return f"{'.'.join(map(str, path))}: {_rule(item)}"
+
+
+def _rule(item: Item) -> str:
+    """Say what was found and what is allowed."""
+    kind, context = item["type"], item.get("ctx", {})
+    shown, rule = _shown(item["input"]), item["msg"].replace("Input should be", "allowed:")
+    if kind.startswith("union_tag"):
+        return _tag(context, item["input"])
+    if kind == "value_error":
+        return str(rule.removeprefix("Value error, "))
+    if kind == "missing":
+        shown, rule = _count(item["input"]), f"item {item['loc'][-1]} is missing"
+    elif kind in {"too_long", "too_short"}:
+        bound = {"too_long": ("most", "max_length"), "too_short": ("least", "min_length")}[kind]
+        shown, rule = _count(item["input"]), f"allowed: at {bound[0]} {context[bound[1]]}"
+    elif kind == "literal_error":
+        allowed = [part.strip(" '") for part in re.split(r",| or ", context["expected"])]
+        rule = f"allowed: {', '.join(allowed)}{nearest(str(item['input']), allowed)}"
+    elif kind in _KINDS:
+        rule = f"allowed: {_KINDS[kind]}"
+    return f"found {shown}, {rule}"
+
+
+def _tag(context: dict[str, Any], found: Any) -> str:  # noqa: ANN401
+    key = context["discriminator"].strip("'")
+    given = found.get(key) if isinstance(found, dict) else None
+    if "expected_tags" in context:
+        allowed = [name.strip(" '") for name in context["expected_tags"].split(",")]
+    else:
+        allowed = sorted(_tags(key))
+    if given is None:
+        return f"key '{key}' is missing, allowed: {', '.join(allowed)}"
+    return unknown_name(key, str(given), allowed)
+
+
+def _count(value: Any) -> str:  # noqa: ANN401
+    return f"{len(value)} items"
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _path_in(data: Any, loc: Path_) -> Path_:  # noqa: ANN401
+    """Drop the union tags that pydantic puts into a location; keep keys and indices."""
+    path: list[str | int] = []
+    for depth, part in enumerate(loc):
+        tag = depth == len(_TAGGED) and loc[0] in _TAGGED
+        inside = isinstance(data, dict) and part in data and not tag
+        if isinstance(data, list) and isinstance(part, int):
+            inside = part < len(data)
+        if inside:
+            path.append(part)
+            data = data[part]
+    return tuple(path)
+
+
+def _keys_at(loc: Path_) -> set[str]:
+    """Return the keys allowed at a location, found by walking the schema's types."""
+    models: set[type[BaseModel]] = {Recipe}
+    for part in loc:
+        chosen = {m for m in models if part in _literals(m) or part == m.__name__}
+        fields = [
+            f for m in models for name, f in m.model_fields.items() if part in (name, f.alias)
+        ]
+        if chosen:
+            models = chosen
+        elif fields:
+            models = {m for f in fields for m in _models_in(f.annotation)}
+    return {f.alias or name for m in models for name, f in m.model_fields.items()}
+
+
+def _tags(key: str) -> set[str]:
+    steps_and_gates = {
+        m for part in _TAGGED for m in _models_in(Recipe.model_fields[part].annotation)
+    }
+    return {str(tag) for m in steps_and_gates if key in m.model_fields for tag in _literals(m)}
+
+
+def _literals(model: type[BaseModel]) -> set[object]:
+    return {
+        value
+        for key in ("method", "metric")
+        if key in model.model_fields
+        for value in get_args(model.model_fields[key].annotation)
+    }
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:  # noqa: ANN401
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        return {annotation}
+    return {model for part in get_args(annotation) for model in _models_in(part)}
