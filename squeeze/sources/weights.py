@@ -2,7 +2,7 @@
 
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from squeeze.core.errors import InputError
 
@@ -62,7 +62,7 @@ def _read_pt(path: Path) -> "dict[str, Tensor]":
     return {key.removeprefix(_PARALLEL): value for key, value in found.items()}
 
 
-def _is_state_dict(found: object) -> bool:
+def _is_state_dict(found: object) -> "TypeGuard[dict[str, Tensor]]":
     import torch
 
     return (
