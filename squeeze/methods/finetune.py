@@ -61,6 +61,9 @@ def train_(
     settings: TrainSettings,
     training: Training,
     objective: "Objective | None" = None,
+    *,
+    extra: "nn.Module | None" = None,
+    after_backward: "Callable[[], None] | None" = None,
 ) -> list[Epoch]:
     """Train a model in place and leave it in eval mode on the CPU.
 
@@ -69,17 +72,23 @@ def train_(
         settings: The recipe's numbers.
         training: Data and surroundings.
         objective: The loss; the task's own when None.
+        extra: Trained along with the model and of no use afterwards, for example the adapters of
+            a distillation; the objective calls it.
+        after_backward: Called between backward and optimizer step; may change gradients, as the
+            regularisers of sparse training do.
 
     Raises:
         SqueezeError: The loss became NaN or infinite.
     """
     import torch
+    from torch import nn
 
     torch.manual_seed(training.seed)
     rng = np.random.default_rng(training.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     module.to(device)
-    optimizer = _optimizer(module, settings)
+    trained = module if extra is None else nn.ModuleList([module, extra.to(device)])
+    optimizer = _optimizer(trained, settings)
     per_epoch = max(1, len(training.train) // settings.batch_size)
     schedule = _schedule(optimizer, settings, per_epoch)
     if objective is None:
@@ -88,20 +97,22 @@ def train_(
     with training.progress.task(training.label, settings.epochs * per_epoch) as advance:
         for number in range(1, settings.epochs + 1):
             started, total = time.perf_counter(), 0.0
-            module.train()
+            trained.train()
             batches = _batches(training.train, settings, rng, device)
             for step, (images, labels) in enumerate(batches, start=1):
                 loss = objective(images, module(images), labels)
                 total += _finite(loss, number, step, settings, training.label)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
+                if after_backward is not None:
+                    after_backward()
                 optimizer.step()
                 schedule.step()
                 advance()
             top1 = evaluate(module, training.validation, device)
             history.append(Epoch(total / per_epoch, top1, time.perf_counter() - started))
             advance(0, note=f"top-1 {top1:.1%}")
-    module.to("cpu").eval()
+    trained.to("cpu").eval()
     return history
 
 

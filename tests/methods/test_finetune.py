@@ -60,6 +60,34 @@ def test_an_objective_replaces_the_loss(digits: Data) -> None:
     assert history[0].loss == pytest.approx(7.0)
 
 
+def test_an_extra_module_is_trained_along(digits: Data) -> None:
+    module, extra = small(), nn.Linear(10, 10)
+    before = extra.weight.detach().clone()
+    finetune.train_(
+        module,
+        TrainSettings(epochs=1),
+        training(digits),
+        lambda _, outputs, labels: nn.functional.cross_entropy(extra(outputs), labels),
+        extra=extra,
+    )
+    assert not torch.equal(before, extra.weight)
+    assert not extra.training
+
+
+def test_gradients_may_be_changed_before_the_step(digits: Data) -> None:
+    module = small()
+    before = [p.detach().clone() for p in module.parameters()]
+
+    def stop() -> None:
+        for parameter in module.parameters():
+            assert parameter.grad is not None
+            parameter.grad.zero_()
+
+    settings = TrainSettings(epochs=1, weight_decay=0.0)
+    finetune.train_(module, settings, training(digits), after_backward=stop)
+    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+
+
 def test_weight_decay_spares_norms_and_biases() -> None:
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
     decayed, spared = finetune._optimizer(module, TrainSettings(epochs=1)).param_groups
