@@ -11,8 +11,8 @@ from squeeze._version import __version__
 from squeeze.core.errors import SqueezeError
 from squeeze.measure import cost
 from squeeze.methods.distill.step import distill
-from squeeze.methods.finetune import Epoch, Training, train_
 from squeeze.methods.prune.step import prune
+from squeeze.methods.training.loop import Epoch, Training, train_
 from squeeze.recipe.schema import (
     DistillStep,
     ModelBlock,
@@ -84,11 +84,11 @@ def compress(model: Model, steps: Steps) -> list[ModelState]:
     for number, step in enumerate(recipe.steps, start=1):
         if isinstance(step, QuantizeStep):
             continue
-        teacher = getattr(step, "teacher", None)
+        blocks = [getattr(step, "teacher", None), getattr(step, "student", None)]
         key = key_of(
             key,
             step.model_dump(),
-            _content(teacher, steps.base) if isinstance(teacher, ModelBlock) else None,
+            [_content(b, steps.base) if isinstance(b, ModelBlock) else None for b in blocks],
         )
         states.append(
             _state(
@@ -123,7 +123,8 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
         bundle=str(place.relative_to(steps.folder.path)),
     )
     steps.folder.finish_step(name, key, record.model_dump(mode="json"))
-    last = f", top-1 in torch {record.epochs[-1].top1:.1%}" if record.epochs else ""
+    kept = next((epoch for epoch in reversed(record.epochs) if epoch.kept), None)
+    last = f", top-1 in torch {kept.top1:.1%}" if kept else ""
     steps.progress.say(f"{name}: {record.params:,} params, {record.macs:,} MACs{last}")
     return ModelState(record, model, place)
 
@@ -167,13 +168,22 @@ def _work(
         )
 
     def run_distill(step: DistillStep) -> tuple[Model, list[Epoch], list[str]]:
+        import torch
+
         if isinstance(step.teacher, ModelBlock):
             teacher = models.build(step.teacher, steps.base, default_input=current.input)
         else:
             teacher = states[0].model
-        student, epochs = distill(current, teacher, step, steps.training(label))
-        name = step.teacher.build if isinstance(step.teacher, ModelBlock) else BASELINE
-        return student, epochs, [f"teacher: {name}"]
+        student = current
+        if step.student is not None:
+            torch.manual_seed(steps.recipe.seed)
+            student = models.build(step.student, steps.base, default_input=current.input)
+        student, epochs, ties = distill(student, teacher, step, steps.training(label))
+        names = [("teacher", step.teacher), ("student", step.student)]
+        notes = [f"{who}: {b.build or b.weights}" for who, b in names if isinstance(b, ModelBlock)]
+        if not isinstance(step.teacher, ModelBlock):
+            notes.insert(0, f"teacher: {BASELINE}")
+        return student, epochs, notes + ties
 
     if isinstance(step, PruneStep):
         return lambda: run_prune(step)

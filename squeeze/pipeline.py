@@ -12,7 +12,7 @@ from squeeze.core.errors import InputError
 from squeeze.core.types import Progress, Silent
 from squeeze.measure import environment, pictures
 from squeeze.measure.target import Bench, measure
-from squeeze.methods.finetune import Epoch
+from squeeze.methods.training.loop import Epoch
 from squeeze.recipe import plan
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import DistillStep, PruneStep, QuantizeStep, Recipe

@@ -125,11 +125,19 @@ class Row(Block):
 
 
 class EpochRecord(Block):
-    """One epoch of training."""
+    """One epoch of training.
+
+    Attributes:
+        loss: Mean over the training samples.
+        top1: On validation, in torch.
+        seconds: Training and validation together.
+        kept: Whether the model left behind is the one of this epoch.
+    """
 
     loss: float
     top1: float
     seconds: float
+    kept: bool = False
 
 
 class State(Block):

@@ -72,7 +72,7 @@ def digits() -> Data:
 @pytest.fixture(scope="session")
 def trained(digits: Data) -> Model:
     """A ResNet-8 that knows the digits (about 97 %)."""
-    from squeeze.methods.finetune import Training, train_
+    from squeeze.methods.training.loop import Training, train_
     from squeeze.tasks import classification
 
     model = build(BLOCK, Path())

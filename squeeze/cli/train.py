@@ -32,5 +32,7 @@ def train(
 
     model, epochs = pipeline.train_baseline(loaded, console.Terminal(quiet=quiet))
     save(model, bundle)
-    console.out(f"top-1 in torch {epochs[-1].top1:.2%} after {len(epochs)} epochs")
+    kept = next(number for number, epoch in enumerate(epochs, start=1) if epoch.kept)
+    top1 = epochs[kept - 1].top1
+    console.out(f"top-1 in torch {top1:.2%} after epoch {kept} of {len(epochs)}")
     console.out(f"bundle  {bundle}")

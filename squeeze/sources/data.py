@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from squeeze.core.types import Progress
+    from squeeze.sources.datasets.base import Picture
 
     Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -66,7 +67,7 @@ class Split:
 
     def batch(self, positions: "Sequence[int] | NDArray[np.int64]") -> "Batch":
         """Return model inputs ``(n, C, H, W)`` float32 and labels ``(n,)`` at these positions."""
-        images = np.stack([self._image(int(position)) for position in positions])
+        images = np.stack([self.image(int(position)) for position in positions])
         return preprocess.normalise(images, self.spec), self.labels[np.asarray(positions)]
 
     def batches(self, size: int) -> "Iterator[Batch]":
@@ -95,19 +96,27 @@ class Split:
             _cache={},
         )
 
-    def _image(self, position: int) -> "NDArray[Any]":
+    def image(self, position: int) -> "NDArray[Any]":
+        """Return one image ``(C, H, W)`` of the model's size: uint8, or float32 as it came."""
         if position in self._cache:
             return self._cache[position]
+        image = preprocess.fit(self._picture(position), self.spec, self.name(position))
+        if self.keep and image.nbytes * len(self) <= _CACHE_BYTES:
+            self._cache[position] = image
+        return image
+
+    def original(self, position: int) -> "NDArray[Any]":
+        """Return one picture ``(C, h, w)`` of its own size, in the model's colours."""
+        return preprocess.pixels(self._picture(position), self.spec, self.name(position))
+
+    def _picture(self, position: int) -> "Picture":
         index = self.indices[position]
         try:
-            image = preprocess.fit(self.samples.picture(index), self.spec, self.samples.name(index))
+            return self.samples.picture(index)
         except CorruptImageError as error:
             raise InputError(
                 f"cannot be decoded any more: {error}", where=self.samples.name(index)
             ) from error
-        if self.keep and image.nbytes * len(self) <= _CACHE_BYTES:
-            self._cache[position] = image
-        return image
 
 
 @dataclass(frozen=True)

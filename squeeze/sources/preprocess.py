@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+_GREY_RANK = 2
+
 
 def fit(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: ANN401
     """Bring a picture to ``(C, H, W)``: uint8 for pixels, float32 if already preprocessed.
@@ -26,12 +28,28 @@ def fit(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: A
                 hint="set model.input.shape, or return pixels (uint8) instead",
             )
         return picture
+    return _channels_first(_resize_and_crop(_image(picture, spec), spec))
+
+
+def pixels(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: ANN401
+    """Bring a picture to ``(C, h, w)`` uint8 of its own size; preprocessed floats as in ``fit``."""
+    if isinstance(picture, np.ndarray) and picture.dtype == np.float32:
+        return fit(picture, spec, where)
+    return _channels_first(_image(picture, spec))
+
+
+def _image(picture: Any, spec: InputSpec) -> "Image":  # noqa: ANN401
     from PIL import Image
 
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-    image = image.convert("L" if spec.shape[0] == 1 else "RGB")
-    pixels = np.asarray(_resize_and_crop(image, spec), dtype=np.uint8)
-    return pixels[None] if spec.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return image.convert("L" if spec.shape[0] == 1 else "RGB")
+
+
+def _channels_first(image: "Image") -> "NDArray[np.uint8]":
+    array = np.asarray(image, dtype=np.uint8)
+    return (
+        array[None] if array.ndim == _GREY_RANK else np.ascontiguousarray(array.transpose(2, 0, 1))
+    )
 
 
 def _resize_and_crop(image: "Image", spec: InputSpec) -> "Image":

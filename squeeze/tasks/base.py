@@ -11,7 +11,14 @@ if TYPE_CHECKING:
 class Task(Protocol):
     """A task turns outputs into a loss, and into predictions that can be scored."""
 
-    def loss(self, outputs: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
+    def loss(
+        self,
+        outputs: "Tensor",
+        labels: "Tensor",
+        *,
+        label_smoothing: float,
+        focal_gamma: float = 0.0,
+    ) -> "Tensor":
         """Return the mean training loss of a batch."""
         ...
 

@@ -16,11 +16,29 @@ TOP = 5
 _MATRIX = 2
 
 
-def loss(outputs: "Tensor", labels: "Tensor", *, label_smoothing: float) -> "Tensor":
-    """Return the mean cross-entropy."""
+def loss(
+    outputs: "Tensor", labels: "Tensor", *, label_smoothing: float, focal_gamma: float = 0.0
+) -> "Tensor":
+    """Return the mean cross-entropy, or focal loss.
+
+    Args:
+        outputs: Logits ``(N, classes)``.
+        labels: Classes ``(N,)``, or shares ``(N, classes)`` of mixed images.
+        label_smoothing: Share of every label that is spread over all classes, [0, 1).
+        focal_gamma: With gamma > 0 every class's term -q log p is weighted with (1 - p)^gamma.
+
+    Source: https://arxiv.org/abs/1708.02002, equation 4, for softmax and with shares q.
+    """
     from torch.nn import functional
 
-    return functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
+    if focal_gamma == 0:
+        return functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
+    classes = outputs.shape[1]
+    shares = labels if labels.is_floating_point() else functional.one_hot(labels, classes)
+    shares = shares * (1 - label_smoothing) + label_smoothing / classes
+    logarithms = functional.log_softmax(outputs, dim=1)
+    weights = (1 - logarithms.exp()) ** focal_gamma
+    return -(shares * weights * logarithms).sum(1).mean()
 
 
 def predictions(outputs: "NDArray[np.float32]") -> "NDArray[np.int64]":

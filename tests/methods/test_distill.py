@@ -11,7 +11,7 @@ from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.methods.distill.losses import kd
 from squeeze.methods.distill.step import distill
-from squeeze.methods.finetune import Training
+from squeeze.methods.training.loop import Training
 from squeeze.recipe.schema import DistillStep, InputSpec, LossBlock, ModelBlock
 from squeeze.sources.data import Data
 from squeeze.sources.models import Model, build

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from squeeze.core import plugins
 from squeeze.core.errors import InputError
-from squeeze.methods.finetune import Epoch, Training, train_
+from squeeze.methods.training.loop import Epoch, Training, train_
 from squeeze.recipe.schema import DistillStep
 from squeeze.sources.models import Model
 

@@ -1,0 +1,1 @@
+"""The one training loop, for baseline training, fine-tuning, distillation and QAT alike."""

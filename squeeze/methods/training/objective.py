@@ -1,0 +1,70 @@
+"""What is minimised when nobody says otherwise: the task's loss."""
+
+import math
+from typing import TYPE_CHECKING
+
+from squeeze.core.errors import InputError, SqueezeError
+from squeeze.recipe.schema import TrainSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from squeeze.tasks.base import Task
+
+    Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+    """Images, outputs and labels to a scalar loss. Labels are classes ``(n,)``, or shares
+    ``(n, classes)`` when the images are mixed."""
+
+_ONE_VALUE = "Expected more than 1 value per channel"
+
+
+def of_task(task: "Task", settings: TrainSettings) -> "Objective":
+    """Return the task's own loss with the recipe's label smoothing and focal exponent."""
+
+    def loss(images: "Tensor", outputs: "Tensor", labels: "Tensor") -> "Tensor":
+        del images
+        return task.loss(
+            outputs,
+            labels,
+            label_smoothing=settings.label_smoothing,
+            focal_gamma=settings.focal_gamma,
+        )
+
+    return loss
+
+
+def run(forward: "Callable[[Tensor], Tensor]", images: "Tensor", where: str) -> "Tensor":
+    """Run the model in train mode.
+
+    Raises:
+        InputError: A BatchNorm has one value per channel: one image, one pixel.
+    """
+    try:
+        return forward(images)
+    except ValueError as error:
+        if _ONE_VALUE not in str(error):
+            raise
+        raise InputError(
+            f"a BatchNorm layer sees one value per channel in a batch of {len(images)}, "
+            "and a single value has no variance",
+            where=where,
+            hint="set batch_size to 2 or more (and have as many training samples), or freeze "
+            "the layer",
+        ) from error
+
+
+def check_finite(losses: list[float], epoch: int, settings: TrainSettings, where: str) -> None:
+    """Raise at the first loss of an epoch that is no number.
+
+    Raises:
+        SqueezeError: With epoch and step, both counted from 1.
+    """
+    for step, value in enumerate(losses, start=1):
+        if not math.isfinite(value):
+            raise SqueezeError(
+                f"the loss became {value} in epoch {epoch}, step {step}",
+                where=where,
+                hint=f"lower lr (now {settings.lr})",
+            )
