@@ -1,29 +1,57 @@
 """The thin ResNets for small images: 6n+2 layers, 16-32-64 channels.
 
 Source: He et al., Deep Residual Learning for Image Recognition, section 4.2
-(https://arxiv.org/abs/1512.03385), with projection shortcuts (option B).
+(https://arxiv.org/abs/1512.03385). Where a shortcut meets more channels it is a projection (option
+B), or, as in the paper's own networks, padded with zeros and free of parameters (option A).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch  # noqa: TID253  (a model's file is imported only to build the model)
 from torch import nn  # noqa: TID253
 
+from squeeze.sources.adapters.layers.select import Select
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+Shortcut = Literal["projection", "padded"]
+
+
+class PaddedShortcut(nn.Module):
+    """Every ``stride``-th pixel and zeros as new channels, ``(N, C_in, ...) -> (N, C_out, ...)``.
+
+    Both sides lose channels on their own: one that is missing in front reads as zeros behind.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        zeros = [-1] * (channels_out - channels_in)
+        self.pad = Select([*range(channels_in), *zeros], channels_in, coupled=False)
+
+    def forward(self, x: "Tensor") -> "Tensor":
+        """Return the shortcut's output."""
+        return self.pad(x[:, :, :: self.stride, :: self.stride])  # type: ignore[no-any-return]
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut, ``(N, C_in, H, W) -> (N, C_out, H/s, W/s)``."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int, shortcut: Shortcut
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels_out)
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels_out:
+        if stride == 1 and channels_in == channels_out:
+            return
+        if shortcut == "padded":
+            self.shortcut = PaddedShortcut(channels_in, channels_out, stride)
+        else:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(channels_in, channels_out, 1, stride, bias=False),
                 nn.BatchNorm2d(channels_out),
@@ -36,10 +64,16 @@ class BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """Images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``."""
+    """Images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``.
 
-    def __init__(self, blocks: int, num_classes: int, in_channels: int) -> None:
+    Raises:
+        ValueError: ``shortcut`` is neither ``projection`` nor ``padded``.
+    """
+
+    def __init__(self, blocks: int, num_classes: int, in_channels: int, shortcut: Shortcut) -> None:
         super().__init__()
+        if shortcut not in {"projection", "padded"}:
+            raise ValueError(f"shortcut is '{shortcut}', allowed: projection, padded")
         self.conv1 = nn.Conv2d(in_channels, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         stages: list[nn.Module] = []
@@ -48,8 +82,8 @@ class CifarResNet(nn.Module):
             stride = 1 if index == 0 else 2
             stages.append(
                 nn.Sequential(
-                    BasicBlock(previous, width, stride),
-                    *(BasicBlock(width, width, 1) for _ in range(blocks - 1)),
+                    BasicBlock(previous, width, stride, shortcut),
+                    *(BasicBlock(width, width, 1, shortcut) for _ in range(blocks - 1)),
                 )
             )
         self.stages = nn.Sequential(*stages)
@@ -64,16 +98,22 @@ class CifarResNet(nn.Module):
         return self.fc(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
 
-def resnet8(num_classes: int = 10, in_channels: int = 3) -> CifarResNet:
+def resnet8(
+    num_classes: int = 10, in_channels: int = 3, shortcut: Shortcut = "projection"
+) -> CifarResNet:
     """Build the 8-layer network."""
-    return CifarResNet(1, num_classes, in_channels)
+    return CifarResNet(1, num_classes, in_channels, shortcut)
 
 
-def resnet20(num_classes: int = 10, in_channels: int = 3) -> CifarResNet:
+def resnet20(
+    num_classes: int = 10, in_channels: int = 3, shortcut: Shortcut = "projection"
+) -> CifarResNet:
     """Build the 20-layer network."""
-    return CifarResNet(3, num_classes, in_channels)
+    return CifarResNet(3, num_classes, in_channels, shortcut)
 
 
-def resnet56(num_classes: int = 10, in_channels: int = 3) -> CifarResNet:
+def resnet56(
+    num_classes: int = 10, in_channels: int = 3, shortcut: Shortcut = "projection"
+) -> CifarResNet:
     """Build the 56-layer network."""
-    return CifarResNet(9, num_classes, in_channels)
+    return CifarResNet(9, num_classes, in_channels, shortcut)

@@ -1,0 +1,1 @@
+"""Layers that adapters put in place of those that cannot be pruned."""
