@@ -14,35 +14,64 @@ def distill(
     teacher: Annotated[
         str,
         typer.Option(
-            help="baseline (the model itself, untrained), a model reference or a bundle folder.",
+            help="baseline (the model itself, as it comes), a model reference or a bundle folder.",
         ),
     ],
     teacher_weights: Annotated[str | None, typer.Option(help="Weights of the teacher.")] = None,
-    loss: Annotated[
-        list[str] | None, typer.Option(help="Distillation loss; may be repeated. Default: kd.")
+    student: Annotated[
+        str | None,
+        typer.Option(
+            help="Another model to train in the place of MODEL: a reference or a bundle folder.",
+        ),
     ] = None,
-    temperature: Annotated[float, typer.Option(help="Softens the probabilities.")] = 4.0,
+    student_weights: Annotated[str | None, typer.Option(help="Weights of the student.")] = None,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Distillation loss, or NAME=WEIGHT; may be repeated (squeeze list losses). "
+            "Default: kd.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Softens what the losses compare; each has its own default."),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.01,
     batch_size: options.BatchSize = 64,
 ) -> None:
-    """Train the model to imitate a teacher, export, measure, report."""
-    block: Any = teacher
-    if teacher != "baseline":
-        block = {"weights": teacher} if Path(teacher).is_dir() else {"build": teacher}
-        if teacher_weights is not None:
-            block["weights"] = teacher_weights
+    """Train the model, or another one, to imitate a teacher, export, measure, report."""
+    blocks: dict[str, Any] = {"teacher": teacher}
+    given = (("teacher", teacher, teacher_weights), ("student", student, student_weights))
+    for role, model, weights in given:
+        if model is None or (role, model) == ("teacher", "baseline"):
+            continue
+        block = {"weights": model} if Path(model).is_dir() else {"build": model}
+        if weights is not None:
+            block["weights"] = weights
         if "build" in block:  # the arguments (the number of classes) are those of the model
-            shared = tuple(f"steps.0.teacher.args.{pair}" for pair in flags.args)
+            shared = tuple(f"steps.0.{role}.args.{pair}" for pair in flags.args)
             flags = replace(flags, overrides=shared + flags.overrides)
+        blocks[role] = block
     one_step.run(
         flags,
         {
             "method": "distill",
-            "teacher": block,
+            **blocks,
             "epochs": epochs,
             "lr": lr,
             "batch_size": batch_size,
-            "losses": [{"name": name, "temperature": temperature} for name in loss or ["kd"]],
+            "losses": [_loss(text, temperature) for text in loss or ["kd"]],
         },
     )
+
+
+def _loss(text: str, temperature: float | None) -> dict[str, Any]:
+    """Read ``NAME`` or ``NAME=WEIGHT``."""
+    name, equals, weight = text.partition("=")
+    block: dict[str, Any] = {"name": name}
+    if equals:
+        block["weight"] = one_step.numbers(weight, "--loss")[0]
+    if temperature is not None:
+        block["temperature"] = temperature
+    return block

@@ -147,8 +147,9 @@ def save(recipe: dict[str, Any], path: Path) -> None:
     _rebase(moved["model"], ("build", "weights"), path)
     _rebase(moved["data"], ("train", "validation", "calibration"), path)
     for step in moved["steps"]:
-        if isinstance(step.get("teacher"), dict):
-            _rebase(step["teacher"], ("build", "weights"), path)
+        for role in ("teacher", "student"):
+            if isinstance(step.get(role), dict):
+                _rebase(step[role], ("build", "weights"), path)
     write_text(path, dump(moved))
 
 

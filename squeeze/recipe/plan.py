@@ -9,6 +9,7 @@ from pathlib import Path
 
 from squeeze.core import plugins
 from squeeze.core.errors import Problem, RecipeError, unknown_name
+from squeeze.recipe import losses
 from squeeze.recipe.document import Path_
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
@@ -75,8 +76,10 @@ def missing_modules(runtime: str) -> list[str]:
 def _models(recipe: Recipe, folder: Path) -> Mistakes:
     yield from _model(recipe.model, ("model",), folder)
     for index, step in enumerate(recipe.steps):
-        if isinstance(step, DistillStep) and isinstance(step.teacher, ModelBlock):
-            yield from _model(step.teacher, ("steps", index, "teacher"), folder)
+        for key in ("teacher", "student"):
+            block = getattr(step, key, None)
+            if isinstance(block, ModelBlock):
+                yield from _model(block, ("steps", index, key), folder)
 
 
 def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
@@ -198,13 +201,9 @@ def _names(recipe: Recipe, folder: Path) -> Mistakes:
                     unknown_name("importance", step.importance, known),
                 )
         elif isinstance(step, DistillStep):
-            known = plugins.names(plugins.LOSSES)
             for number, loss in enumerate(step.losses):
-                if loss.name not in known:
-                    yield (
-                        ("steps", index, "losses", number, "name"),
-                        unknown_name("loss", loss.name, known),
-                    )
+                for place, what in losses.mistakes(loss, step.batch_size):
+                    yield ("steps", index, "losses", number, *place), what
         else:
             known = plugins.names(plugins.BACKENDS)
             if step.backend not in {"auto", *known}:

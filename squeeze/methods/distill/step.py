@@ -1,61 +1,78 @@
-"""Distillation: train the current model to imitate a teacher."""
+"""Distillation: train the current model, or another one, to imitate a teacher."""
 
 import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from squeeze.core import plugins
 from squeeze.core.errors import InputError
+from squeeze.methods.distill.imitation import imitating
+from squeeze.methods.training import objective as objectives
 from squeeze.methods.training.loop import Epoch, Training, train_
+from squeeze.recipe import losses as blocks
 from squeeze.recipe.schema import DistillStep
 from squeeze.sources.models import Model
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import nn
+
+    from squeeze.recipe.schema import InputSpec
 
 
 def distill(
     student: Model, teacher: Model, step: DistillStep, training: Training
-) -> tuple[Model, list[Epoch]]:
-    """Return a trained copy of the student, and its epochs.
+) -> tuple[Model, list[Epoch], list[str]]:
+    """Return a trained copy of the student, its epochs, and which layers were tied.
+
+    Neither model is changed; the copy has no trace of the distillation but its weights.
 
     Raises:
-        InputError: The teacher takes other inputs or knows other classes.
+        InputError: The teacher takes other inputs or knows other classes; options, layer patterns
+            or the batch size do not fit a loss.
     """
     import torch
 
-    _check_teacher(student, teacher)
+    _check_inputs(student.input, teacher.input, training.train.spec)
+    _check_batch(step, len(training.train))
     module = copy.deepcopy(student.module)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    guide = copy.deepcopy(teacher.module).eval().to(device).requires_grad_(requires_grad=False)
-    losses = [
-        (block.weight, plugins.load(plugins.LOSSES, block.name).build(block))
-        for block in step.losses
-    ]
-
-    def objective(images: "Tensor", outputs: "Tensor", labels: "Tensor") -> "Tensor":
-        with torch.no_grad():
-            goal = guide(images)
-        total = step.label_weight * training.task.loss(
-            outputs, labels, label_smoothing=step.label_smoothing
-        )
-        for weight, loss in losses:
-            total = total + weight * loss(outputs, goal, labels)
-        return total
-
-    epochs = train_(module, step, training, objective)
-    return replace(student, module=module), epochs
+    guide = copy.deepcopy(teacher.module).eval().requires_grad_(requires_grad=False)
+    _check_classes(module, guide, student.input)
+    torch.manual_seed(training.seed)  # the losses' learned parts start from it
+    with imitating(
+        module,
+        guide,
+        step.losses,
+        labels=objectives.of_task(training.task, step),
+        label_weight=step.label_weight,
+        shape=student.input.shape,
+    ) as imitation:
+        epochs = train_(module, step, training, imitation.objective, extra=imitation.extra)
+    return replace(student, module=module), epochs, imitation.notes
 
 
-def _check_teacher(student: Model, teacher: Model) -> None:
+def _check_inputs(student: "InputSpec", teacher: "InputSpec", data: "InputSpec") -> None:
+    for who, found in (("teacher", teacher), ("student", student)):
+        for key in type(data).model_fields:
+            own, other = getattr(found, key), getattr(data, key)
+            if own != other:
+                raise InputError(
+                    f"takes images of input.{key} {own}, the data is prepared with {other}",
+                    where=who,
+                    hint=f"leave {who}.input out to take the recipe's",
+                )
+
+
+def _check_classes(student: "nn.Module", teacher: "nn.Module", spec: "InputSpec") -> None:
     import torch
 
-    if teacher.input.shape != student.input.shape:
-        raise InputError(
-            f"takes {teacher.input.shape}, the student {student.input.shape}", where="teacher"
-        )
-    example = torch.zeros(2, *student.input.shape)
+    example = torch.zeros(2, *spec.shape)
     with torch.inference_mode():
-        own, other = (m.module.eval()(example).shape[1] for m in (student, teacher))
+        own, other = (m.eval()(example).shape[1] for m in (student, teacher))
     if own != other:
         raise InputError(f"has {other} outputs, the student {own}", where="teacher")
+
+
+def _check_batch(step: DistillStep, samples: int) -> None:
+    batch = min(step.batch_size, samples)
+    for block in step.losses:
+        if batch < blocks.load(block).TRAITS.min_batch:
+            raise InputError(blocks.too_few(block.name, batch), where="batch_size")

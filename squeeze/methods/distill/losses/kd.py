@@ -1,6 +1,7 @@
 """Knowledge distillation: match the softened class probabilities.
 
-``L = T^2 * KL(softmax(teacher / T) || softmax(student / T))``, mean over the batch.
+``T^2 * KL(softmax(teacher / T) || softmax(student / T))``, mean over the batch; logits
+``(N, classes)``.
 
 Source: Hinton et al., Distilling the Knowledge in a Neural Network, section 2
 (https://arxiv.org/abs/1503.02531); computed by torchdistill's ``KDLoss``.
@@ -8,23 +9,32 @@ Source: Hinton et al., Distilling the Knowledge in a Neural Network, section 2
 
 from typing import TYPE_CHECKING
 
-from squeeze.recipe.schema import LossBlock
+from squeeze.methods.distill.losses.base import Traits, Views
+from squeeze.recipe.schema import Block, Positive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
+    from squeeze.methods.distill.parts import Term
 
-def build(block: LossBlock) -> "Callable[[Tensor, Tensor, Tensor], Tensor]":
-    """Return student logits, teacher logits ``(N, classes)`` and labels to the loss."""
-    from torchdistill.losses.mid_level import KDLoss
+TRAITS = Traits(needs="logits")
 
-    soft = KDLoss("logits", "output", "logits", "output", temperature=block.temperature, alpha=0.0)
 
-    def loss(student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
+class Options(Block):
+    """``temperature``: 1 keeps the probabilities as they are, more softens them."""
+
+    temperature: Positive = 4.0
+
+
+def build(options: Options, student: Views, teacher: Views) -> "Term":
+    """Return the loss."""
+    del student, teacher
+    from squeeze.methods.distill import mid_level, parts
+
+    divergence = mid_level.single("KDLoss", {"temperature": options.temperature, "alpha": 0.0})
+
+    def compute(student: Views, teacher: Views, labels: "Tensor") -> "Tensor":
         del labels  # cross-entropy on labels is weighted by the step, not in here
-        divergence: Tensor = soft({"logits": {"output": student}}, {"logits": {"output": teacher}})
-        return block.temperature**2 * divergence
+        return options.temperature**2 * divergence(student.logits, teacher.logits)
 
-    return loss
+    return parts.Term(compute)

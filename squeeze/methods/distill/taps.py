@@ -1,0 +1,70 @@
+"""Read the feature maps of a running model: hooks on instances, gone when the context ends."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the last forward pass left, by module path."""
+
+    outputs: "dict[str, Tensor]" = field(default_factory=dict)
+    inputs: "dict[str, Tensor]" = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Let go of all tensors, and so of the graph behind them."""
+        self.outputs.clear()
+        self.inputs.clear()
+
+
+@contextmanager
+def tap(module: "nn.Module", outputs: Iterable[str], inputs: Iterable[str] = ()) -> Iterator[Kept]:
+    """Keep what submodules return and take, as long as the context lasts.
+
+    A submodule that runs several times in a forward pass leaves its last tensor. Anything that
+    is no tensor is not kept. Several contexts on one model do not see each other.
+
+    Args:
+        module: Any model; it keeps no trace, also after an exception.
+        outputs: Paths (as in ``named_modules``) whose outputs to keep.
+        inputs: Paths whose first inputs to keep.
+
+    Yields:
+        The tensors of the most recent forward pass.
+    """
+    kept, named = Kept(), dict(module.named_modules())
+    after, before = [(p, named[p]) for p in outputs], [(p, named[p]) for p in inputs]
+    handles: list[RemovableHandle] = []
+    try:
+        handles += [part.register_forward_hook(_output(kept, p)) for p, part in after]
+        handles += [part.register_forward_pre_hook(_input(kept, p)) for p, part in before]
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _output(kept: Kept, path: str) -> Callable[..., None]:
+    def keep(_module: "nn.Module", _inputs: Any, output: Any) -> None:  # noqa: ANN401
+        import torch
+
+        if torch.is_tensor(output):  # a copy: an in-place activation may follow
+            kept.outputs[path] = output.clone()
+
+    return keep
+
+
+def _input(kept: Kept, path: str) -> Callable[..., None]:
+    def keep(_module: "nn.Module", inputs: Any) -> None:  # noqa: ANN401
+        import torch
+
+        if inputs and torch.is_tensor(inputs[0]):
+            kept.inputs[path] = inputs[0]
+
+    return keep

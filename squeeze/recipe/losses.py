@@ -1,0 +1,87 @@
+"""What a loss block says, checked against the loss's own file. Needs no torch."""
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from squeeze.core import plugins
+from squeeze.core.errors import InputError, unknown_name
+from squeeze.recipe.document import Path_
+from squeeze.recipe.schema import Block, LossBlock
+
+
+def options(block: LossBlock) -> Block:
+    """Return the loss's options: those of the recipe and its own defaults.
+
+    Raises:
+        InputError: The loss does not exist, or does not take these options.
+    """
+    module = load(block)
+    found = list(_option_mistakes(block, module))
+    if found:
+        raise InputError("; ".join(what for _, what in found), where=f"loss {block.name}")
+    read: Block = module.Options.model_validate(_given(block))
+    return read
+
+
+def load(block: LossBlock) -> ModuleType:
+    """Import a loss's file.
+
+    Raises:
+        InputError: There is none, or it is not one.
+    """
+    known = plugins.names(plugins.LOSSES)
+    if block.name not in known:
+        raise InputError(unknown_name("loss", block.name, known))
+    module = plugins.load(plugins.LOSSES, block.name)
+    missing = [name for name in ("TRAITS", "Options", "build") if not hasattr(module, name)]
+    if missing:
+        raise InputError(f"is no loss: it has no {', '.join(missing)}", where=module.__name__)
+    return module
+
+
+def mistakes(block: LossBlock, batch_size: int) -> Iterator[tuple[Path_, str]]:
+    """Return what cannot work in a loss block, each with its place inside the block."""
+    try:
+        module = load(block)
+    except InputError as error:
+        yield ("name",), str(error)
+        return
+    yield from _option_mistakes(block, module)
+    if block.layers and module.TRAITS.needs == "logits":
+        yield ("layers",), f"'{block.name}' compares logits only, so it ties no layers"
+    if batch_size < module.TRAITS.min_batch:
+        yield (), too_few(block.name, batch_size)
+
+
+def too_few(name: str, found: int) -> str:
+    """Return the sentence for a batch of one sample and a loss that compares samples."""
+    return f"'{name}' compares the samples of a batch, found a batch of {found}; allowed: 2 or more"
+
+
+def _given(block: LossBlock) -> dict[str, Any]:
+    own = {} if block.temperature is None else {"temperature": block.temperature}
+    return own | block.options
+
+
+def _option_mistakes(block: LossBlock, module: ModuleType) -> Iterator[tuple[Path_, str]]:
+    allowed = sorted(module.Options.model_fields)
+    if block.temperature is not None:
+        if "temperature" not in allowed:
+            yield ("temperature",), f"'{block.name}' has no temperature"
+        elif "temperature" in block.options:
+            yield ("temperature",), "is given twice: here and in options"
+    try:
+        module.Options.model_validate(block.options)
+    except ValidationError as error:
+        for item in error.errors():
+            key = str(item["loc"][0]) if item["loc"] else ""
+            if item["type"] != "extra_forbidden":
+                rule = item["msg"].replace("Input should be", "allowed:")
+                yield ("options", *item["loc"]), f"found {item['input']!r}, {rule}"
+            elif allowed:
+                yield ("options", key), unknown_name(f"option of '{block.name}'", key, allowed)
+            else:
+                yield ("options", key), f"'{block.name}' has no options, found '{key}'"
