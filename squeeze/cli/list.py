@@ -12,13 +12,20 @@ def list_names(
         str | None, typer.Argument(help=f"One of {', '.join(plugins.KINDS)}; all without it.")
     ] = None,
 ) -> None:
-    """Name the extensions that recipes can use, without importing them."""
+    """Name the extensions that recipes can use; of one kind with what they do and their paper."""
     from squeeze.cli import console
+    from squeeze.core.descriptions import describe
     from squeeze.core.errors import InputError, unknown_name
 
-    if kind is not None and kind not in plugins.KINDS:
+    if kind is None:
+        for name, group in plugins.KINDS.items():
+            console.out(f"{name}: {', '.join(plugins.names(group))}")
+        return
+    if kind not in plugins.KINDS:
         raise InputError(unknown_name("kind", kind, plugins.KINDS))
-    for name, group in plugins.KINDS.items():
-        if kind in (None, name):
-            found = plugins.names(group)
-            console.out("\n".join(found) if kind else f"{name}: {', '.join(found)}")
+    found = describe(plugins.KINDS[kind])
+    width = max(map(len, found), default=0)
+    for name, description in found.items():
+        console.out(f"{name:{width}}  {description.title}".rstrip())
+        if description.source:
+            console.out(f"{'':{width}}  {description.source}")

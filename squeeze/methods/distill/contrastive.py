@@ -25,6 +25,7 @@ class Bank(nn.Module):
     """
 
     labels: "Tensor"
+    next: "Tensor"
 
     def __init__(self, student: int, teacher: int, options: "Options") -> None:
         super().__init__()
@@ -34,8 +35,8 @@ class Bank(nn.Module):
             options.width, options.bank, options.negatives, options.temperature
         )
         self.negatives = options.negatives
-        self.register_buffer("labels", torch.full((options.bank,), -1), persistent=False)
-        self.next = 0
+        self.register_buffer("labels", torch.full((options.bank,), -1))
+        self.register_buffer("next", torch.zeros((), dtype=torch.long))
 
     def forward(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
         """Return the loss of vectors ``(N, D_s)`` and ``(N, D_t)``, and put them into the queue."""
@@ -49,7 +50,7 @@ class Bank(nn.Module):
         own = functional.normalize(self.student(student))
         goal = functional.normalize(self.teacher(teacher))
         slots = (torch.arange(len(labels), device=labels.device) + self.next) % size
-        self.next = (self.next + len(labels)) % size
+        self.next.copy_((self.next + len(labels)) % size)
         self._put(slots, own, goal, labels)
         return mid_level.contrast_value(self.contrast, own, goal, slots, self._candidates(slots))
 
