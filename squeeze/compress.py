@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from squeeze.core.errors import SqueezeError
 from squeeze.measure import cost
 from squeeze.methods.distill.step import distill
 from squeeze.methods.prune.step import prune
+from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch, Training, train_
 from squeeze.recipe.schema import (
     DistillStep,
@@ -49,7 +50,11 @@ class ModelState:
 
 @dataclass(frozen=True)
 class Steps:
-    """What every step may use."""
+    """What every step may use.
+
+    Attributes:
+        checkpoints: Those of the step that runs now come last.
+    """
 
     recipe: Recipe
     base: Path
@@ -58,28 +63,28 @@ class Steps:
     folder: RunFolder
     progress: "Progress"
     fresh: bool = False
+    checkpoints: list[Checkpoints] = field(default_factory=list)
 
     def training(self, label: str) -> Training:
         """Return the data and surroundings of a training run."""
         if self.data.train is None:
             raise SqueezeError("trains, and the run has no data.train", where=label)
         return Training(
-            self.data.train, self.data.validation, self.task, self.recipe.seed, self.progress, label
+            self.data.train,
+            self.data.validation,
+            self.task,
+            self.recipe.seed,
+            self.progress,
+            label,
+            self.checkpoints[-1] if self.checkpoints else None,
         )
 
 
 def compress(model: Model, steps: Steps) -> list[ModelState]:
     """Return the state of the baseline and after every module step, in order."""
     recipe = steps.recipe
-    key = key_of(
-        __version__,
-        recipe.seed,
-        _content(recipe.model, steps.base),
-        model.input.model_dump(),
-        [split and split.fingerprint for split in (steps.data.train, steps.data.validation)],
-    )
+    key = baseline_key(model, steps)
     settings = recipe.baseline.train if recipe.baseline else None
-    key = key_of(key, settings and settings.model_dump())
     states = [_state(BASELINE, BASELINE, key, steps, lambda: _baseline(model, settings, steps))]
     for number, step in enumerate(recipe.steps, start=1):
         if isinstance(step, QuantizeStep):
@@ -102,6 +107,20 @@ def compress(model: Model, steps: Steps) -> list[ModelState]:
     return states
 
 
+def baseline_key(model: Model, steps: Steps) -> str:
+    """Return the key of the baseline: model, seed, data, and how it is trained."""
+    recipe = steps.recipe
+    key = key_of(
+        __version__,
+        recipe.seed,
+        _content(recipe.model, steps.base),
+        model.input.model_dump(),
+        [split and split.fingerprint for split in (steps.data.train, steps.data.validation)],
+    )
+    settings = recipe.baseline.train if recipe.baseline else None
+    return key_of(key, settings and settings.model_dump())
+
+
 def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> ModelState:
     """Take a step over from an earlier run, or do it and leave its bundle."""
     place = steps.folder.step(name)
@@ -110,7 +129,10 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
         steps.progress.say(f"{name}: taken over from run {found['reused_from']}")
         return ModelState(State.model_validate(found), bundle.load(place), place)
     started = time.perf_counter()
+    left = steps.folder.take_up(name, key, fresh=steps.fresh)
+    steps.checkpoints.append(Checkpoints(left, key))
     model, epochs, notes = work()
+    steps.checkpoints.pop()
     bundle.save(model, place)
     record = State(
         name=name,

@@ -12,6 +12,7 @@ from squeeze.core.errors import InputError
 from squeeze.core.types import Progress, Silent
 from squeeze.measure import environment, pictures
 from squeeze.measure.target import Bench, measure
+from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch
 from squeeze.recipe import plan
 from squeeze.recipe.load import LoadedRecipe
@@ -20,7 +21,7 @@ from squeeze.report import gates, write
 from squeeze.results import DataRecord, Results, Row
 from squeeze.sources import data as sources_data
 from squeeze.sources import models
-from squeeze.store import RunFolder
+from squeeze.store import RunFolder, start_or_take_up
 from squeeze.tasks import classification
 
 if TYPE_CHECKING:
@@ -168,8 +169,19 @@ def _data_records(data: sources_data.Data) -> tuple[DataRecord, ...]:
     )
 
 
-def train_baseline(loaded: LoadedRecipe, progress: Progress) -> tuple[models.Model, list[Epoch]]:
-    """Train a recipe's baseline and nothing else; return it with its epochs."""
+def train_baseline(
+    loaded: LoadedRecipe, progress: Progress, unfinished: Path
+) -> tuple[models.Model, list[Epoch]]:
+    """Train a recipe's baseline and nothing else; return it with its epochs.
+
+    Args:
+        loaded: A recipe with a ``baseline.train`` block.
+        progress: Where bars and narration go.
+        unfinished: Folder of the checkpoints, which the same training goes on from after a kill.
+
+    Raises:
+        InputError: The recipe trains no baseline, or another training is using the folder.
+    """
     if loaded.recipe.baseline is None:
         raise InputError(
             "has no 'baseline: {train: …}' block, so there is nothing to train",
@@ -182,4 +194,6 @@ def train_baseline(loaded: LoadedRecipe, progress: Progress) -> tuple[models.Mod
     steps = compress.Steps(
         loaded.recipe, loaded.folder, data, classification, RunFolder(Path()), progress
     )
+    key = compress.baseline_key(model, steps)
+    steps.checkpoints.append(Checkpoints(start_or_take_up(unfinished, key), key))
     return compress.train_baseline(model, settings, steps)

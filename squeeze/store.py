@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ _CANNOT_WRITE = {
     errno.ENAMETOOLONG,
 }
 STEP_FILE = "step.json"
+UNFINISHED = ".unfinished"
+_OWNER = "owner.json"
 
 
 def unwritable(error: OSError) -> InputError | None:
@@ -137,8 +140,9 @@ class RunFolder:
         raise InputError("no free name for a run", where=str(parent))
 
     def discard_if_empty(self) -> None:
-        """Remove the folder of a run that finished no step."""
-        if not any(self.path.glob(f"steps/*/{STEP_FILE}")):
+        """Remove the folder of a run that finished no step and left no checkpoint."""
+        kept = (f"steps/*/{STEP_FILE}", f"steps/*{UNFINISHED}/{_OWNER}")
+        if not any(any(self.path.glob(pattern)) for pattern in kept):
             shutil.rmtree(self.path, ignore_errors=True)
             with contextlib.suppress(OSError):
                 self.path.parent.rmdir()  # only when this was its first run
@@ -151,11 +155,40 @@ class RunFolder:
         """Return the place of a step's bundle."""
         return self.path / "steps" / state
 
+    def take_up(self, state: str, key: str, *, fresh: bool = False) -> Path:
+        """Return the place for a step's checkpoints, with those of an equal run that was killed.
+
+        Args:
+            state: The step's name.
+            key: Of its work.
+            fresh: Take nothing from earlier runs.
+        """
+        place = self.path / "steps" / f"{state}{UNFINISHED}"
+        for folder in [] if fresh else self._unfinished(key):
+            with contextlib.suppress(OSError):  # another run may have been faster
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if _owner(folder).get("host") == platform.node():
+                    folder.rename(place)
+                    RunFolder(folder.parents[1]).discard_if_empty()
+                else:  # nobody here knows whether that run is alive
+                    shutil.copytree(folder, place)
+                claim(place, key)
+                break
+        return place
+
     def finish_step(self, state: str, key: str, record: dict[str, Any]) -> None:
-        """Mark a step as done, so that later runs can take it over."""
+        """Mark a step as done, so that later runs can take it over; drop its checkpoints."""
         write_text(
             self.step(state) / STEP_FILE, json.dumps({"key": key, "record": record}, indent=1)
         )
+        shutil.rmtree(self.path / "steps" / f"{state}{UNFINISHED}", ignore_errors=True)
+        for folder in self._unfinished(key):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _unfinished(self, key: str) -> list[Path]:
+        """Return the checkpoints of this work whose process is gone, newest first."""
+        folders = sorted(self.path.parent.glob(f"*/steps/*{UNFINISHED}"), reverse=True)
+        return [folder for folder in folders if left_behind(folder, key)]
 
     def reuse(self, state: str, key: str) -> dict[str, Any] | None:
         """Copy the step of an earlier run with the same key here; return its record."""
@@ -169,6 +202,57 @@ class RunFolder:
                     shutil.copytree(marker.parent, inside, dirs_exist_ok=True)
                 return dict(found["record"]) | {"reused_from": marker.parents[2].name}
         return None
+
+
+def start_or_take_up(folder: Path, key: str) -> Path:
+    """Make sure that a folder of checkpoints belongs to this work; those of other work go.
+
+    Raises:
+        InputError: Another process is writing into it.
+    """
+    owner = _owner(folder)
+    if owner and not left_behind(folder, str(owner.get("key"))):
+        raise InputError("another process is training into it", where=str(folder))
+    if owner and owner.get("key") != key:
+        shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def claim(folder: Path, key: str) -> None:
+    """Make a folder of checkpoints this process's own.
+
+    Raises:
+        InputError: The place cannot be written.
+    """
+    import psutil
+
+    owner = {"key": key, "host": platform.node(), "pid": os.getpid()}
+    owner["started"] = psutil.Process().create_time()
+    if _owner(folder) != owner:
+        write_text(folder / _OWNER, json.dumps(owner))
+
+
+def left_behind(folder: Path, key: str) -> bool:
+    """Tell whether a folder holds checkpoints of this work, of a process that is gone."""
+    import psutil
+
+    owner = _owner(folder)
+    if owner.get("key") != key:
+        return False
+    if owner.get("host") != platform.node() or owner.get("pid") == os.getpid():
+        return True
+    try:
+        return bool(psutil.Process(owner["pid"]).create_time() != owner["started"])
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return True
+
+
+def _owner(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / _OWNER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def key_of(*parts: Any) -> str:  # noqa: ANN401

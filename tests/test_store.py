@@ -1,13 +1,26 @@
 """Nothing appears half-written, and finished steps are found again."""
 
 import errno
+import json
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from squeeze.core.errors import InputError
-from squeeze.store import RunFolder, key_of, new_file, new_folder, unwritable, write_text
+from squeeze.store import (
+    RunFolder,
+    claim,
+    key_of,
+    new_file,
+    new_folder,
+    start_or_take_up,
+    unwritable,
+    write_text,
+)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -74,3 +87,54 @@ def test_a_run_without_a_finished_step_leaves_nothing(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "run")
     folder.discard_if_empty()
     assert list(tmp_path.iterdir()) == []
+
+
+def checkpoints_of(folder: Path, key: str, *, alive: bool) -> subprocess.Popen[bytes]:
+    """Leave a checkpoint that belongs to another process, dead or alive."""
+    code = "import time; time.sleep(60)" if alive else ""
+    process = subprocess.Popen([sys.executable, "-c", code])
+    started = psutil.Process(process.pid).create_time()
+    if not alive:
+        process.wait()
+    claim(folder, key)
+    owner = json.loads((folder / "owner.json").read_text())
+    owner |= {"pid": process.pid, "started": started}
+    (folder / "owner.json").write_text(json.dumps(owner))
+    (folder / "1.safetensors").write_text("state")
+    return process
+
+
+def test_checkpoints_of_a_killed_run_move_to_the_next_and_go_with_the_step(tmp_path: Path) -> None:
+    first = RunFolder.create(tmp_path, "run")
+    checkpoints_of(first.path / "steps" / "baseline.unfinished", "key", alive=False)
+    first.discard_if_empty()
+    second = RunFolder.create(tmp_path, "run")
+    assert not second.take_up("baseline", "other").exists()
+    assert not second.take_up("baseline", "key", fresh=True).exists()
+    place = second.take_up("baseline", "key")
+    assert (place / "1.safetensors").read_text() == "state"
+    assert [path.name for path in second.path.parent.iterdir()] == [second.path.name]
+    second.step("baseline").mkdir(parents=True)
+    second.finish_step("baseline", "key", {})
+    assert not place.exists()
+
+
+def test_checkpoints_of_a_living_run_stay_with_it(tmp_path: Path) -> None:
+    first = RunFolder.create(tmp_path, "run")
+    left = first.path / "steps" / "baseline.unfinished"
+    process = checkpoints_of(left, "key", alive=True)
+    try:
+        second = RunFolder.create(tmp_path, "run")
+        assert not second.take_up("baseline", "key").exists()
+        second.step("baseline").mkdir(parents=True)
+        second.finish_step("baseline", "key", {})
+        assert (left / "1.safetensors").exists()
+        with pytest.raises(InputError, match="another process is training into it"):
+            start_or_take_up(left, "key")
+    finally:
+        process.kill()
+        process.wait()
+    start_or_take_up(left, "key")
+    assert left.exists()
+    start_or_take_up(left, "other")
+    assert not left.exists()

@@ -1,5 +1,6 @@
 """``squeeze train``."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +16,15 @@ def train(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train a recipe's baseline only, and leave it as a bundle."""
+    """Train a recipe's baseline only, and leave it as a bundle.
+
+    Every epoch leaves a checkpoint beside it, from which the same command goes on after a kill.
+    """
     del debug
     from squeeze.cli import console
     from squeeze.recipe import plan
     from squeeze.recipe.load import load_recipe
-    from squeeze.store import new_folder
+    from squeeze.store import UNFINISHED, new_folder
 
     loaded = load_recipe(recipe, tuple(set or ()))
     plan.check(loaded)
@@ -30,8 +34,10 @@ def train(
     from squeeze import pipeline
     from squeeze.sources.bundle import save
 
-    model, epochs = pipeline.train_baseline(loaded, console.Terminal(quiet=quiet))
+    unfinished = bundle.with_name(bundle.name + UNFINISHED)
+    model, epochs = pipeline.train_baseline(loaded, console.Terminal(quiet=quiet), unfinished)
     save(model, bundle)
+    shutil.rmtree(unfinished, ignore_errors=True)
     kept = next(number for number, epoch in enumerate(epochs, start=1) if epoch.kept)
     top1 = epochs[kept - 1].top1
     console.out(f"top-1 in torch {top1:.2%} after epoch {kept} of {len(epochs)}")

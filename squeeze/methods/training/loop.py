@@ -2,24 +2,22 @@
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
-
-import numpy as np
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from squeeze.methods.training import objective as objectives
-from squeeze.methods.training import optimizer as optimizers
-from squeeze.methods.training import parameters, schedule, surroundings
+from squeeze.methods.training import parameters, surroundings
 from squeeze.methods.training.augment import BatchMaker
-from squeeze.methods.training.batches import Plan, epoch_of
-from squeeze.methods.training.ema import Average, load_, tensors_of
+from squeeze.methods.training.batches import epoch_of
+from squeeze.methods.training.checkpoint import Checkpoint, Checkpoints, shapes
+from squeeze.methods.training.ema import load_, tensors_of
+from squeeze.methods.training.work import Work, begin, put_back_, state_of, update_
 from squeeze.recipe.schema import TrainSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from torch import Tensor, nn, optim
-    from torch.amp.grad_scaler import GradScaler
+    from torch import Tensor, nn
 
     from squeeze.core.types import Advance, Progress
     from squeeze.methods.training.objective import Objective
@@ -58,6 +56,8 @@ class Training:
         seed: Order of samples and augmentation.
         progress: Where the bar goes.
         label: The bar's text.
+        checkpoints: Where the training leaves its state after every epoch and goes on from; it
+            leaves none when None.
     """
 
     train: "Split"
@@ -66,24 +66,7 @@ class Training:
     seed: int
     progress: "Progress"
     label: str
-
-
-@dataclass
-class _Work:
-    """Everything that changes from step to step."""
-
-    module: "nn.Module"
-    extra: "nn.Module | None"
-    forward: "Callable[[Tensor], Tensor]"
-    objective: "Objective"
-    after_backward: "Callable[[], None] | None"
-    optimizer: "optim.Optimizer"
-    schedule: "optim.lr_scheduler.LRScheduler"
-    scaler: "GradScaler"
-    plan: Plan
-    average: Average | None
-    best: "Mapping[str, Tensor] | None" = None
-    history: list[Epoch] = field(default_factory=list)
+    checkpoints: Checkpoints | None = None
 
 
 def train_(
@@ -107,6 +90,9 @@ def train_(
         after_backward: Called between backward and optimizer step; may change gradients, as the
             regularisers of sparse training do.
 
+    What changes from step to step must live in the two modules (parameters and buffers), so that
+    a killed training goes on as if nothing had happened.
+
     Raises:
         InputError: The settings do not fit the model or the machine.
         SqueezeError: The loss became NaN or infinite.
@@ -115,6 +101,7 @@ def train_(
 
     where = training.label
     device = surroundings.device_for(settings, where)
+    place = training.checkpoints.next() if training.checkpoints is not None else None
     with (
         surroundings.switched(settings, device),
         parameters.frozen(module, settings.freeze, f"{where}.freeze"),
@@ -126,63 +113,70 @@ def train_(
         if settings.channels_last:
             module.to(memory_format=torch.channels_last)
         loss = objective or objectives.of_task(training.task, settings)
-        work = _begin(module, settings, training, (loss, extra, after_backward))
+        work = begin(module, settings, training, (loss, extra, after_backward))
+        _go_on(work, settings, training, place)
         total = settings.epochs * len(work.plan)
         with training.progress.task(training.label, total) as advance:
+            advance(len(work.history) * len(work.plan))
             while len(work.history) < settings.epochs and not _tired(work.history, settings):
-                _epoch(work, settings, training, advance)
+                _epoch(work, settings, training, (advance, place))
         _leave(work)
     return work.history
 
 
-def _begin(
-    module: "nn.Module",
+def _go_on(
+    work: Work, settings: TrainSettings, training: Training, place: Checkpoint | None
+) -> None:
+    """Put the last checkpoint of this very training in place, if there is one."""
+    found = None if place is None else place.load(_shape(work, settings, training))
+    if place is not None and found is not None:
+        put_back_(work, found)
+        work.history = [Epoch(**epoch) for epoch in found.plain["history"]]
+        training.progress.say(
+            f"{training.label}: goes on after epoch {len(work.history)} of {settings.epochs}"
+        )
+
+
+def _shape(work: Work, settings: TrainSettings, training: Training) -> list[Any]:
+    """Return what a checkpoint must agree on with the training that uses it."""
+    modules = [shapes(work.module), shapes(work.extra)]
+    return [settings.model_dump(), training.seed, training.train.fingerprint, modules]
+
+
+def _epoch(
+    work: Work,
     settings: TrainSettings,
     training: Training,
-    given: "tuple[Objective, nn.Module | None, Callable[[], None] | None]",
-) -> _Work:
-    import torch
-
-    loss, extra, after_backward = given
-    device = str(next(module.parameters()).device.type)
-    optimizer = optimizers.build(module, settings, extra, training.label)
-    plan = Plan(training.train.labels, settings, np.random.default_rng(training.seed))
-    return _Work(
-        module=module,
-        extra=extra,
-        forward=torch.compile(module) if settings.compile else module,
-        objective=loss,
-        after_backward=after_backward,
-        optimizer=optimizer,
-        schedule=schedule.build(optimizer, settings, -(-len(plan) // settings.accumulate)),
-        scaler=surroundings.scaler(settings, device),
-        plan=plan,
-        average=Average(module, settings.ema) if settings.ema else None,
-    )
-
-
-def _epoch(work: _Work, settings: TrainSettings, training: Training, advance: "Advance") -> None:
-    """Train an epoch, look at validation, and book both."""
+    out: "tuple[Advance, Checkpoint | None]",
+) -> None:
+    """Train an epoch, look at validation, book both, and save a checkpoint."""
+    advance, place = out
     started = time.perf_counter()
     parameters.train_mode_(work.module, settings.freeze)
     if work.extra is not None:
         work.extra.train()
-    mean = _steps(work, settings, training, advance)
-    device = next(work.module.parameters()).device.type
+    mean = _steps(work, settings, training, out)
     with work.average.in_place() if work.average is not None else nullcontext():
-        top1 = evaluate(work.module, training.validation, device)
+        top1 = evaluate(work.module, training.validation, work.device)
         if settings.keep == "best" and top1 > max((e.top1 for e in work.history), default=-1.0):
             work.best = {name: t.clone() for name, t in tensors_of(work.module).items()}
     work.history.append(Epoch(mean, top1, time.perf_counter() - started))
     advance(0, note=f"top-1 {top1:.1%}")
+    if place is not None:
+        history = [asdict(epoch) for epoch in work.history]
+        place.save(state_of(work, history), _shape(work, settings, training))
 
 
-def _steps(work: _Work, settings: TrainSettings, training: Training, advance: "Advance") -> float:
+def _steps(
+    work: Work,
+    settings: TrainSettings,
+    training: Training,
+    out: "tuple[Advance, Checkpoint | None]",
+) -> float:
     """Go through the batches of an epoch; return the mean loss."""
     import torch
 
-    number, count = len(work.history) + 1, len(work.plan)
-    device = next(work.module.parameters()).device.type
+    number, count, device = len(work.history) + 1, len(work.plan), work.device
     look_every = 1 if device == "cpu" else _LOOK_EVERY
     losses: list[float] = []
     unseen: list[Tensor] = []
@@ -196,14 +190,27 @@ def _steps(work: _Work, settings: TrainSettings, training: Training, advance: "A
             loss = work.objective(images, outputs, labels)
         unseen.append(loss.detach())
         if len(unseen) == look_every or step == count:
-            losses += torch.stack(unseen).tolist()
-            unseen = []
-            objectives.check_finite(losses, number, settings, training.label)
+            seen, unseen = torch.stack(unseen).tolist(), []
+            objectives.check_finite(
+                seen,
+                epoch=number,
+                first=len(losses) + 1,
+                where=training.label,
+                hint=_hint(settings, number, out[1]),
+            )
+            losses += seen
         work.scaler.scale(loss if group == 1 else loss / group).backward()  # type: ignore[no-untyped-call]
         if step % settings.accumulate == 0 or step == count:
-            _update(work, settings)
-        advance()
+            update_(work, settings)
+        out[0]()
     return sum(losses) / count
+
+
+def _hint(settings: TrainSettings, epoch: int, place: Checkpoint | None) -> str:
+    text = f"lower lr (now {settings.lr})"
+    if place is None or epoch == 1:
+        return f"{text}; no epoch was finished" if epoch == 1 else text
+    return f"{text}; the last good checkpoint, after epoch {epoch - 1}, is {place.path}"
 
 
 def _group_size(step: int, count: int, accumulate: int) -> int:
@@ -224,28 +231,6 @@ def _to(
     )
 
 
-def _update(work: _Work, settings: TrainSettings) -> None:
-    """Take one optimizer step with the gradients that have gathered."""
-    from torch.nn.utils import clip_grad_norm_
-
-    work.scaler.unscale_(work.optimizer)
-    if work.after_backward is not None:
-        work.after_backward()
-    if settings.clip_norm is not None:
-        clip_grad_norm_(
-            [p for group in work.optimizer.param_groups for p in group["params"]],
-            settings.clip_norm,
-        )
-    scale = work.scaler.get_scale()
-    work.scaler.step(work.optimizer)
-    work.scaler.update()
-    work.optimizer.zero_grad(set_to_none=True)
-    if work.scaler.get_scale() >= scale:  # in fp16 a step whose gradients overflow is left out
-        work.schedule.step()
-        if work.average is not None:
-            work.average.follow()
-
-
 def _tired(history: list[Epoch], settings: TrainSettings) -> bool:
     """Tell whether validation has not become better for ``patience`` epochs."""
     if settings.patience is None or not history:
@@ -258,7 +243,7 @@ def _best(history: list[Epoch]) -> int:
     return max(range(len(history)), key=lambda number: (history[number].top1, -number))
 
 
-def _leave(work: _Work) -> None:
+def _leave(work: Work) -> None:
     """Leave the model that is to be kept, in eval mode on the CPU, as it is saved."""
     import torch
 

@@ -55,16 +55,21 @@ def run(forward: "Callable[[Tensor], Tensor]", images: "Tensor", where: str) -> 
         ) from error
 
 
-def check_finite(losses: list[float], epoch: int, settings: TrainSettings, where: str) -> None:
-    """Raise at the first loss of an epoch that is no number.
+def check_finite(losses: list[float], *, epoch: int, first: int, where: str, hint: str) -> None:
+    """Raise at the first loss that is no number.
+
+    Args:
+        losses: Of some steps in a row.
+        epoch: Counted from 1.
+        first: Number of the first of the steps in its epoch, from 1.
+        where: What messages call the training.
+        hint: What to do.
 
     Raises:
-        SqueezeError: With epoch and step, both counted from 1.
+        SqueezeError: With epoch and step.
     """
-    for step, value in enumerate(losses, start=1):
+    for step, value in enumerate(losses, start=first):
         if not math.isfinite(value):
             raise SqueezeError(
-                f"the loss became {value} in epoch {epoch}, step {step}",
-                where=where,
-                hint=f"lower lr (now {settings.lr})",
+                f"the loss became {value} in epoch {epoch}, step {step}", where=where, hint=hint
             )

@@ -1,0 +1,181 @@
+"""Checkpoints: all that a training needs to go on after a kill, in one file without pickle.
+
+The tensors (model, what trains along, optimizer, average, best model, torch's random states) are
+those of a safetensors file; everything else is JSON in its header. The file takes the place of the
+one before in one step, so a kill at any moment leaves a whole one.
+"""
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.store import claim, key_of, new_file
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn, optim
+
+    Tensors = dict[str, Tensor]
+
+_HEADER = "squeeze"
+
+
+@dataclass
+class Checkpoints:
+    """The checkpoints of one step, a file per training, numbered as they come.
+
+    Attributes:
+        folder: Made with the first checkpoint.
+        key: Of the step's work; checkpoints of other work are never used.
+        trainings: How many have begun.
+    """
+
+    folder: Path
+    key: str
+    trainings: int = 0
+
+    def next(self) -> "Checkpoint":
+        """Return the place of the training that begins now."""
+        self.trainings += 1
+        return Checkpoint(self.folder / f"{self.trainings}.safetensors", self.key)
+
+
+@dataclass(frozen=True)
+class State:
+    """What is saved: plain data, and tensors by name."""
+
+    plain: dict[str, Any]
+    tensors: "Tensors"
+
+    def part(self, prefix: str) -> "Tensors":
+        """Return the tensors of one part, by their names in it."""
+        head = f"{prefix}/"
+        return {n.removeprefix(head): t for n, t in self.tensors.items() if n.startswith(head)}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One file.
+
+    Attributes:
+        path: Its place.
+        key: Of the work that it belongs to.
+    """
+
+    path: Path
+    key: str
+
+    def save(self, state: State, shape: Any) -> None:  # noqa: ANN401
+        """Write the file whole.
+
+        Args:
+            state: Its content.
+            shape: Plain data by which ``load`` knows that the content fits.
+
+        Raises:
+            InputError: The place cannot be written.
+        """
+        from safetensors.torch import save as to_bytes
+
+        claim(self.path.parent, self.key)
+        header = {"key": key_of(self.key, shape), "plain": state.plain}
+        tensors = {
+            name: tensor.detach().cpu().contiguous().clone()
+            for name, tensor in state.tensors.items()
+        }
+        with new_file(self.path) as inside:
+            inside.write_bytes(to_bytes(tensors, {_HEADER: json.dumps(header)}))
+
+    def load(self, shape: Any) -> State | None:  # noqa: ANN401
+        """Return the content; None when there is no file, or one of other work or damaged."""
+        from safetensors import SafetensorError, safe_open
+
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, "pt") as file:
+                header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
+                if header.get("key") != key_of(self.key, shape):
+                    return None
+                return State(header["plain"], {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError):
+            return None
+
+
+def of_optimizer(optimizer: "optim.Optimizer") -> tuple[dict[str, Any], "Tensors"]:
+    """Return an optimizer's state as plain data and tensors named ``<parameter>/<key>``."""
+    import torch
+
+    content = optimizer.state_dict()
+    plain: dict[str, Any] = {"param_groups": content["param_groups"], "state": {}}
+    tensors: Tensors = {}
+    for number, values in content["state"].items():
+        for name, value in values.items():
+            if torch.is_tensor(value):
+                tensors[f"{number}/{name}"] = value
+            else:
+                plain["state"].setdefault(str(number), {})[name] = value
+    return plain, tensors
+
+
+def load_optimizer_(
+    optimizer: "optim.Optimizer", plain: Mapping[str, Any], tensors: "Mapping[str, Tensor]"
+) -> None:
+    """Put back what ``of_optimizer`` returned, in the memory layout of the parameters."""
+    import torch
+
+    state: dict[int, dict[str, Any]] = {int(n): dict(v) for n, v in plain["state"].items()}
+    for path, tensor in tensors.items():
+        number, _, name = path.partition("/")
+        state.setdefault(int(number), {})[name] = tensor
+    groups = [
+        {name: tuple(v) if name == "betas" else v for name, v in group.items()}
+        for group in plain["param_groups"]
+    ]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+
+
+def of_chance(rng: np.random.Generator) -> tuple[dict[str, Any], "Tensors"]:
+    """Return the states of all random generators: the plan's, Python's, NumPy's and torch's."""
+    import torch
+
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  (the user's code may use it)
+    plain = {
+        "plan": rng.bit_generator.state,
+        "python": random.getstate(),
+        "numpy": [name, np.asarray(keys).tolist(), *rest],
+    }
+    tensors = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors |= {str(n): state for n, state in enumerate(torch.cuda.get_rng_state_all())}
+    return plain, tensors
+
+
+def load_chance_(
+    rng: np.random.Generator, plain: Mapping[str, Any], tensors: "Mapping[str, Tensor]"
+) -> None:
+    """Put back what ``of_chance`` returned."""
+    import torch
+
+    rng.bit_generator.state = plain["plan"]
+    version, keys, gauss = plain["python"]
+    random.setstate((version, tuple(keys), gauss))
+    name, numbers, *rest = plain["numpy"]
+    np.random.set_state((name, np.array(numbers, np.uint32), *rest))  # noqa: NPY002
+    torch.set_rng_state(tensors["cpu"])
+    if torch.cuda.is_available():
+        for number in range(min(torch.cuda.device_count(), len(tensors) - 1)):
+            torch.cuda.set_rng_state(tensors[str(number)], number)
+
+
+def shapes(module: "nn.Module | None") -> dict[str, list[int]]:
+    """Return the shapes of all parameters: a pruned model has others than its original."""
+    return {} if module is None else {n: list(p.shape) for n, p in module.named_parameters()}
