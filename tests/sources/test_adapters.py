@@ -61,6 +61,15 @@ def res2net() -> nn.Module:
     return timm.create_model("res2net50_26w_4s", layers=(1, 2, 1, 1), num_classes=5)
 
 
+def resnest() -> nn.Module:
+    """Radix 2; the other kind of parts, cardinality, is in the next."""
+    return timm.create_model("resnest14d", layers=(1, 1, 1, 1), num_classes=5)
+
+
+def resnest_cardinality() -> nn.Module:
+    return timm.create_model("resnest50d_4s2x40d", layers=(1, 1, 1, 1), num_classes=5)
+
+
 def ghostnet() -> nn.Module:
     return timm.create_model("ghostnet_050", num_classes=5)
 
@@ -75,6 +84,8 @@ MODELS: dict[str, tuple[Build, tuple[int, ...], tuple[str, ...]]] = {
     "deit": (deit, (2, 3, 32, 32), ("timm_attention",)),
     "fastvit": (fastvit, (2, 3, 64, 64), ("depthwise_multiplier", "timm_attention")),
     "res2net": (res2net, (2, 3, 32, 32), ("timm_res2net",)),
+    "resnest": (resnest, (2, 3, 64, 64), ("timm_split_attention",)),
+    "resnest_cardinality": (resnest_cardinality, (2, 3, 64, 64), ("timm_split_attention",)),
     "ghostnet": (ghostnet, (2, 3, 32, 32), ("timm_ghostnet",)),
 }
 
@@ -137,6 +148,15 @@ def test_training_mode_and_gradients_carry_over(name: str) -> None:
     assert all(p.grad is not None for p in module.parameters() if p.requires_grad)
 
 
+def test_frozen_weights_stay_frozen() -> None:
+    module = vit()
+    for parameter in module.encoder.parameters():
+        parameter.requires_grad = False
+    adapters.adapt_(module)
+    assert not any(p.requires_grad for p in module.encoder.parameters())
+    assert module.conv_proj.weight.requires_grad
+
+
 def test_an_unknown_adapter_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match="torchvision_swin"):
         adapters.apply_(nn.Identity(), ["torchvision_swim"])
@@ -188,7 +208,7 @@ def kill_(graph: Any, layer: nn.Module, channels: list[int]) -> None:
                     target.bias[list(item.idxs)] = 0
 
 
-@pytest.mark.parametrize("name", ["shufflenet", "ghostnet"])
+@pytest.mark.parametrize("name", ["shufflenet", "ghostnet", "res2net", "resnest"])
 def test_channels_that_are_zero_go_without_a_trace(name: str) -> None:
     """Whatever way a dead channel takes through shuffles and slices, outputs do not change."""
     build, shape, _ = MODELS[name]
@@ -200,11 +220,13 @@ def test_channels_that_are_zero_go_without_a_trace(name: str) -> None:
         pruned = copy.deepcopy(module)
         position = list(module.modules()).index(layer)
         own = list(pruned.modules())[position]
+        half = own.out_channels // 2  # a convolution of two groups loses as many of each
+        gone = [0, 3, half, half + 3]
         graph = graph_of(pruned, images)
-        kill_(graph, own, [0, 3])
+        kill_(graph, own, gone)
         with torch.no_grad():
             before = pruned(images)
-        prune_(graph, own, [0, 3])
+        prune_(graph, own, gone)
         with torch.no_grad():
             after = pruned(images)
         scale = 1e-5 * float(before.abs().max())

@@ -56,7 +56,7 @@ def _plain(layer: Foreign) -> bool:
 
 
 def _rewritten(layer: Foreign) -> nn.Module:
-    q, k, v = split_linear(layer.qkv, 3)
+    q, k, v = split_linear(layer.qkv.weight, layer.qkv.bias, 3)
     kind = ImageAttention if is_a(layer, *_IMAGES) else TokenAttention
     attention = kind(
         q,

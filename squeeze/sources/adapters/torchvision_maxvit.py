@@ -19,7 +19,7 @@ def adapt_(module: nn.Module) -> int:
 
 
 def _rewritten(layer: Foreign) -> Attention:
-    q, k, v = split_linear(layer.to_qkv, 3)
+    q, k, v = split_linear(layer.to_qkv.weight, layer.to_qkv.bias, 3)
     return Attention(
         q,
         k,

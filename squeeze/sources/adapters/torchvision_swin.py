@@ -116,7 +116,7 @@ def adapt_(module: nn.Module) -> int:
 
 
 def _attention(layer: Foreign) -> WindowAttention:
-    q, k, v = split_linear(layer.qkv, 3)
+    q, k, v = split_linear(layer.qkv.weight, layer.qkv.bias, 3)
     size = q.out_features // layer.num_heads
     attention = Attention(
         q,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from torch import nn  # noqa: TID253  (imported only where a model is)
 
 from squeeze.sources.adapters.base import Foreign, is_a, replace_
-from squeeze.sources.adapters.layers.attention import Attention, Heads, linears
+from squeeze.sources.adapters.layers.attention import Attention, Heads, split_linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,10 +53,8 @@ def _plain(layer: Foreign) -> bool:
 
 
 def _rewritten(layer: Foreign) -> EncoderAttention:
-    bias = layer.in_proj_bias
-    q, k, v = linears(layer.in_proj_weight.chunk(3), None if bias is None else bias.chunk(3))
-    old = layer.out_proj
-    (out,) = linears([old.weight], None if old.bias is None else [old.bias])
+    q, k, v = split_linear(layer.in_proj_weight, layer.in_proj_bias, 3)
+    (out,) = split_linear(layer.out_proj.weight, layer.out_proj.bias, 1)
     size = layer.embed_dim // layer.num_heads
     return EncoderAttention(
         q,

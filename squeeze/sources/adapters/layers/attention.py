@@ -148,32 +148,28 @@ class Attention(nn.Module):
         return self.attend(x, x, x)
 
 
-def split_linear(layer: nn.Linear, parts: int) -> list[nn.Linear]:
-    """Return one layer per equal part of a layer's outputs; together they compute the same."""
-    return linears(
-        layer.weight.chunk(parts), None if layer.bias is None else layer.bias.chunk(parts)
-    )
+def split_linear(weight: nn.Parameter, bias: nn.Parameter | None, parts: int) -> list[nn.Linear]:
+    """Return layers that each compute an equal part of the outputs of one.
 
-
-def linears(weights: "Sequence[Tensor]", biases: "Sequence[Tensor] | None") -> list[nn.Linear]:
-    """Return layers that hold copies of these tensors, ``(out, in)`` and ``(out,)``."""
+    Args:
+        weight: ``(out, in)``; copied.
+        bias: ``(out,)``, or None; copied.
+        parts: How many layers; ``out`` is a multiple of it.
+    """
+    width, width_in = weight.shape
     made = []
-    for number, weight in enumerate(weights):
-        width_out, width_in = weight.shape
-        layer: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-            nn.Linear,
-            width_in,
-            width_out,
-            bias=biases is not None,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
-        with torch.no_grad():
-            layer.weight.copy_(weight)
-            if biases is not None:
-                layer.bias.copy_(biases[number])
+    for part in range(parts):
+        own = slice(part * width // parts, (part + 1) * width // parts)
+        layer = nn.Linear(width_in, width // parts, bias=bias is not None)
+        layer.weight = _copy(weight, own)
+        if bias is not None:
+            layer.bias = _copy(bias, own)
         made.append(layer)
     return made
+
+
+def _copy(parameter: nn.Parameter, own: slice) -> nn.Parameter:
+    return nn.Parameter(parameter.detach()[own].clone(), requires_grad=parameter.requires_grad)
 
 
 def pruners() -> dict[type[nn.Module], Any]:
