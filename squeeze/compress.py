@@ -147,6 +147,8 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
     steps.folder.finish_step(name, key, record.model_dump(mode="json"))
     kept = next((epoch for epoch in reversed(record.epochs) if epoch.kept), None)
     last = f", top-1 in torch {kept.top1:.1%}" if kept else ""
+    if kept:
+        last += f"; {kept.images_per_s:,.0f} images/s, {kept.data_wait:.0%} waiting for data"
     steps.progress.say(f"{name}: {record.params:,} params, {record.macs:,} MACs{last}")
     return ModelState(record, model, place)
 

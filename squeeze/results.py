@@ -131,12 +131,16 @@ class EpochRecord(Block):
         loss: Mean over the training samples.
         top1: On validation, in torch.
         seconds: Training and validation together.
+        images_per_s: Training only.
+        data_wait: Share of the training's time in which it waited for data, [0, 1].
         kept: Whether the model left behind is the one of this epoch.
     """
 
     loss: float
     top1: float
     seconds: float
+    images_per_s: float = 0.0
+    data_wait: float = 0.0
     kept: bool = False
 
 

@@ -41,4 +41,6 @@ def train(
     kept = next(number for number, epoch in enumerate(epochs, start=1) if epoch.kept)
     top1 = epochs[kept - 1].top1
     console.out(f"top-1 in torch {top1:.2%} after epoch {kept} of {len(epochs)}")
+    last = epochs[-1]
+    console.out(f"{last.images_per_s:,.0f} images/s, {last.data_wait:.0%} waiting for data")
     console.out(f"bundle  {bundle}")

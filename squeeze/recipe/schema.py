@@ -234,6 +234,8 @@ class TrainSettings(Block):
         patience: Stop after so many epochs in which top-1 on validation did not rise.
         keep: Leave the ``last`` model, or the ``best`` on validation (the first of equals).
         deterministic: Use only algorithms that give the same bits every time.
+        workers: Processes that prepare batches ahead, at most one per core; the batches are the
+            same whatever the number.
     """
 
     epochs: Count
@@ -261,6 +263,7 @@ class TrainSettings(Block):
     patience: Count | None = None
     keep: Literal["last", "best"] = "last"
     deterministic: Flag = False
+    workers: Natural = 0
 
     @model_validator(mode="after")
     def _milestones_belong_to_step(self) -> Self:

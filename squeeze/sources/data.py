@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from squeeze.core import plugins
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import CalibrationDraw, DataBlock, DataSource, InputSpec
 from squeeze.sources import preprocess
+from squeeze.sources.cache import EqualImages, UnequalImages, limit_bytes
 from squeeze.sources.datasets.base import CorruptImageError, Samples
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
-_CACHE_BYTES = 256 * 2**20
 _SHOWN = 5
 
 
@@ -37,7 +37,7 @@ class Split:
         indices: Which of its samples, in order.
         digests: Their content hashes.
         spec: The preprocessing.
-        keep: Whether prepared images may be kept in memory (when they fit 256 MiB).
+        keep: Whether images may be kept in memory, as long as they fit (``cache.limit_bytes``).
         notes: What a reader should know, for example skipped files.
     """
 
@@ -47,7 +47,6 @@ class Split:
     spec: InputSpec
     keep: bool = False
     notes: tuple[str, ...] = ()
-    _cache: "dict[int, NDArray[Any]]" = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -67,8 +66,10 @@ class Split:
 
     def batch(self, positions: "Sequence[int] | NDArray[np.int64]") -> "Batch":
         """Return model inputs ``(n, C, H, W)`` float32 and labels ``(n,)`` at these positions."""
-        images = np.stack([self.image(int(position)) for position in positions])
-        return preprocess.normalise(images, self.spec), self.labels[np.asarray(positions)]
+        chosen = np.asarray(positions, np.int64)
+        return preprocess.normalise(self._prepared.take(chosen, self._fit), self.spec), self.labels[
+            chosen
+        ]
 
     def batches(self, size: int) -> "Iterator[Batch]":
         """Iterate over the whole split in order; one batch is prepared ahead."""
@@ -93,20 +94,43 @@ class Split:
             self,
             indices=[self.indices[p] for p in positions],
             digests=[self.digests[p] for p in positions],
-            _cache={},
         )
 
     def image(self, position: int) -> "NDArray[Any]":
         """Return one image ``(C, H, W)`` of the model's size: uint8, or float32 as it came."""
-        if position in self._cache:
-            return self._cache[position]
-        image = preprocess.fit(self._picture(position), self.spec, self.name(position))
-        if self.keep and image.nbytes * len(self) <= _CACHE_BYTES:
-            self._cache[position] = image
+        image: NDArray[Any] = self._prepared.take(np.array([position]), self._fit)[0]
         return image
 
     def original(self, position: int) -> "NDArray[Any]":
         """Return one picture ``(C, h, w)`` of its own size, in the model's colours."""
+        return self._originals.take(position, self._decode)
+
+    def read_ahead(self, *, originals: bool) -> None:
+        """Read all images that can be kept, so that forked processes share them.
+
+        Args:
+            originals: Of their own size; else prepared for the model.
+        """
+        if not self.keep:
+            return
+        read = self.original if originals else self.image
+        read(0)  # makes room for all of them, which threads must not do at the same time
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(read, range(len(self))):
+                pass
+
+    @cached_property
+    def _prepared(self) -> EqualImages:
+        return EqualImages(len(self), limit_bytes() if self.keep else 0)
+
+    @cached_property
+    def _originals(self) -> UnequalImages:
+        return UnequalImages(limit_bytes() if self.keep else 0)
+
+    def _fit(self, position: int) -> "NDArray[Any]":
+        return preprocess.fit(self._picture(position), self.spec, self.name(position))
+
+    def _decode(self, position: int) -> "NDArray[Any]":
         return preprocess.pixels(self._picture(position), self.spec, self.name(position))
 
     def _picture(self, position: int) -> "Picture":

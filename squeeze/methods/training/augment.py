@@ -54,6 +54,10 @@ class BatchMaker:
                 images, labels = self._mixed(images, labels)
         return images, labels
 
+    def read_ahead(self) -> None:
+        """Read what fits into memory now: processes that are forked later share it."""
+        self.split.read_ahead(originals=bool(self.augment.random_resized_crop))
+
     def _read(self, draw: "Draw") -> "tuple[Any, Any]":
         if self._pixel_transform is None:
             return self.split.batch(draw.positions)

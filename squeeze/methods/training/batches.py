@@ -5,12 +5,16 @@ images of a draw takes no further chance. So neither the number of workers nor t
 changes a batch.
 """
 
+import os
+import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.core.errors import SqueezeError
 from squeeze.methods.training.augment import BatchMaker
 from squeeze.recipe.schema import TrainSettings
 
@@ -76,7 +80,82 @@ class Plan:
         return Draw(positions, mirrored, moves, seed)
 
 
-def epoch_of(plan: Plan, maker: BatchMaker) -> "Iterator[tuple[Tensor, Tensor]]":
-    """Yield the batches of the next epoch, on the CPU."""
-    for draw in plan:
-        yield maker[draw]
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Loader:
+    """Makes the batches of a plan, epoch after epoch.
+
+    Args:
+        plan: What to make.
+        maker: How to make it.
+        workers: Processes that make batches ahead; 0 makes them here when they are needed.
+        pin: Put them into page-locked memory, from which a GPU takes them while it works.
+
+    Attributes:
+        waited_s: Seconds that whoever iterates has waited for batches so far.
+    """
+
+    def __init__(self, plan: Plan, maker: BatchMaker, *, workers: int, pin: bool) -> None:
+        self.waited_s = 0.0
+        self._plan, self._maker, self._pin = plan, maker, pin
+        # more would only get in each other's way, and torch would warn about them
+        self._workers = min(workers, _cores())
+        self._ahead: Any = None
+
+    def epoch(self) -> "Iterator[tuple[Tensor, Tensor]]":
+        """Yield the batches of the next epoch, on the CPU.
+
+        Raises:
+            SqueezeError: A batch cannot be made.
+        """
+        batches = iter(self._made_ahead() if self._workers else map(self._make, self._plan))
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            self.waited_s += time.perf_counter() - started
+            if batch is None:
+                return
+            if isinstance(batch, SqueezeError):
+                raise batch
+            yield batch
+
+    def _make(self, draw: Draw) -> "tuple[Tensor, Tensor]":
+        images, labels = self._maker[draw]
+        return (images.pin_memory(), labels.pin_memory()) if self._pin else (images, labels)
+
+    def _made_ahead(self) -> Any:  # noqa: ANN401
+        import torch
+        from torch.utils.data import DataLoader
+
+        if self._ahead is None:
+            self._maker.read_ahead()
+            self._ahead = DataLoader(
+                Carrier(self._maker),  # type: ignore[arg-type]  # it asks for __getitem__ only
+                sampler=self._plan,
+                batch_size=None,
+                num_workers=self._workers,
+                pin_memory=self._pin,
+                persistent_workers=True,
+                generator=torch.Generator(),  # else it would take chance from the global one
+                multiprocessing_context="fork",  # datasets in users' files cannot be pickled
+            )
+        with warnings.catch_warnings():
+            # newer Pythons warn of every fork; the workers call nothing that the threads hold
+            warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
+            return iter(self._ahead)
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A ``BatchMaker`` in a worker: our errors come back as they are, not as a stack of text."""
+
+    maker: BatchMaker
+
+    def __getitem__(self, draw: Draw) -> "tuple[Tensor, Tensor] | SqueezeError":
+        """Return the batch, or the error."""
+        try:
+            return self.maker[draw]
+        except SqueezeError as error:
+            return error

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from squeeze.methods.training import objective as objectives
 from squeeze.methods.training import parameters, surroundings
-from squeeze.methods.training.augment import BatchMaker
-from squeeze.methods.training.batches import epoch_of
 from squeeze.methods.training.checkpoint import Checkpoint, Checkpoints, shapes
 from squeeze.methods.training.ema import load_, tensors_of
 from squeeze.methods.training.work import Work, begin, put_back_, state_of, update_
@@ -36,12 +34,16 @@ class Epoch:
         loss: Mean training loss.
         top1: On validation, [0, 1].
         seconds: Training and validation together.
+        images_per_s: Training only.
+        data_wait: Share of the training's time in which it waited for data, [0, 1].
         kept: Whether the model left behind is the one of this epoch.
     """
 
     loss: float
     top1: float
     seconds: float
+    images_per_s: float = 0.0
+    data_wait: float = 0.0
     kept: bool = False
 
 
@@ -151,17 +153,20 @@ def _epoch(
 ) -> None:
     """Train an epoch, look at validation, book both, and save a checkpoint."""
     advance, place = out
-    started = time.perf_counter()
+    started, waited_s = time.perf_counter(), work.loader.waited_s
     parameters.train_mode_(work.module, settings.freeze)
     if work.extra is not None:
         work.extra.train()
     mean = _steps(work, settings, training, out)
+    seconds = time.perf_counter() - started
+    images = len(work.plan) * min(settings.batch_size, len(training.train))
+    rate, wait = images / seconds, (work.loader.waited_s - waited_s) / seconds
     with work.average.in_place() if work.average is not None else nullcontext():
         top1 = evaluate(work.module, training.validation, work.device)
         if settings.keep == "best" and top1 > max((e.top1 for e in work.history), default=-1.0):
             work.best = {name: t.clone() for name, t in tensors_of(work.module).items()}
-    work.history.append(Epoch(mean, top1, time.perf_counter() - started))
-    advance(0, note=f"top-1 {top1:.1%}")
+    work.history.append(Epoch(mean, top1, time.perf_counter() - started, rate, wait))
+    advance(0, note=f"top-1 {top1:.1%}, {rate:,.0f} images/s, {wait:.0%} waiting for data")
     if place is not None:
         history = [asdict(epoch) for epoch in work.history]
         place.save(state_of(work, history), _shape(work, settings, training))
@@ -181,8 +186,7 @@ def _steps(
     losses: list[float] = []
     unseen: list[Tensor] = []
     work.optimizer.zero_grad(set_to_none=True)
-    batches = epoch_of(work.plan, BatchMaker(training.train, settings.augment))
-    for step, batch in enumerate(batches, start=1):
+    for step, batch in enumerate(work.loader.epoch(), start=1):
         images, labels = _to(device, batch, settings)
         group = _group_size(step, count, settings.accumulate)
         with surroundings.autocast(settings, device):

@@ -7,7 +7,8 @@ import numpy as np
 
 from squeeze.methods.training import checkpoint, schedule, surroundings
 from squeeze.methods.training import optimizer as optimizers
-from squeeze.methods.training.batches import Plan
+from squeeze.methods.training.augment import BatchMaker
+from squeeze.methods.training.batches import Loader, Plan
 from squeeze.methods.training.ema import Average, load_, tensors_of
 from squeeze.recipe.schema import TrainSettings
 
@@ -41,6 +42,7 @@ class Work:
     scaler: "GradScaler"
     rng: np.random.Generator
     plan: Plan
+    loader: Loader
     average: Average | None
     best: "Mapping[str, Tensor] | None" = None
     history: "list[Epoch]" = field(default_factory=list)
@@ -86,6 +88,12 @@ def begin(
         scaler=surroundings.scaler(settings, device),
         rng=rng,
         plan=plan,
+        loader=Loader(
+            plan,
+            BatchMaker(training.train, settings.augment),
+            workers=settings.workers,
+            pin=device == "cuda",
+        ),
         average=Average(module, settings.ema) if settings.ema else None,
     )
 

@@ -9,7 +9,7 @@ import torch
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.methods.training.augment import BatchMaker
-from squeeze.methods.training.batches import Draw, Plan
+from squeeze.methods.training.batches import Draw, Loader, Plan
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
 from squeeze.sources.data import Data, Opening, Split, open_data
 
@@ -114,13 +114,45 @@ def test_a_random_crop_takes_from_the_original_picture(picture_folder: Path) -> 
     assert labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
 
-def test_preprocessed_images_have_no_pixels_to_augment(tmp_path: Path) -> None:
-    (tmp_path / "floats.py").write_text(
+def floats(folder: Path) -> Split:
+    (folder / "floats.py").write_text(
         "import numpy as np\n"
         "def make():\n    return [(np.full((1, 4, 4), i, np.float32), i % 2) for i in range(4)]\n"
     )
     block = DataBlock.model_validate({"validation": "./floats.py:make"})
-    opening = Opening(tmp_path, InputSpec(shape=(1, 4, 4)), 0, Silent())
-    split = open_data(block, opening, trains=False, calibrates=False).validation
+    opening = Opening(folder, InputSpec(shape=(1, 4, 4)), 0, Silent())
+    return open_data(block, opening, trains=False, calibrates=False).validation
+
+
+def test_preprocessed_images_have_no_pixels_to_augment(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="already preprocessed"):
-        BatchMaker(split, Augment(rand_augment=5))[Draw(np.arange(2), seed=0)]
+        BatchMaker(floats(tmp_path), Augment(rand_augment=5))[Draw(np.arange(2), seed=0)]
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [Augment(flip=True, shift=2), Augment(random_resized_crop=0.5, rand_augment=5, mixup=0.3)],
+)
+def test_workers_make_the_same_batches(digits: Data, augment: Augment) -> None:
+    assert digits.train is not None
+    settings = TrainSettings(epochs=1, batch_size=100, augment=augment)
+    found = []
+    for workers in (0, 2):
+        plan = Plan(digits.train.labels, settings, np.random.default_rng(0))
+        maker = BatchMaker(digits.train, augment)
+        loader = Loader(plan, maker, workers=workers, pin=False)
+        found.append([batch for _ in range(2) for batch in loader.epoch()])
+        assert loader.waited_s > 0
+    assert len(found[0]) == len(found[1]) == 24
+    for (images, labels), (others, their_labels) in zip(*found, strict=True):
+        assert torch.equal(images, others)
+        assert torch.equal(labels, their_labels)
+
+
+def test_an_error_in_a_worker_is_the_same_error(tmp_path: Path) -> None:
+    split = floats(tmp_path)
+    settings = TrainSettings(epochs=1, batch_size=2, augment=Augment(rand_augment=5))
+    plan = Plan(split.labels, settings, np.random.default_rng(0))
+    loader = Loader(plan, BatchMaker(split, settings.augment), workers=1, pin=False)
+    with pytest.raises(InputError, match=r"floats\.py:make\[\d\]: is already preprocessed"):
+        list(loader.epoch())
