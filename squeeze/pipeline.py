@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from squeeze import compress, files
 from squeeze._version import __version__
-from squeeze.core.errors import InputError
+from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.types import Progress, Silent
 from squeeze.measure import environment, pictures
 from squeeze.measure.target import Bench, measure
 from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch
+from squeeze.methods.training.preview import contact_sheet
 from squeeze.recipe import plan
 from squeeze.recipe.load import LoadedRecipe
-from squeeze.recipe.schema import DistillStep, PruneStep, QuantizeStep, Recipe
+from squeeze.recipe.schema import DistillStep, PruneStep, QuantizeStep, Recipe, TrainSettings
 from squeeze.report import gates, write
 from squeeze.results import DataRecord, Results, Row
 from squeeze.sources import data as sources_data
@@ -27,6 +28,7 @@ from squeeze.tasks import classification
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
     Predictions = dict[str, NDArray[np.int64]]
 
@@ -167,6 +169,35 @@ def _data_records(data: sources_data.Data) -> tuple[DataRecord, ...]:
         for role, split in splits.items()
         if split is not None
     )
+
+
+def trainings(recipe: Recipe) -> dict[str, TrainSettings]:
+    """Return every training of a recipe by its state's name."""
+    found = {} if recipe.baseline is None else {compress.BASELINE: recipe.baseline.train}
+    for number, step in enumerate(recipe.steps, start=1):
+        settings = step if isinstance(step, DistillStep) else getattr(step, "finetune", None)
+        if settings is not None:
+            found[f"{number}-{step.method}"] = settings
+    return found
+
+
+def preview(loaded: LoadedRecipe, training: str | None, images: int, progress: Progress) -> "Image":
+    """Draw the first images of a training; the first training of the recipe when None.
+
+    Raises:
+        InputError: The recipe has no such training, or trains nothing.
+    """
+    recipe = loaded.recipe
+    known = trainings(recipe)
+    if training not in {None, *known} or not known:
+        what = unknown_name("training", training, known) if known and training else "trains nothing"
+        raise InputError(what, where=recipe.name)
+    model = models.build(recipe.model, loaded.folder)
+    data = open_data(loaded, model, progress)
+    if data.train is None:
+        raise InputError("has no data.train", where=recipe.name)
+    settings = known[training or next(iter(known))]
+    return contact_sheet(data.train, settings, seed=recipe.seed, images=images)
 
 
 def train_baseline(

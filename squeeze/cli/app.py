@@ -18,6 +18,7 @@ from squeeze.cli import (
     list,
     one_step,
     options,
+    preview,
     prune,
     quantize,
     report,
@@ -44,6 +45,7 @@ app.command("prune")(options.sharing(one_step.common, prune.prune))
 app.command("quantize")(options.sharing(one_step.common, quantize.quantize))
 app.command("distill")(options.sharing(one_step.common, distill.distill))
 app.command("train")(train.train)
+app.command("preview")(preview.preview)
 app.command("eval")(eval.evaluate)
 app.command("bench")(bench.bench)
 app.command("export")(export.export)

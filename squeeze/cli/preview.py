@@ -1,0 +1,42 @@
+"""``squeeze preview``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from squeeze.cli import options
+
+
+def preview(
+    recipe: Annotated[Path, typer.Argument(help="A recipe that trains something.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")] = Path(
+        "preview.png"
+    ),
+    training: Annotated[
+        str | None,
+        typer.Option(help="baseline, or a step such as 1-prune. Default: the first that trains."),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, max=400, help="How many.")] = 36,
+    set: options.Overrides = None,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show the augmented training images with their labels, before time goes into them.
+
+    They are the first of the first epoch, as the run will draw them; mixed ones have their shares.
+    """
+    del debug
+    from squeeze.cli import console
+    from squeeze.recipe import plan
+    from squeeze.recipe.load import load_recipe
+    from squeeze.store import new_file
+
+    loaded = load_recipe(recipe, tuple(set or ()))
+    plan.check(loaded)
+    from squeeze import pipeline
+
+    sheet = pipeline.preview(loaded, training, images, console.Terminal(quiet=quiet))
+    with new_file(output) as inside:
+        sheet.save(inside, "PNG")
+    console.out(f"preview  {output}")
