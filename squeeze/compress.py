@@ -11,7 +11,9 @@ from squeeze._version import __version__
 from squeeze.core.errors import SqueezeError
 from squeeze.measure import cost
 from squeeze.methods.distill.step import distill
-from squeeze.methods.prune.step import prune
+from squeeze.methods.prune.recover import finetuner, sparsifier
+from squeeze.methods.prune.step import Surroundings
+from squeeze.methods.prune.step import run as prune
 from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch, Training, train_
 from squeeze.recipe.schema import (
@@ -180,16 +182,22 @@ def _work(
     current, label = states[-1].model, f"{number}-{step.method}"
 
     def run_prune(step: PruneStep) -> tuple[Model, list[Epoch], list[str]]:
-        pruned = prune(current, step, seed=steps.recipe.seed)
-        before, after = cost.macs(current), cost.macs(pruned)
-        notes = [f"{before / after:.2f}x fewer MACs than before, channels aligned to {step.align}"]
-        if step.finetune is None:
-            return pruned, [], notes
-        return (
-            pruned,
-            train_(pruned.module, step.finetune, steps.training(f"{label}: fine-tuning")),
-            notes,
+        training = steps.training(label) if step.finetune or step.sparse else None
+        sparse = tuned = None
+        if training is not None:
+            sparse = sparsifier(step, training)
+            tuned = finetuner(step, current, training)
+        around = Surroundings(
+            steps.recipe.seed,
+            steps.data.train,
+            steps.task,
+            steps.progress,
+            sparse,
+            tuned,
         )
+        done = prune(current, step, around)
+        before, after = cost.macs(current), cost.macs(done.model)
+        return done.model, done.epochs, [f"{before / after:.2f}x fewer MACs", *done.notes]
 
     def run_distill(step: DistillStep) -> tuple[Model, list[Epoch], list[str]]:
         import torch

@@ -126,8 +126,7 @@ def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> 
     """Open the sets that the recipe needs."""
     recipe = loaded.recipe
     trains = recipe.baseline is not None or any(
-        isinstance(step, DistillStep) or (isinstance(step, PruneStep) and step.finetune)
-        for step in recipe.steps
+        isinstance(step, DistillStep | PruneStep) for step in recipe.steps
     )
     calibrates = any(isinstance(step, QuantizeStep) for step in recipe.steps)
     opening = sources_data.Opening(loaded.folder, model.input, recipe.seed, progress)

@@ -15,6 +15,7 @@ from types import ModuleType
 from squeeze.core.errors import InputError, unknown_name
 
 IMPORTANCE = "squeeze.methods.prune.importance"
+SPARSE = "squeeze.methods.prune.sparse"
 LOSSES = "squeeze.methods.distill.losses"
 BACKENDS = "squeeze.methods.quantize.backends"
 RUNTIMES = "squeeze.runtimes"
@@ -22,6 +23,7 @@ DATASETS = "squeeze.sources.datasets"
 
 KINDS = {
     "importance": IMPORTANCE,
+    "sparse": SPARSE,
     "losses": LOSSES,
     "backends": BACKENDS,
     "runtimes": RUNTIMES,

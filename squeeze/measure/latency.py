@@ -50,7 +50,7 @@ def in_turns(
         for number in range(rounds):
             shift = number % len(names)
             for name in names[shift:] + names[:shift]:
-                raw[name].append(_block(calls[name], repeats[name][0]))
+                raw[name].append(block(calls[name], repeats[name][0]))
             advance()
     return {name: _timing(blocks) for name, blocks in raw.items()}
 
@@ -59,18 +59,28 @@ def _repeats(call: Callable[[], object]) -> tuple[int, float]:
     """Warm up; return calls per block and seconds per call."""
     started, seconds = time.perf_counter(), list[float]()
     while len(seconds) < _WARM_UP_CALLS or time.perf_counter() - started < _WARM_UP_S:
-        seconds += _block(call, 1)
+        seconds += block(call, 1)
     typical = float(np.median(seconds))
     return int(np.clip(_BLOCK_S / max(typical, 1e-9), 1, _MAX_CALLS)), typical
 
 
-def _block(call: Callable[[], object], count: int) -> list[float]:
+def block(
+    call: Callable[[], object], count: int, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
+    """Time ``count`` calls after one that is not counted; return seconds.
+
+    Args:
+        call: What is timed.
+        count: How often.
+        clock: ``time.thread_time`` does not count the time that other processes had the core, but
+            sees only what runs in the calling thread.
+    """
     call()
     seconds = []
     for _ in range(count):
-        started = time.perf_counter()
+        started = clock()
         call()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     return seconds
 
 

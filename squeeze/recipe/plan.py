@@ -9,7 +9,7 @@ from pathlib import Path
 
 from squeeze.core import plugins
 from squeeze.core.errors import Problem, RecipeError, unknown_name
-from squeeze.recipe import losses
+from squeeze.recipe import losses, pruning
 from squeeze.recipe.document import Path_
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
@@ -185,24 +185,21 @@ def _steps(recipe: Recipe, folder: Path) -> Mistakes:
             )
         if isinstance(step, DistillStep) and step.teacher is None:
             yield path, "needs a teacher: 'teacher: baseline' or a model block"
-        trains = isinstance(step, DistillStep) or step.finetune is not None
-        if trains and recipe.data.train is None:
+        if isinstance(step, DistillStep) and recipe.data.train is None:
             yield path, "trains, which needs data.train"
+        if isinstance(step, PruneStep):
+            for place, what in pruning.mistakes(step, has_train=recipe.data.train is not None):
+                yield (*path, *place), what
 
 
 def _names(recipe: Recipe, folder: Path) -> Mistakes:
     del folder
     for index, step in enumerate(recipe.steps):
-        if isinstance(step, PruneStep):
-            known = plugins.names(plugins.IMPORTANCE)
-            if step.importance not in known:
-                yield (
-                    ("steps", index, "importance"),
-                    unknown_name("importance", step.importance, known),
-                )
-        elif isinstance(step, DistillStep):
+        if not isinstance(step, QuantizeStep):
+            settings = step.finetune if isinstance(step, PruneStep) else step
             for number, loss in enumerate(step.losses):
-                for place, what in losses.mistakes(loss, step.batch_size):
+                batch_size = settings.batch_size if settings else 1
+                for place, what in losses.mistakes(loss, batch_size):
                     yield ("steps", index, "losses", number, *place), what
         else:
             known = plugins.names(plugins.BACKENDS)

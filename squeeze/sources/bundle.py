@@ -1,21 +1,22 @@
 """A compressed model on disk: ``architecture.json`` and ``weights.safetensors``.
 
-Loading builds the model by its factory, repeats the recorded channel removals and loads the
-tensors. Nothing is unpickled and no code is read from the bundle: a factory in ``./file.py`` stays
-where it is and the bundle remembers the path relative to itself.
+Loading builds the model by its factory, gives it the recorded widths and loads the tensors; see
+``structure``. Nothing is unpickled and no code is read from the bundle: a factory in
+``./file.py`` stays where it is and the bundle remembers the path relative to itself.
 """
 
 import json
+import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from squeeze._version import __version__
-from squeeze.core.errors import InputError
+from squeeze.core.errors import InputError, SqueezeError
 from squeeze.recipe.schema import Block, InputSpec
-from squeeze.sources import models
+from squeeze.sources import adapters, models, structure
 from squeeze.sources.weights import load_weights_, read_weights
 from squeeze.store import new_folder
 
@@ -34,7 +35,9 @@ class ArchitectureFile(Block):
     build: str
     args: dict[str, Any]
     input: InputSpec
-    pruning: Annotated[list[models.PruningEvent], Field(default_factory=list)]
+    adapters: tuple[str, ...] = ()
+    attributes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    pruning: tuple[models.PruningRound, ...] = ()
 
 
 def save(model: models.Model, folder: Path) -> Path:
@@ -42,6 +45,7 @@ def save(model: models.Model, folder: Path) -> Path:
 
     Raises:
         InputError: The folder exists already or cannot be written.
+        SqueezeError: The module holds what a bundle cannot: it would not compute the same.
     """
     from safetensors.torch import save as to_bytes
 
@@ -53,6 +57,8 @@ def save(model: models.Model, folder: Path) -> Path:
             build=build,
             args=architecture.args,
             input=architecture.input,
+            adapters=architecture.adapters,
+            attributes=_attributes(model),
             pruning=architecture.pruning,
         )
         text = json.dumps(record.model_dump(mode="json"))
@@ -89,10 +95,18 @@ def load(folder: Path, *, build: str | None = None) -> models.Model:
         raise InputError(f"is no bundle: {WEIGHTS} is missing", where=str(folder))
     start = Path.cwd() if build else folder
     module = _factory(build or record.build, record.args, start)
-    replay_(module, record.pruning, record.input)
-    load_weights_(module, read_weights(folder / WEIGHTS), where=str(folder))
+    tensors = read_weights(folder / WEIGHTS)
+    if record.pruning or record.adapters:
+        adapters.apply_(module, record.adapters)
+        structure.restore_(module, record.attributes, tensors, where=str(folder))
+    load_weights_(module, tensors, where=str(folder))
     architecture = models.Architecture(
-        build or record.build, start.resolve(), record.args, record.input, record.pruning
+        build or record.build,
+        start.resolve(),
+        record.args,
+        record.input,
+        record.adapters,
+        record.pruning,
     )
     return models.Model(module.eval(), architecture)
 
@@ -129,19 +143,37 @@ def save_bundle(module: "nn.Module", path: str | Path, *, like: str | Path) -> P
     return save(model, Path(path))
 
 
-def replay_(module: "nn.Module", events: list[models.PruningEvent], spec: InputSpec) -> None:
-    """Repeat recorded channel removals on a freshly built module, in place."""
-    if not events:
-        return
-    import torch
-    import torch_pruning
+def _attributes(model: models.Model) -> structure.Attributes:
+    """Return what to set on a fresh module, after trying it out.
 
-    with torch.enable_grad():  # Torch-Pruning traces through autograd
-        graph = torch_pruning.DependencyGraph().build_dependency(
-            module, example_inputs=torch.zeros(2, *spec.shape)
+    Raises:
+        SqueezeError: A module so restored does not compute the same.
+    """
+    import torch
+
+    architecture = model.architecture
+    if not (architecture.pruning or architecture.adapters):
+        return {}
+    fresh = models.make(architecture.build, architecture.args, architecture.folder)
+    adapters.apply_(fresh, architecture.adapters)
+    found = structure.differences(model.module, fresh)
+    tensors = model.module.state_dict()
+    where = architecture.build
+    structure.restore_(fresh, found, tensors, where=where)
+    load_weights_(fresh, tensors, where=where)
+    images = torch.linspace(-1, 1, 2 * math.prod(model.input.shape))
+    images = images.reshape(2, *model.input.shape)
+    was_training = model.module.training
+    with torch.inference_mode():
+        expected, got = model.module.eval()(images), fresh.eval()(images)
+    model.module.train(was_training)
+    if not torch.allclose(expected, got, rtol=1e-4, atol=1e-5 * float(expected.abs().max())):
+        raise SqueezeError(
+            "the pruned model cannot be built again from its factory, plain attributes and tensors",
+            where=where,
+            hint="a layer keeps widths in something else; please report the architecture",
         )
-        graph.load_pruning_history([list(event) for event in events])
-    module.zero_grad(set_to_none=True)
+    return found
 
 
 def _factory(build: str, args: dict[str, Any], folder: Path) -> "nn.Module":

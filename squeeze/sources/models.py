@@ -1,11 +1,12 @@
 """Build a model from a recipe's model block, load its weights, and refuse what cannot work."""
 
-from dataclasses import dataclass, field, replace
+import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import InputError, unknown_name
-from squeeze.recipe.schema import InputSpec, ModelBlock
+from squeeze.recipe.schema import Block, InputSpec, ModelBlock
 from squeeze.sources import reference
 from squeeze.sources.weights import load_weights_, read_weights, refuse_nan
 
@@ -14,29 +15,40 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-PruningEvent = tuple[str, bool, list[int]]
-"""Module name, whether output (not input) channels went, and their indices."""
-
 BUILTIN = ("resnet8", "resnet20", "resnet56")
+
+
+class PruningRound(Block):
+    """One removal of channels, for the record.
+
+    Attributes:
+        importance: The criterion.
+        removed: Layer to the indices, at that time, of the output channels that went.
+    """
+
+    importance: str
+    removed: dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that is needed to build a model again: no code, no pickle.
+    """All that is needed to build a model again, besides its tensors: no code, no pickle.
 
     Attributes:
         build: The factory's reference.
         folder: Where a relative ``./file.py`` in ``build`` starts.
         args: The factory's keyword arguments.
         input: What the model is fed.
-        pruning: Every channel removal since the factory, in order.
+        adapters: What rewrote the factory's module before it was pruned, in order.
+        pruning: Every removal of channels since the factory, in order.
     """
 
     build: str
     folder: Path
     args: dict[str, Any]
     input: InputSpec
-    pruning: list[PruningEvent] = field(default_factory=list)
+    adapters: tuple[str, ...] = ()
+    pruning: tuple[PruningRound, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,10 +63,29 @@ class Model:
         """What the model is fed."""
         return self.architecture.input
 
-    def pruned(self, module: "nn.Module", events: "list[PruningEvent]") -> "Model":
-        """Return the model after further pruning."""
-        history = [*self.architecture.pruning, *events]
-        return Model(module, replace(self.architecture, pruning=history))
+    def copy(self) -> "Model":
+        """Return a model whose module can be changed without changing this one's."""
+        return replace(self, module=copy.deepcopy(self.module))
+
+    def pruned(
+        self, module: "nn.Module", done: PruningRound, adapters: "tuple[str, ...]" = ()
+    ) -> "Model":
+        """Return the model after a further round of pruning.
+
+        Args:
+            module: The pruned module.
+            done: The round.
+            adapters: What rewrote the module before it, besides earlier rounds' adapters.
+        """
+        before = self.architecture
+        return Model(
+            module,
+            replace(
+                before,
+                adapters=(*before.adapters, *adapters),
+                pruning=(*before.pruning, done),
+            ),
+        )
 
 
 def build(block: ModelBlock, folder: Path, *, default_input: InputSpec | None = None) -> Model:

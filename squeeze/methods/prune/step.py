@@ -1,125 +1,302 @@
-"""Structured pruning: remove whole channels, everywhere they are coupled, with Torch-Pruning.
-
-Source: Fang et al., DepGraph: Towards Any Structural Pruning (https://arxiv.org/abs/2301.12900).
-"""
+"""The prune step: survey, score, choose widths, remove, re-estimate batch norms, fine-tune."""
 
 import copy
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING
 
 from squeeze.core import plugins
-from squeeze.core.errors import SqueezeError
-from squeeze.recipe.schema import PruneStep
-from squeeze.sources.models import Model, PruningEvent
+from squeeze.core.errors import InputError, SqueezeError, nearest
+from squeeze.core.types import Progress, Silent
+from squeeze.methods.prune import aims, ranking, sensitivity
+from squeeze.methods.prune.graph import OUTPUT, Survey, remove_, survey
+from squeeze.methods.prune.importance.base import Evidence
+from squeeze.methods.prune.ranking import Kept, Limits
+from squeeze.recipe.schema import PruneStep, SensitivityRatios
+from squeeze.sources.models import Model, PruningRound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from torch import Tensor, nn
+
+    from squeeze.methods.prune.importance.base import Scorer
+    from squeeze.methods.training.loop import Epoch
+    from squeeze.sources.data import Split
+    from squeeze.tasks.base import Task
+
+    Train = Callable[[Model, int], tuple[Model, list[Epoch]]]
+    """A model and the number of the round to the trained model."""
+    Scores = Mapping[str, Tensor | None]
+
+_USUAL_ALIGN = 8
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a prune step may use besides its model.
+
+    Attributes:
+        seed: For criteria that draw, and for the draw of samples.
+        images: Training samples, for criteria with data and for batch norms; None without.
+        task: Makes the loss of criteria with data.
+        progress: Where bars and narration go.
+        sparsify: Trains a copy with the step's regulariser, before round 1; None without one.
+        finetune: Trains a copy after a round; None without ``finetune``.
+    """
+
+    seed: int
+    images: "Split | None" = None
+    task: "Task | None" = None
+    progress: Progress = field(default_factory=Silent)
+    sparsify: "Train | None" = None
+    finetune: "Train | None" = None
+
+    def drawn(self, samples: int) -> "Split | None":
+        """Return some training samples, always the same ones."""
+        if self.images is None:
+            return None
+        return self.images.take(sensitivity.draw(self.images, samples, self.seed))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The pruned model, with what to tell about it."""
+
+    model: Model
+    epochs: "list[Epoch]"
+    notes: list[str]
 
 
 def prune(model: Model, step: PruneStep, *, seed: int) -> Model:
-    """Return a pruned copy; the layer that makes the output keeps its width.
+    """Prune without data: no training, no criterion that looks at images.
+
+    Raises:
+        InputError, SqueezeError: See ``run``.
+    """
+    return run(model, step, Surroundings(seed)).model
+
+
+def run(model: Model, step: PruneStep, around: Surroundings) -> Outcome:
+    """Prune a copy of the model in ``step.rounds`` rounds.
 
     Args:
         model: Left as it is.
         step: The recipe's numbers.
-        seed: For criteria that draw.
+        around: Data, training and progress.
 
     Raises:
-        SqueezeError: Torch-Pruning cannot trace the model, or nothing could be removed.
+        InputError: The step does not fit the model: a pattern that matches nothing.
+        SqueezeError: Nothing can be pruned, or the aim cannot be reached.
+    """
+    notes: list[str] = []
+    epochs: list[Epoch] = []
+    rounds_before = len(model.architecture.pruning)
+    aim = aims.open_aim(model, step, around.progress)
+    if around.sparsify is not None:
+        model, epochs = around.sparsify(model, 0)
+    original: dict[str, int] = {}
+    try:
+        for number in range(1, step.rounds + 1):
+            found = survey(model, keep=step.keep)
+            _check(found, model)
+            original = original or {group.name: group.channels for group in found.groups}
+            scored = scores(found, step, around)
+            now = aims.Round(
+                model,
+                found,
+                {name: score for name, score in scored.items() if score is not None},
+                plugins.load(plugins.IMPORTANCE, step.importance).IN_LOSS_UNITS,
+                Limits(_align(step), step.max_ratio, original),
+                number / step.rounds,
+                _ratios(found, scored, step, around) if aim.by_ratio else {},
+            )
+            chosen = aim.choose(now)
+            model, gone = _apply(model, found, chosen.kept, scored, step)
+            label = f"round {number}: " if step.rounds > 1 else ""
+            told = [
+                *_removed(found, scored, gone, step),
+                *chosen.notes,
+                *_left(found, scored, step),
+            ]
+            notes += [label + note for note in told]
+            model = _reestimated(model, step, around)
+            if around.finetune is not None:
+                model, trained = around.finetune(model, number)
+                epochs += trained
+    finally:
+        aim.close()
+    wants_nothing = step.pruning_ratio == 0 and not step.ratios
+    if len(model.architecture.pruning) == rounds_before and not wants_nothing:
+        raise SqueezeError(
+            f"nothing could be removed with align {_align(step)} and max_ratio {step.max_ratio}",
+            where=model.architecture.build,
+            hint="ask for more, raise max_ratio, or lower align",
+        )
+    return Outcome(model, epochs, notes)
+
+
+def scores(found: Survey, step: PruneStep, around: Surroundings) -> "dict[str, Tensor | None]":
+    """Return the score of every unit of every prunable group, None where there is none.
+
+    Raises:
+        SqueezeError: A score is NaN or infinite.
     """
     import torch
 
-    module = copy.deepcopy(model.module).eval()
-    example = torch.zeros(2, *model.input.shape)
-    with torch.inference_mode():
-        before = module(example).shape
-    importance = plugins.load(plugins.IMPORTANCE, step.importance).build()
-    torch.manual_seed(seed)
-    try:
-        events = _remove_channels_(module, step, importance, example)
-        with torch.inference_mode():
-            after = module(example).shape
-    except Exception as error:
-        raise SqueezeError(
-            f"Torch-Pruning cannot prune this model: {type(error).__name__}: {error}",
-            where=model.architecture.build,
-        ) from error
-    if after != before:
-        raise SqueezeError(
-            f"pruning changed the output from {tuple(before)} to {tuple(after)}",
-            where=model.architecture.build,
-        )
-    if not events and step.pruning_ratio > 0:
-        raise SqueezeError(
-            f"nothing could be removed at pruning_ratio {step.pruning_ratio} with align "
-            f"{step.align}",
-            where=model.architecture.build,
-            hint="raise pruning_ratio or lower align",
-        )
-    return model.pruned(module.eval(), events)
-
-
-def _remove_channels_(
-    module: "nn.Module",
-    step: PruneStep,
-    importance: Any,  # noqa: ANN401
-    example: "Tensor",
-) -> list[PruningEvent]:
-    import torch
-    from torch_pruning import pruner
-
+    criterion = plugins.load(plugins.IMPORTANCE, step.importance)
+    torch.manual_seed(around.seed)
+    module = found.module.eval()
     wants_grad = {name: p.requires_grad for name, p in module.named_parameters()}
-    with torch.enable_grad():  # Torch-Pruning traces through autograd
-        for parameter in module.parameters():
-            parameter.requires_grad = True
-        worker = pruner.BasePruner(
-            module,
-            example,
-            importance=importance,
-            pruning_ratio=step.pruning_ratio,
-            ignored_layers=[_output_layer(module, example)],
-            round_to=step.align if step.align > 1 else None,
-            # fresh ones: its defaults are shared between calls and written to
-            in_channel_groups={},
-            out_channel_groups={},
-            num_heads={},
-            channel_groups={},
-            customized_pruners={},
-        )
-        worker.step()
-    for name, parameter in module.named_parameters():
-        parameter.requires_grad = wants_grad.get(name, True)
-    module.zero_grad(set_to_none=True)
-    return [
-        (name, bool(is_out), [int(i) for i in indices])
-        for name, is_out, indices in worker.pruning_history()
-    ]
+    module.requires_grad_(requires_grad=True)
+    scored: dict[str, Tensor | None] = {}
+    try:
+        with torch.enable_grad():
+            scorer: Scorer = criterion.scorer(_evidence(module, step, around))
+        for group in found.prunable:
+            given = scorer(group.members)
+            if given is not None and not bool(torch.isfinite(given).all()):
+                raise SqueezeError(
+                    f"importance '{step.importance}' is not finite for {group.name}",
+                    hint="take another criterion, or keep the layer",
+                )
+            scored[group.name] = None if given is None else group.per_unit(given.detach().cpu())
+    finally:
+        module.zero_grad(set_to_none=True)
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad = wants_grad[name]
+    return scored
 
 
-def _output_layer(module: "nn.Module", example: Any) -> "nn.Module":  # noqa: ANN401
-    """Return the last layer run whose width is the number of outputs."""
+def _evidence(module: "nn.Module", step: PruneStep, around: Surroundings) -> Evidence:
+    import torch
+
+    split, task = around.drawn(step.samples), around.task
+    if split is None or task is None:
+        return Evidence(module)
+
+    def labelled() -> "Iterator[tuple[Tensor, Tensor]]":
+        for images, labels in split.batches(_BATCH):
+            yield torch.from_numpy(images), torch.from_numpy(labels)
+
+    def loss(outputs: "Tensor", labels: "Tensor") -> "Tensor":
+        return task.loss(outputs, labels, label_smoothing=0.0)
+
+    return Evidence(module, labelled, loss)
+
+
+def _align(step: PruneStep) -> int:
+    return _USUAL_ALIGN if step.align == "auto" else step.align
+
+
+def _ratios(
+    found: Survey, scored: "Scores", step: PruneStep, around: Surroundings
+) -> dict[str, float]:
+    """Return the fraction to remove from every prunable group.
+
+    Raises:
+        InputError: A pattern matches no layer.
+    """
+    if isinstance(step.ratios, SensitivityRatios):
+        settings = step.ratios.from_sensitivity
+        split = around.drawn(settings.samples)
+        return sensitivity.ratios(found, scored, split, settings, around.progress)
+    ratios = {group.name: step.pruning_ratio or 0.0 for group in found.prunable}
+    for pattern, ratio in (step.ratios or {}).items():
+        hits = [g.name for g in found.groups if any(fnmatch(t.path, pattern) for t in g.ties)]
+        if not hits:
+            known = [tie.path for group in found.groups for tie in group.ties]
+            raise InputError(
+                f"'{pattern}' matches no layer{nearest(pattern, known)}", where="ratios"
+            )
+        ratios |= {name: ratio for name in hits if name in ratios}
+    return ratios
+
+
+def _check(found: Survey, model: Model) -> None:
+    if found.prunable:
+        return
+    reasons = {group.kept: group.name for group in found.groups}
+    told = "; ".join(f"{name}: {reason}" for reason, name in reasons.items())
+    raise SqueezeError(
+        f"nothing can be pruned: {told or 'no convolution or linear layer was reached'}",
+        where=model.architecture.build,
+        hint="'squeeze inspect --pruning' shows every layer",
+    )
+
+
+def _apply(
+    model: Model, found: Survey, kept: Kept, scored: "Scores", step: PruneStep
+) -> tuple[Model, dict[str, set[int]]]:
+    """Remove the weakest units of every group; return the model and what went."""
+    gone: dict[str, set[int]] = {}
+    for group in found.prunable:
+        score = scored[group.name]
+        count = group.units - kept.get(group.name, group.units)
+        if score is not None and count > 0:
+            gone[group.name] = ranking.weakest(score, count)
+    if not gone:
+        return model, gone
+    module = copy.deepcopy(found.module)
+    remove_(module, found.groups, gone)
+    removed = {
+        group.name: tuple(sorted(c for unit in gone[group.name] for c in group.of_unit(unit)))
+        for group in found.groups
+        if group.name in gone
+    }
+    record = PruningRound(importance=step.importance, removed=removed)
+    return model.pruned(module.eval(), record, found.adapters), gone
+
+
+def _reestimated(model: Model, step: PruneStep, around: Surroundings) -> Model:
+    """Average the batch norms' statistics anew: those of the wider model no longer fit."""
     import torch
     from torch import nn
+    from torch.optim.swa_utils import update_bn
 
-    calls: list[nn.Module] = []
+    split = around.drawn(step.samples)
+    norms = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  (the only common base)
+    if (
+        not step.reestimate_batchnorm
+        or split is None
+        or not any(isinstance(part, norms) for part in model.module.modules())
+    ):
+        return model
+    module = copy.deepcopy(model.module)
+    update_bn((torch.from_numpy(x) for x, _ in split.batches(_BATCH) if len(x) > 1), module)
+    return replace(model, module=module.eval())
 
-    def note(layer: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ANN401
-        del inputs, output
-        calls.append(layer)
 
-    kinds = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d
-    layers = [m for m in module.modules() if isinstance(m, kinds)]
-    hooks = [layer.register_forward_hook(note) for layer in layers]
-    try:
-        with torch.inference_mode():
-            width = module(example).shape[1]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    outputs = [
-        layer
-        for layer in calls
-        if width in (getattr(layer, "out_features", None), getattr(layer, "out_channels", None))
+def _removed(
+    found: Survey, scored: "Scores", gone: Mapping[str, set[int]], step: PruneStep
+) -> list[str]:
+    channels = sum(group.channels for group in found.prunable)
+    removed = sum(len(gone.get(group.name, ())) * group.unit for group in found.prunable)
+    total = sum(float(s.sum()) for s in scored.values() if s is not None)
+    lost = sum(
+        float(score[sorted(gone[name])].sum())
+        for name, score in scored.items()
+        if score is not None and name in gone
+    )
+    kept = f", {1 - lost / total:.1%} of the importance kept" if total > 0 else ""
+    groups = f"{len(gone)} of {len(found.groups)} groups"
+    notes = [f"{removed:,} of {channels:,} channels in {groups} removed by {step.importance}{kept}"]
+    if found.adapters:
+        notes.append(f"rewritten before pruning: {', '.join(found.adapters)}")
+    return notes
+
+
+def _left(found: Survey, scored: "Scores", step: PruneStep) -> list[str]:
+    """Name everything that was not pruned, with the reason."""
+    kept = [g for g in found.groups if g.kept is not None and g.kept != OUTPUT]
+    return [
+        *(f"left alone: {g.name} ({g.channels} channels) {g.kept}" for g in kept),
+        *(
+            f"left alone: {name} has no score by {step.importance}"
+            for name, score in scored.items()
+            if score is None
+        ),
+        *(f"never reached by the forward pass: {path}" for path in found.unreached),
     ]
-    if not outputs:
-        raise SqueezeError(f"no linear or convolution layer makes the {width} outputs")
-    return outputs[-1]

@@ -1,14 +1,18 @@
-"""Magnitude: the L2 norm of all weights that a channel owns, averaged over its group.
+"""Squared L2 norm of all weights that a channel owns, averaged over its group.
 
 Source: Li et al., Pruning Filters for Efficient ConvNets (https://arxiv.org/abs/1608.08710), summed
 over coupled layers as in Fang et al., DepGraph (https://arxiv.org/abs/2301.12900), equation 4.
 """
 
-from typing import Any
+from squeeze.methods.prune.importance.base import Evidence, Scorer
+
+NEEDS_DATA = False
+IN_LOSS_UNITS = False
 
 
-def build() -> Any:  # noqa: ANN401  (Torch-Pruning ships no types)
-    """Return Torch-Pruning's criterion."""
+def scorer(evidence: Evidence) -> Scorer:
+    """Return Torch-Pruning's group magnitude with p = 2."""
+    del evidence
     from torch_pruning import importance
 
-    return importance.GroupMagnitudeImportance(p=2)
+    return importance.GroupMagnitudeImportance(p=2)  # type: ignore[no-any-return]

@@ -1,10 +1,14 @@
 """Random scores: the control that any other criterion has to beat."""
 
-from typing import Any
+from squeeze.methods.prune.importance.base import Evidence, Scorer
+
+NEEDS_DATA = False
+IN_LOSS_UNITS = False
 
 
-def build() -> Any:  # noqa: ANN401  (Torch-Pruning ships no types)
+def scorer(evidence: Evidence) -> Scorer:
     """Return Torch-Pruning's criterion; it draws from torch's global generator."""
+    del evidence
     from torch_pruning import importance
 
-    return importance.RandomImportance()
+    return importance.RandomImportance()  # type: ignore[no-any-return]

@@ -1,0 +1,362 @@
+"""What can be pruned in a model: its groups of coupled channels, and why some stay.
+
+Torch-Pruning traces which layers share channels (a residual sum ties all its inputs); everything
+after that, which channels go and how many, works on the plain records made here.
+
+Source: Fang et al., DepGraph: Towards Any Structural Pruning (https://arxiv.org/abs/2301.12900).
+"""
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from squeeze.core.errors import InputError, SqueezeError, nearest
+from squeeze.methods.prune import trial
+from squeeze.sources import adapters
+from squeeze.sources.models import PruningRound
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from squeeze.sources.models import Model
+
+
+OUTPUT = "makes the model's output"
+"""Why the last layer is left alone."""
+
+
+@dataclass(frozen=True)
+class Tie:
+    """One side of one layer (or one bare parameter) that loses channels with a group.
+
+    Attributes:
+        path: The layer's or parameter's path in the module.
+        kind: Its class.
+        is_out: Whether output channels go; input channels otherwise.
+        indices: The layer's own channels, one per entry of ``roots``.
+        roots: The group's channels that they belong to.
+        remove: Torch-Pruning's function, ``(layer or parameter, indices) -> it``.
+        dimension: The pruned dimension of a bare parameter.
+    """
+
+    path: str
+    kind: str
+    is_out: bool
+    indices: tuple[int, ...]
+    roots: tuple[int, ...]
+    remove: Callable[[Any, list[int]], Any] = field(repr=False)
+    dimension: int | None = None
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels of several layers that can only go together.
+
+    Attributes:
+        name: The layer whose output channels number the group's.
+        channels: How many there are.
+        parts: Equal parts that the channels come in: groups of a convolution, attention heads.
+        whole: Whether whole parts go, rather than the same channels of every part.
+        ties: All sides of layers that lose channels.
+        kept: Why the group is left alone; None where it can be pruned.
+        members: Torch-Pruning's own group with all channels, for its criteria.
+    """
+
+    name: str
+    channels: int
+    parts: int
+    whole: bool
+    ties: tuple[Tie, ...]
+    kept: str | None
+    members: Any = field(repr=False, compare=False)
+
+    @property
+    def unit(self) -> int:
+        """Channels that go at once."""
+        return self.channels // self.parts if self.whole else self.parts
+
+    @property
+    def units(self) -> int:
+        """How many times ``unit`` the group has."""
+        return self.channels // self.unit
+
+    def of_unit(self, unit: int) -> list[int]:
+        """Return the channels of one unit."""
+        size = self.channels // self.parts
+        if self.whole:
+            return list(range(unit * size, (unit + 1) * size))
+        return [part * size + unit for part in range(self.parts)]
+
+    def per_unit(self, scores: "Tensor") -> "Tensor":
+        """Sum scores ``(channels,)`` into ``(units,)``."""
+        by_part = scores.reshape(self.parts, -1)
+        return by_part.sum(1) if self.whole else by_part.sum(0)
+
+    @property
+    def shape(self) -> str:
+        """What the group is made of; equal for isomorphic groups."""
+        return " ".join(f"{tie.kind}.{'out' if tie.is_out else 'in'}" for tie in self.ties)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All groups of a module.
+
+    Attributes:
+        module: The module they were found in; adapted, otherwise as it was.
+        groups: In the order of the forward pass.
+        adapters: What rewrote the module, in order.
+        unreached: Layers with weights that the forward pass never touches.
+    """
+
+    module: "nn.Module"
+    groups: tuple[ChannelGroup, ...]
+    adapters: tuple[str, ...]
+    unreached: tuple[str, ...]
+
+    @property
+    def prunable(self) -> tuple[ChannelGroup, ...]:
+        """The groups that are not left alone."""
+        return tuple(group for group in self.groups if group.kept is None)
+
+
+def survey(model: "Model", *, keep: Sequence[str] = ()) -> Survey:
+    """Find the groups of a copy of the model, and try out whether each can really be pruned.
+
+    Args:
+        model: Left as it is.
+        keep: Layers never touched: patterns of module paths (``features.0*``) or class names.
+
+    Raises:
+        InputError: A pattern of ``keep`` matches no layer.
+        SqueezeError: The model cannot be traced.
+    """
+    import torch
+
+    module = copy.deepcopy(model.module).eval().cpu()
+    rewritten = adapters.adapt_(module)
+    kept = _matching(module, keep)
+    example = torch.zeros(2, *model.input.shape)
+    wants_grad = {name: p.requires_grad for name, p in module.named_parameters()}
+    with torch.enable_grad():  # Torch-Pruning traces through autograd
+        module.requires_grad_(requires_grad=True)
+        try:
+            graph = _trace(module, example)
+            groups = _groups(module, graph, kept)
+        except Exception as error:
+            raise SqueezeError(
+                f"Torch-Pruning cannot trace this model: {type(error).__name__}: {error}",
+                where=trial.culprit(error) or model.architecture.build,
+            ) from error
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad = wants_grad.get(name, True)
+    found = Survey(module, tuple(groups), rewritten, _unreached(module, graph))
+    broken = trial.failures(found, example, remove_)
+    groups = [
+        replace(group, kept=broken[group.name]) if group.name in broken else group
+        for group in groups
+    ]
+    return replace(found, groups=tuple(groups))
+
+
+def remove_(
+    module: "nn.Module",
+    groups: Iterable[ChannelGroup],
+    gone: Mapping[str, Collection[int]],
+) -> None:
+    """Remove units of groups from a module of the surveyed structure, in place.
+
+    All indices are those of the survey: every layer is cut once, whatever groups it belongs to.
+
+    Args:
+        module: The surveyed module or a copy of it.
+        groups: Those of the survey.
+        gone: Group name to the units that go.
+    """
+    cuts: dict[tuple[str, bool], tuple[Tie, set[int]]] = {}
+    for group in groups:
+        roots = {channel for unit in gone.get(group.name, ()) for channel in group.of_unit(unit)}
+        if not roots:
+            continue
+        for tie in group.ties:
+            indices = {i for i, root in zip(tie.indices, tie.roots, strict=True) if root in roots}
+            cuts.setdefault((tie.path, tie.is_out), (tie, set()))[1].update(indices)
+    for tie, indices in cuts.values():
+        _cut_(module, tie, sorted(indices))
+    adapters.resize_(module)
+
+
+def narrowed(model: "Model", found: Survey, kept: Mapping[str, int]) -> "Model":
+    """Return the model at other widths, whatever channels go: for measuring costs.
+
+    Args:
+        model: The surveyed model.
+        found: Its groups.
+        kept: Group name to the units that stay; all where it is missing.
+    """
+    gone = {
+        group.name: range(kept[group.name], group.units)
+        for group in found.prunable
+        if kept.get(group.name, group.units) < group.units
+    }
+    module = copy.deepcopy(found.module)
+    remove_(module, found.groups, gone)
+    return model.pruned(module, PruningRound(importance="none", removed={}), found.adapters)
+
+
+def _cut_(module: "nn.Module", tie: Tie, indices: list[int]) -> None:
+    if not indices:
+        return
+    parent, _, leaf = tie.path.rpartition(".")
+    if tie.dimension is None:
+        tie.remove(module.get_submodule(tie.path), indices)
+        return
+    owner = module.get_submodule(parent)
+    tie.remove.__self__.pruning_dim = tie.dimension  # type: ignore[attr-defined]
+    setattr(owner, leaf, tie.remove(getattr(owner, leaf), indices))
+
+
+def _trace(module: "nn.Module", example: "Tensor") -> Any:  # noqa: ANN401  (Torch-Pruning is untyped)
+    from torch_pruning import DependencyGraph
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of parameters that it then handles
+        return DependencyGraph().build_dependency(
+            module,
+            example_inputs=example,
+            customized_pruners=adapters.pruners(),
+            unwrapped_parameters=[],
+            ignored_params=[],
+            verbose=False,
+        )
+
+
+def _groups(
+    module: "nn.Module",
+    graph: Any,  # noqa: ANN401
+    kept: Mapping[str, str],
+) -> list[ChannelGroup]:
+    names = {part: path for path, part in module.named_modules()}
+    blocks = adapters.blocks(module)
+    ends = {names[layer] for layer in _output_layers(graph) if layer in names}
+    found = []
+    for members in graph.get_all_groups(ignored_layers=[], root_module_types=_root_types()):
+        root = members[0].dep.target.module
+        ties = tuple(_ties(members, graph, names))
+        made = [tie.path for tie in ties if tie.is_out]
+        reason = next((kept[path] for path in made if path in kept), None)
+        if any(path in ends for path in made):
+            reason = OUTPUT
+        parts, whole = _parts(members, graph, blocks)
+        group = ChannelGroup(names[root], len(members[0].idxs), parts, whole, ties, reason, members)
+        if reason is None and group.units == 1:
+            reason = "has a single channel" if group.parts == 1 else "has one channel per part"
+        found.append(replace(group, kept=reason))
+    return found
+
+
+def _root_types() -> list[type]:
+    from torch_pruning import ops
+
+    return [ops.TORCH_CONV, ops.TORCH_LINEAR]
+
+
+def _ties(members: Any, graph: Any, names: "Mapping[nn.Module, str]") -> Iterable[Tie]:  # noqa: ANN401
+    from torch import nn
+
+    for item in members:
+        target = item.dep.target
+        is_parameter = isinstance(target.module, nn.Parameter)
+        path = (
+            graph._param_to_name[target.module]  # noqa: SLF001  (it has no public name for it)
+            if is_parameter
+            else names.get(target.module)
+        )
+        if path is None:
+            continue  # an operation such as a sum or a concatenation: nothing to cut
+        yield Tie(
+            path,
+            type(target.module).__name__,
+            bool(graph.is_out_channel_pruning_fn(item.dep.handler)),
+            tuple(item.idxs),
+            tuple(item.root_idxs),
+            item.dep.handler,
+            target.pruning_dim if is_parameter else None,
+        )
+
+
+def _parts(members: Any, graph: Any, blocks: Mapping[Any, adapters.Blocks]) -> tuple[int, bool]:  # noqa: ANN401
+    """Return the number of equal parts, and whether whole ones go."""
+    counts, whole = [1], False
+    for item in members:
+        layer = item.dep.target.module
+        is_out = graph.is_out_channel_pruning_fn(item.dep.handler)
+        if layer in blocks and is_out:
+            counts.append(blocks[layer].count)
+            whole = whole or blocks[layer].whole
+        counts.append(_channel_groups(layer))
+    return math.lcm(*counts), whole
+
+
+def _channel_groups(layer: object) -> int:
+    from torch import nn
+
+    if isinstance(layer, nn.modules.conv._ConvNd):  # noqa: SLF001  (the only common base)
+        return 1 if layer.groups == layer.out_channels else layer.groups
+    return layer.num_groups if isinstance(layer, nn.GroupNorm) else 1
+
+
+def _output_layers(graph: Any) -> "set[nn.Module]":  # noqa: ANN401
+    """Return the layers from which a way leads to an output without another layer on it."""
+    from torch_pruning import ops
+
+    ends = [node for node in graph.module2node.values() if not node.outputs]
+    found, seen = set(), set()
+    while ends:
+        node = ends.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.type in {ops.OPTYPE.CONV, ops.OPTYPE.LINEAR}:
+            found.add(node.module)
+        else:
+            ends.extend(node.inputs)
+    return found
+
+
+def _unreached(module: "nn.Module", graph: Any) -> tuple[str, ...]:  # noqa: ANN401
+    from torch import nn
+
+    layers = nn.modules.conv._ConvNd | nn.Linear  # noqa: SLF001
+    return tuple(
+        path
+        for path, part in module.named_modules()
+        if isinstance(part, layers) and part not in graph.module2node
+    )
+
+
+def _matching(module: "nn.Module", patterns: Sequence[str]) -> dict[str, str]:
+    """Return the paths that a pattern keeps, with the reason."""
+    found: dict[str, str] = {}
+    parts = dict(module.named_modules())
+    for pattern in patterns:
+        hits = [
+            path
+            for path, part in parts.items()
+            if fnmatch(path, pattern) or type(part).__name__ == pattern
+        ]
+        if not hits:
+            raise InputError(
+                f"'{pattern}' matches no layer{nearest(pattern, parts)}",
+                where="keep",
+                hint="'squeeze inspect --pruning' lists the layers",
+            )
+        below = [
+            path for path in parts for hit in hits if path == hit or path.startswith(f"{hit}.")
+        ]
+        found |= dict.fromkeys(below, f"kept by the recipe ('{pattern}')")
+    return found

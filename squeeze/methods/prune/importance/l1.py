@@ -1,0 +1,18 @@
+"""L1 norm of all weights that a channel owns, averaged over its group.
+
+Source: Li et al., Pruning Filters for Efficient ConvNets (https://arxiv.org/abs/1608.08710), summed
+over coupled layers as in Fang et al., DepGraph (https://arxiv.org/abs/2301.12900), equation 4.
+"""
+
+from squeeze.methods.prune.importance.base import Evidence, Scorer
+
+NEEDS_DATA = False
+IN_LOSS_UNITS = False
+
+
+def scorer(evidence: Evidence) -> Scorer:
+    """Return Torch-Pruning's group magnitude with p = 1."""
+    del evidence
+    from torch_pruning import importance
+
+    return importance.GroupMagnitudeImportance(p=1)  # type: ignore[no-any-return]

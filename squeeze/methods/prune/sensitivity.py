@@ -1,0 +1,124 @@
+"""How much accuracy each group costs when it alone is pruned."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from squeeze.core.errors import SqueezeError
+from squeeze.methods.prune.graph import Survey, remove_
+from squeeze.methods.prune.ranking import Limits, weakest
+from squeeze.recipe.schema import Sensitivity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from squeeze.core.types import Progress
+    from squeeze.sources.data import Split
+
+RATIOS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One group's sensitivity.
+
+    Attributes:
+        group: Its name.
+        channels: Its width.
+        points: ``(fraction removed, top-1 in torch)``, rising, from 0.
+    """
+
+    group: str
+    channels: int
+    points: tuple[tuple[float, float], ...]
+
+    def farthest(self, max_drop: float) -> float:
+        """Return the largest fraction before the first point that costs more than ``max_drop``."""
+        full = self.points[0][1]
+        best = 0.0
+        for ratio, top1 in self.points:
+            if full - top1 > max_drop + 1e-9:
+                break
+            best = ratio
+        return best
+
+
+def draw(split: "Split", samples: int, seed: int) -> list[int]:
+    """Return positions of at most ``samples`` samples, drawn without replacement, in order."""
+    count = min(samples, len(split))
+    chosen = np.random.default_rng(seed).choice(len(split), count, replace=False)
+    return sorted(int(position) for position in chosen)
+
+
+def curves(
+    found: Survey,
+    scores: "Mapping[str, Tensor | None]",
+    split: "Split",
+    progress: "Progress",
+    ratios: Sequence[float] = RATIOS,
+) -> list[Curve]:
+    """Prune each group alone, without any training, and measure top-1 in torch.
+
+    Args:
+        found: The model's groups.
+        scores: Per unit; groups without are left out.
+        split: What accuracy is measured on.
+        progress: Where the bar goes.
+        ratios: Fractions of channels to remove.
+    """
+    images, labels = split.batch(range(len(split)))
+    full = _top1(found.module, images, labels)
+    groups = [group for group in found.prunable if scores.get(group.name) is not None]
+    limits = Limits(1, max(ratios), {})
+    made = []
+    with progress.task("sensitivity", len(groups) * len(ratios)) as advance:
+        for group in groups:
+            score = scores[group.name]
+            if score is None:
+                continue
+            points = {0.0: full}
+            for ratio in ratios:
+                kept = limits.nearest(group, group.units * (1 - ratio))
+                removed = round(1 - kept / group.units, 4)
+                if removed not in points:
+                    module = copy.deepcopy(found.module)
+                    gone = {group.name: weakest(score, group.units - kept)}
+                    remove_(module, found.groups, gone)
+                    points[removed] = _top1(module, images, labels)
+                advance()
+            made.append(Curve(group.name, group.channels, tuple(sorted(points.items()))))
+    return made
+
+
+def ratios(
+    found: Survey,
+    scores: "Mapping[str, Tensor | None]",
+    split: "Split | None",
+    settings: Sensitivity,
+    progress: "Progress",
+) -> dict[str, float]:
+    """Return, for every group, the largest fraction that alone costs at most ``max_drop``.
+
+    Raises:
+        SqueezeError: There is no data to measure on.
+    """
+    if split is None:
+        raise SqueezeError("measures accuracy, and the run has no data.train", where="ratios")
+    measured = curves(found, scores, split, progress)
+    return {curve.group: curve.farthest(settings.max_drop) for curve in measured}
+
+
+def _top1(module: "nn.Module", images: "NDArray[np.float32]", labels: "NDArray[np.int64]") -> float:
+    import torch
+
+    hits = 0
+    with torch.inference_mode():
+        for start in range(0, len(images), _BATCH):
+            outputs = module(torch.from_numpy(images[start : start + _BATCH]))
+            hits += int((outputs.argmax(1).numpy() == labels[start : start + _BATCH]).sum())
+    return hits / len(labels)

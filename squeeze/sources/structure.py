@@ -1,0 +1,94 @@
+"""How a pruned module differs from a freshly built one: plain attributes and tensor shapes.
+
+Together with the tensors that is all a pruned model is, whatever removed the channels and in how
+many rounds: ``Conv2d.out_channels``, ``MultiheadAttention.num_heads``, a split's sizes. No graph
+is traced and nothing is replayed to load it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from squeeze.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+Attributes = dict[str, dict[str, Any]]
+"""Module path to its attributes that differ from a fresh module's."""
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def differences(module: "nn.Module", fresh: "nn.Module") -> Attributes:
+    """Return the plain attributes of ``module`` that differ from those of ``fresh``.
+
+    Plain are numbers, texts, flags, None, and lists and tuples of them. Both must have the same
+    submodules.
+    """
+    originals = dict(fresh.named_modules())
+    found: Attributes = {}
+    for path, part in module.named_modules():
+        before = _plain(originals[path])
+        changed = {
+            name: value
+            for name, value in _plain(part).items()
+            if name not in before or before[name] != value
+        }
+        if changed:
+            found[path] = changed
+    return found
+
+
+def restore_(
+    module: "nn.Module", attributes: Attributes, tensors: "Mapping[str, Tensor]", *, where: str
+) -> None:
+    """Give a fresh module the attributes and the tensor shapes of a pruned one.
+
+    The tensors' values are loaded afterwards, strictly; here only room is made for them.
+
+    Raises:
+        InputError: The module has no such submodule.
+    """
+    parts = dict(module.named_modules())
+    for path, changed in attributes.items():
+        if path not in parts:
+            raise InputError(
+                f"its record names '{path}', which the model does not have",
+                where=where,
+                hint="the factory has changed since the bundle was saved",
+            )
+        for name, value in changed.items():
+            is_tuple = isinstance(getattr(parts[path], name, None), tuple)
+            setattr(parts[path], name, tuple(value) if is_tuple else value)
+    for name, tensor in tensors.items():
+        path, _, leaf = name.rpartition(".")
+        if path in parts:
+            _resize_(parts[path], leaf, tensor)
+
+
+def _resize_(part: "nn.Module", leaf: str, tensor: "Tensor") -> None:
+    import torch
+
+    own = getattr(part, leaf, None)
+    if not torch.is_tensor(own) or own.shape == tensor.shape:
+        return
+    room = torch.empty_like(tensor, dtype=own.dtype)
+    if isinstance(own, torch.nn.Parameter):
+        setattr(part, leaf, torch.nn.Parameter(room, requires_grad=own.requires_grad))
+    else:
+        setattr(part, leaf, room)
+
+
+def _plain(module: "nn.Module") -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if name != "training" and _is_plain(value)
+    }
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, _PLAIN)
