@@ -87,7 +87,9 @@ def load_weights_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where
         if key in weights and weights[key].shape != own[key].shape
     ]
     if not (missing or surplus or shapes):
-        module.load_state_dict(dict(weights))
+        # its own dict carries the layers' versions, which MNASNet insists on and no file holds
+        own.update(weights)
+        module.load_state_dict(own)
         return
     lines = [f"{key}: file {found}, model {expected}" for key, found, expected in shapes]
     text = "; ".join(

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
+from torchvision import models
 
 from squeeze.core.errors import InputError
-from squeeze.sources.weights import read_weights
+from squeeze.sources.weights import load_weights_, read_weights
 
 
 def _half(path: Path) -> None:
@@ -68,3 +70,14 @@ def test_other_files_are_refused(
     write(path)
     with pytest.raises(InputError, match=message):
         read_weights(path)
+
+
+def test_a_model_that_asks_for_versions_of_its_tensors_is_given_its_own(tmp_path: Path) -> None:
+    """MNASNet refuses tensors without the version that a torch file has and safetensors has not."""
+    saved = models.mnasnet0_5(num_classes=3).eval()
+    save_file(saved.state_dict(), tmp_path / "w.safetensors")
+    loaded = models.mnasnet0_5(num_classes=3).eval()
+    load_weights_(loaded, read_weights(tmp_path / "w.safetensors"), where="w.safetensors")
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(loaded(images), saved(images))

@@ -16,6 +16,7 @@ from squeeze.sources.adapters.layers.attention import (
     PositionBias,
     split_linear,
 )
+from squeeze.sources.adapters.layers.select import Select
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,11 +87,15 @@ class WindowAttention(nn.Module):
 class Merging(nn.Module):
     """Four neighbours side by side and projected, ``(N, H, W, C) -> (N, H/2, W/2, C')``.
 
-    The four are joined along dimension 1, where Torch-Pruning follows channels.
+    The four are joined along dimension 1, where Torch-Pruning follows channels. A pick of all
+    channels in front tells it their number, which it would search through the whole network else.
     """
 
-    def __init__(self, norm: nn.Module, reduction: nn.Module, *, norm_first: bool) -> None:
+    def __init__(
+        self, width: int, norm: nn.Module, reduction: nn.Module, *, norm_first: bool
+    ) -> None:
         super().__init__()
+        self.all = Select(range(width), width)
         self.norm = norm
         self.reduction = reduction
         self.norm_first = norm_first
@@ -98,7 +103,8 @@ class Merging(nn.Module):
     def forward(self, x: "Tensor") -> "Tensor":
         """Return the merged patches."""
         height, width = x.shape[1:3]
-        x = functional.pad(x, (0, 0, 0, width % 2, 0, height % 2)).permute(0, 3, 1, 2)
+        x = functional.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+        x = self.all(x.permute(0, 3, 1, 2))
         corners = [x[:, :, i::2, j::2] for j in (0, 1) for i in (0, 1)]
         x = torch.cat(corners, dim=1).permute(0, 2, 3, 1)
         if self.norm_first:
@@ -133,7 +139,7 @@ def _attention(layer: Foreign) -> WindowAttention:
 
 def _merging(layer: Foreign) -> Merging:
     norm_first = is_a(layer, f"{_MODULE}.PatchMerging")
-    return Merging(layer.norm, layer.reduction, norm_first=norm_first)
+    return Merging(layer.dim, layer.norm, layer.reduction, norm_first=norm_first)
 
 
 def _windows(x: "Tensor", window: list[int]) -> "Tensor":
