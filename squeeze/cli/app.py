@@ -15,6 +15,7 @@ from squeeze.cli import (
     eval,
     export,
     init,
+    inspect,
     list,
     one_step,
     options,
@@ -49,6 +50,7 @@ app.command("preview")(preview.preview)
 app.command("eval")(eval.evaluate)
 app.command("bench")(bench.bench)
 app.command("export")(export.export)
+app.command("inspect")(inspect.inspect)
 app.command("check")(check.check)
 app.command("schema")(schema.schema)
 app.command("list")(list.list_names)

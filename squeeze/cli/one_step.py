@@ -75,18 +75,9 @@ def common(
     debug: options.Debug = False,
 ) -> Flags:
     """Turn the shared flags into the shared part of a recipe."""
-    is_bundle = Path(model).is_dir()
-    block: dict[str, Any] = {"weights": model} if is_bundle else {"build": model}
-    if weights is not None:
-        block["weights"] = weights
+    block = model_block(model, weights, input, {"mean": mean, "std": std})
     if arg:
         block["args"] = {}
-    if input is not None or not is_bundle:
-        block["input"] = {"shape": numbers(input or _DEFAULT_SHAPE, "--input")}
-        library = model.startswith(("torchvision:", "timm:")) and block["input"]["shape"][0] == _RGB
-        for key, text in (("mean", mean), ("std", std)):
-            if text or library:
-                block["input"][key] = numbers(text or _IMAGENET[key], f"--{key}")
     data: dict[str, Any] = {"validation": validation}
     if train is not None:
         data["train"] = train
@@ -110,9 +101,33 @@ def common(
         tuple(set or ()),
         output,
         save_recipe,
-        tuple(_pair(item) for item in arg or ()),
+        tuple(pair(item) for item in arg or ()),
         {"fresh": fresh, "quiet": quiet, "json": json, "debug": debug},
     )
+
+
+def model_block(
+    model: str, weights: str | None, shape: str | None, moments: dict[str, str | None]
+) -> dict[str, Any]:
+    """Return the model block that flags stand for.
+
+    Args:
+        model: A reference or a bundle folder.
+        weights: A file, for references.
+        shape: ``C,H,W``; None takes the bundle's own or ImageNet's.
+        moments: ``mean`` and ``std``; None takes ImageNet's for torchvision and timm.
+    """
+    is_bundle = Path(model).is_dir()
+    block: dict[str, Any] = {"weights": model} if is_bundle else {"build": model}
+    if weights is not None:
+        block["weights"] = weights
+    if shape is not None or not is_bundle:
+        block["input"] = {"shape": numbers(shape or _DEFAULT_SHAPE, "--input")}
+        library = model.startswith(("torchvision:", "timm:")) and block["input"]["shape"][0] == _RGB
+        for key, text in moments.items():
+            if text or library:
+                block["input"][key] = numbers(text or _IMAGENET[key], f"--{key}")
+    return block
 
 
 def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  # noqa: ANN401
@@ -176,7 +191,8 @@ def _relative(text: str, path: Path) -> str:
     return os.path.relpath(text, path.resolve().parent)
 
 
-def _pair(text: str) -> str:
+def pair(text: str) -> str:
+    """Return a ``KEY=VALUE`` text as it is, or raise ``InputError``."""
     from squeeze.core.errors import InputError
 
     key, equals, _ = text.partition("=")

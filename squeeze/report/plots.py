@@ -1,6 +1,8 @@
 """Accuracy over latency as an SVG that stands inside the report."""
 
 import io
+from collections.abc import Sequence
+from pathlib import Path
 
 from squeeze.results import Results, Row
 
@@ -37,6 +39,32 @@ def accuracy_over_latency(results: Results) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :]
+
+
+def sensitivity(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], path: Path) -> None:
+    """Write a PNG of top-1 over the fraction removed, one line per group.
+
+    Args:
+        curves: Name and ``(fraction, top-1)`` points of every group.
+        path: The file.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    panel = figure.subplots()
+    colours = colormaps["viridis"]
+    for number, (name, points) in enumerate(curves):
+        x, y = zip(*points, strict=True)
+        colour = colours(number / max(1, len(curves) - 1))
+        panel.plot(x, [100 * top1 for top1 in y], "o-", ms=3, lw=1, color=colour, label=name)
+    panel.set_xlabel("fraction of the group's channels removed, nothing else pruned, no training")
+    panel.set_ylabel("top-1 in torch, %")
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(alpha=0.25)
+    columns = 1 + len(curves) // 24
+    figure.legend(loc="outside right upper", fontsize=6, frameon=False, ncols=columns)
+    figure.savefig(path, dpi=150)
 
 
 def _point(panel: object, row: Row, colour: str) -> None:

@@ -8,14 +8,13 @@ Source: Fang et al., DepGraph: Towards Any Structural Pruning (https://arxiv.org
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import InputError, SqueezeError, nearest
-from squeeze.methods.prune import trial
+from squeeze.methods.prune import tracing, trial
 from squeeze.sources import adapters
 from squeeze.sources.models import PruningRound
 
@@ -108,7 +107,7 @@ class Survey:
 
     Attributes:
         module: The module they were found in; adapted, otherwise as it was.
-        groups: In the order of the forward pass.
+        groups: In the order of their layers in the module.
         adapters: What rewrote the module, in order.
         unreached: Layers with weights that the forward pass never touches.
     """
@@ -138,14 +137,15 @@ def survey(model: "Model", *, keep: Sequence[str] = ()) -> Survey:
     import torch
 
     module = copy.deepcopy(model.module).eval().cpu()
-    rewritten = adapters.adapt_(module)
+    # a pruned model was adapted before, and widths may look different now
+    rewritten = () if model.architecture.pruning else adapters.adapt_(module)
     kept = _matching(module, keep)
     example = torch.zeros(2, *model.input.shape)
     wants_grad = {name: p.requires_grad for name, p in module.named_parameters()}
     with torch.enable_grad():  # Torch-Pruning traces through autograd
         module.requires_grad_(requires_grad=True)
         try:
-            graph = _trace(module, example)
+            graph = tracing.trace(module, example)
             groups = _groups(module, graph, kept)
         except Exception as error:
             raise SqueezeError(
@@ -220,21 +220,6 @@ def _cut_(module: "nn.Module", tie: Tie, indices: list[int]) -> None:
     setattr(owner, leaf, tie.remove(getattr(owner, leaf), indices))
 
 
-def _trace(module: "nn.Module", example: "Tensor") -> Any:  # noqa: ANN401  (Torch-Pruning is untyped)
-    from torch_pruning import DependencyGraph
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of parameters that it then handles
-        return DependencyGraph().build_dependency(
-            module,
-            example_inputs=example,
-            customized_pruners=adapters.pruners(),
-            unwrapped_parameters=[],
-            ignored_params=[],
-            verbose=False,
-        )
-
-
 def _groups(
     module: "nn.Module",
     graph: Any,  # noqa: ANN401
@@ -244,7 +229,7 @@ def _groups(
     blocks = adapters.blocks(module)
     ends = {names[layer] for layer in _output_layers(graph) if layer in names}
     found = []
-    for members in graph.get_all_groups(ignored_layers=[], root_module_types=_root_types()):
+    for members in tracing.groups(graph):
         root = members[0].dep.target.module
         ties = tuple(_ties(members, graph, names))
         made = [tie.path for tie in ties if tie.is_out]
@@ -256,13 +241,8 @@ def _groups(
         if reason is None and group.units == 1:
             reason = "has a single channel" if group.parts == 1 else "has one channel per part"
         found.append(replace(group, kept=reason))
-    return found
-
-
-def _root_types() -> list[type]:
-    from torch_pruning import ops
-
-    return [ops.TORCH_CONV, ops.TORCH_LINEAR]
+    order = {path: number for number, path in enumerate(names.values())}
+    return sorted(found, key=lambda group: order[group.name])
 
 
 def _ties(members: Any, graph: Any, names: "Mapping[nn.Module, str]") -> Iterable[Tie]:  # noqa: ANN401

@@ -1,0 +1,190 @@
+"""``squeeze inspect``."""
+
+import json as json_format
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from squeeze.cli import one_step, options
+
+if TYPE_CHECKING:
+    from squeeze.methods.prune.graph import Survey
+    from squeeze.methods.prune.sensitivity import Curve
+    from squeeze.recipe.load import LoadedRecipe
+    from squeeze.sources.models import Model
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(help="A model reference or a bundle folder.")],
+    pruning: Annotated[
+        bool, typer.Option("--pruning", help="What can be pruned, and why the rest cannot.")
+    ] = False,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity", help="Top-1 on --data with each group pruned alone at several ratios."
+        ),
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="Images for --sensitivity, named as for squeeze prune.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="So many of them.", min=2)] = 512,
+    importance: Annotated[str, typer.Option(help="Criterion; see squeeze list importance.")] = "l2",
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Layers never touched: a pattern or a class name.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG of the sensitivity curves.")] = None,
+    weights: Annotated[str | None, typer.Option(help="As for squeeze prune.")] = None,
+    arg: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Argument of the model factory.")
+    ] = None,
+    input: options.Shape = None,
+    mean: options.Numbers = None,
+    std: options.Numbers = None,
+    quiet: options.Quiet = False,
+    json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Look into a model before changing it."""
+    del debug
+    from squeeze.cli import console
+    from squeeze.core.errors import InputError
+
+    if not pruning and not sensitivity:
+        raise InputError("say what to look at: --pruning or --sensitivity", where="squeeze inspect")
+    if sensitivity and data is None:
+        raise InputError("needs --data, what top-1 is measured on", where="--sensitivity")
+    block = one_step.model_block(model, weights, input, {"mean": mean, "std": std})
+    loaded = _validated(block, data, arg or [])
+    from squeeze.core.types import Silent
+    from squeeze.methods.prune.graph import survey
+    from squeeze.sources import models
+
+    built = models.build(loaded.recipe.model, loaded.folder)
+    found = survey(built, keep=keep or [])
+    shown: dict[str, Any] = {}
+    if pruning:
+        shown["groups"] = _groups(found)
+        shown["adapters"] = found.adapters
+    curves: list[Curve] = []
+    if sensitivity:
+        terminal = Silent() if quiet else console.Terminal()
+        curves = _curves(built, found, loaded, (importance, samples), terminal)
+        shown["sensitivity"] = [
+            {"group": c.group, "channels": c.channels, "points": c.points} for c in curves
+        ]
+    if plot is not None and curves:
+        from squeeze.report import plots
+        from squeeze.store import new_file
+
+        with new_file(plot) as inside:
+            plots.sensitivity([(curve.group, curve.points) for curve in curves], inside)
+    if json:
+        console.out(json_format.dumps(shown, indent=1))
+        return
+    if pruning:
+        _print_groups(found)
+    if curves:
+        _print_curves(curves)
+
+
+def _validated(block: dict[str, Any], data: str | None, args: list[str]) -> "LoadedRecipe":
+    """Check the flags as a recipe's blocks are checked."""
+    from squeeze.recipe.load import from_data
+
+    if args:
+        block["args"] = {}
+    recipe = {
+        "version": 1,
+        "name": "inspect",
+        "model": block,
+        "data": {"validation": data or "builtin:digits"},
+        "targets": [{"runtime": "pytorch"}],
+    }
+    overrides = [f"model.args.{one_step.pair(item)}" for item in args]
+    return from_data(recipe, Path.cwd(), overrides)
+
+
+def _curves(
+    model: "Model",
+    found: "Survey",
+    loaded: "LoadedRecipe",
+    how: tuple[str, int],
+    progress: Any,  # noqa: ANN401  (a terminal or nothing)
+) -> "list[Curve]":
+    from squeeze.methods.prune import sensitivity, step
+    from squeeze.recipe.schema import PruneStep
+    from squeeze.sources.data import Opening, open_data
+    from squeeze.tasks import classification
+
+    importance, samples = how
+    opening = Opening(loaded.folder, model.input, 0, progress)
+    opened = open_data(loaded.recipe.data, opening, trains=False, calibrates=False)
+    classification.check_model(found.module, model.input, len(opened.classes))
+    around = step.Surroundings(0, opened.validation, classification, progress)
+    wanted = PruneStep(pruning_ratio=0.5, importance=importance, samples=samples)
+    scored = step.scores(found, wanted, around)
+    split = opened.validation.take(sensitivity.draw(opened.validation, samples, 0))
+    return sensitivity.curves(found, scored, split, progress)
+
+
+def _groups(found: "Survey") -> list[dict[str, Any]]:
+    return [
+        {
+            "group": group.name,
+            "channels": group.channels,
+            "unit": group.unit,
+            "kept": group.kept,
+            "layers": [
+                {"layer": tie.path, "kind": tie.kind, "side": "out" if tie.is_out else "in"}
+                for tie in group.ties
+            ],
+        }
+        for group in found.groups
+    ]
+
+
+def _print_groups(found: "Survey") -> None:
+    from squeeze.cli import console
+
+    rows = []
+    for group in found.groups:
+        made = [tie.path for tie in group.ties if tie.is_out]
+        read = [tie.path for tie in group.ties if not tie.is_out]
+        unit = {1: "one"}.get(group.unit, str(group.unit))
+        rows.append(
+            [
+                group.name,
+                str(group.channels),
+                unit,
+                group.kept or "yes",
+                ", ".join(dict.fromkeys(made)),
+                ", ".join(dict.fromkeys(read)),
+            ]
+        )
+    columns = ["Group", "Channels", "At once", "Prunable", "Made or kept by", "Read by"]
+    console.table(columns, rows)
+    if found.adapters:
+        console.out(f"rewritten before pruning: {', '.join(found.adapters)}")
+    for path in found.unreached:
+        console.out(f"never reached by the forward pass: {path}")
+    channels = sum(group.channels for group in found.groups)
+    prunable = sum(group.channels for group in found.prunable)
+    console.out(
+        f"{len(found.prunable)} of {len(found.groups)} groups can be pruned, with {prunable:,} of "
+        f"{channels:,} channels"
+    )
+
+
+def _print_curves(curves: "list[Curve]") -> None:
+    from squeeze.cli import console
+
+    ratios = sorted({ratio for curve in curves for ratio, _ in curve.points})
+    rows = [
+        [curve.group, str(curve.channels)]
+        + [f"{dict(curve.points)[r]:.1%}" if r in dict(curve.points) else "" for r in ratios]
+        for curve in curves
+    ]
+    console.table(["Group", "Channels", *(f"-{ratio:.3g}" for ratio in ratios)], rows)
+    console.out("top-1 in torch with that much of the group removed, nothing trained afterwards")

@@ -1,0 +1,82 @@
+"""Torch-Pruning's dependency graph of a module, and its groups of coupled channels."""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from squeeze.sources import adapters
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def trace(module: "nn.Module", example: "Tensor") -> Any:  # noqa: ANN401  (Torch-Pruning is untyped)
+    """Return the dependency graph of an adapted module; autograd must be on.
+
+    Args:
+        module: All its parameters require gradients.
+        example: A batch ``(N, C, H, W)``.
+    """
+    from torch_pruning import DependencyGraph
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of parameters that it then handles
+        graph = DependencyGraph().build_dependency(
+            module,
+            example_inputs=example,
+            customized_pruners=adapters.pruners(),
+            unwrapped_parameters=[],
+            ignored_params=[],
+            verbose=False,
+        )
+    adapters.connect_(graph)
+    return graph
+
+
+def groups(graph: Any) -> list[Any]:  # noqa: ANN401
+    """Return Torch-Pruning's groups, every channel of every layer in one of them."""
+    from torch_pruning import ops
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deep networks: it gives up the search for a width
+        found = graph.get_all_groups(
+            ignored_layers=[], root_module_types=[ops.TORCH_CONV, ops.TORCH_LINEAR]
+        )
+        return [_numbered(members, graph) for members in found]
+
+
+def _numbered(members: Any, graph: Any) -> Any:  # noqa: ANN401
+    """Return the same group with its channels numbered by the narrowest layer that reaches all.
+
+    A ghost module makes two channels from each of its first convolution; a sum behind it ties
+    those two, so that channels of the sum must not be chosen one by one.
+    """
+    reached = _reach(members)
+    narrower = [
+        item.dep.target.module
+        for item in members
+        if _is_root(item, graph) and len(item.idxs) < len(members[0].idxs)
+    ]
+    for layer in sorted(narrower, key=graph.get_out_channels):
+        width = graph.get_out_channels(layer)
+        remove = graph.get_pruner_of_module(layer).prune_out_channels
+        other = graph.get_pruning_group(layer, remove, list(range(width)))
+        if _reach(other) == reached:
+            return other
+    return members
+
+
+def _is_root(item: Any, graph: Any) -> bool:  # noqa: ANN401
+    """Tell whether all outputs of a convolution or linear layer are in the group."""
+    from torch_pruning import ops
+
+    layer = item.dep.target.module
+    return (
+        isinstance(layer, ops.TORCH_CONV | ops.TORCH_LINEAR)
+        and graph.is_out_channel_pruning_fn(item.dep.handler)
+        and len(item.idxs) == graph.get_out_channels(layer)
+    )
+
+
+def _reach(members: Any) -> dict[Any, int]:  # noqa: ANN401
+    """Return how many channels go at every side of every layer."""
+    return {(item.dep.target, item.dep.handler): len(item.idxs) for item in members}
