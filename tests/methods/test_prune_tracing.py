@@ -51,3 +51,18 @@ def test_a_layer_that_reaches_only_a_part_numbers_nothing() -> None:
             return self.last(torch.cat((self.two(x), self.six(x)), dim=1) + self.eight(x))
 
     assert found(Joined()) == {"eight": 8, "last": 2}
+
+
+def test_layers_behind_a_join_do_not_tie_those_in_front_together() -> None:
+    class Forked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left = nn.Conv2d(3, 4, 1)
+            self.right = nn.Conv2d(3, 6, 1)
+            self.each = nn.Conv2d(10, 10, 3, groups=10)
+            self.last = nn.Conv2d(10, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.each(torch.cat((self.left(x), self.right(x)), dim=1)))
+
+    assert found(Forked()) == {"left": 4, "right": 6, "last": 2}

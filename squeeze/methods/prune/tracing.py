@@ -33,15 +33,40 @@ def trace(module: "nn.Module", example: "Tensor") -> Any:  # noqa: ANN401  (Torc
 
 
 def groups(graph: Any) -> list[Any]:  # noqa: ANN401
-    """Return Torch-Pruning's groups, every channel of every layer in one of them."""
+    """Return Torch-Pruning's groups, each channel in one of them, in the order of its graph.
+
+    Unlike its own ``get_all_groups`` wide layers start first and depthwise ones last: what starts
+    must reach all that it is tied to, and a depthwise layer behind a join of many would make one
+    group of what can be pruned layer by layer.
+    """
     from torch_pruning import ops
 
+    layers = [
+        part for part in graph.module2node if isinstance(part, ops.TORCH_CONV | ops.TORCH_LINEAR)
+    ]
+    order = {layer: number for number, layer in enumerate(layers)}
+    layers.sort(key=lambda layer: (_is_depthwise(layer), -graph.get_out_channels(layer)))
+    found: dict[int, Any] = {}
+    reached: set[nn.Module] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deep networks: it gives up the search for a width
-        found = graph.get_all_groups(
-            ignored_layers=[], root_module_types=[ops.TORCH_CONV, ops.TORCH_LINEAR]
-        )
-        return [_numbered(members, graph) for members in found]
+        for layer in layers:
+            if layer in reached:
+                continue
+            members = _all_channels(layer, graph)
+            made = [item for item in members if graph.is_out_channel_pruning_fn(item.dep.handler)]
+            reached.update(item.dep.target.module for item in made)
+            found[order[layer]] = _numbered(members, graph)
+    return [found[number] for number in sorted(found)]
+
+
+def _all_channels(layer: "nn.Module", graph: Any) -> Any:  # noqa: ANN401
+    remove = graph.get_pruner_of_module(layer).prune_out_channels
+    return graph.get_pruning_group(layer, remove, list(range(graph.get_out_channels(layer))))
+
+
+def _is_depthwise(layer: Any) -> bool:  # noqa: ANN401
+    return getattr(layer, "groups", 1) > 1 and layer.groups == layer.out_channels
 
 
 def _numbered(members: Any, graph: Any) -> Any:  # noqa: ANN401
@@ -57,9 +82,7 @@ def _numbered(members: Any, graph: Any) -> Any:  # noqa: ANN401
         if _is_root(item, graph) and len(item.idxs) < len(members[0].idxs)
     ]
     for layer in sorted(narrower, key=graph.get_out_channels):
-        width = graph.get_out_channels(layer)
-        remove = graph.get_pruner_of_module(layer).prune_out_channels
-        other = graph.get_pruning_group(layer, remove, list(range(width)))
+        other = _all_channels(layer, graph)
         if _reach(other) == reached:
             return other
     return members

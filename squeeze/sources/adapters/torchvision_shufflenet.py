@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch  # noqa: TID253  (imported only where a model is)
 from torch import nn  # noqa: TID253
 
-from squeeze.sources.adapters.base import Foreign, is_a, replace_
+from squeeze.sources.adapters.base import Blocks, Foreign, is_a, replace_
 from squeeze.sources.adapters.layers.select import Select
 
 if TYPE_CHECKING:
@@ -22,12 +22,14 @@ _BLOCK = "torchvision.models.shufflenetv2.InvertedResidual"
 class ShuffleBlock(nn.Module):
     """A unit of ShuffleNetV2, ``(N, C_in, H, W) -> (N, C_out, H/s, W/s)``."""
 
-    def __init__(self, branch1: nn.Module, branch2: nn.Module, width_in: int, width: int) -> None:
+    def __init__(
+        self, branch1: nn.Sequential, branch2: nn.Sequential, width_in: int, width: int
+    ) -> None:
         super().__init__()
         self.branch1 = branch1
         self.branch2 = branch2
         half = width_in // 2
-        self.splits = not isinstance(branch1, nn.Sequential) or len(branch1) == 0
+        self.splits = len(branch1) == 0
         if self.splits:
             self.first = Select(range(half), width_in)
             self.second = Select(range(half, width_in), width_in)
@@ -51,3 +53,23 @@ def _rewritten(layer: Foreign) -> ShuffleBlock:
     half = layer.branch2[-3].out_channels
     width_in = 2 * half if layer.stride == 1 else layer.branch2[0].in_channels
     return ShuffleBlock(layer.branch1, layer.branch2, width_in, 2 * half)
+
+
+def blocks(module: nn.Module) -> dict[nn.Module, Blocks]:
+    """Cut both halves of what a branch makes alike.
+
+    After the shuffle the first half goes to the next unit's shortcut and the second one to its
+    convolutions. Those in the shortcut go on through more layers and score higher for it, so that
+    the convolutions would be left without input.
+    """
+    found: dict[nn.Module, Blocks] = {}
+    for unit in module.modules():
+        if isinstance(unit, ShuffleBlock):
+            branches = [unit.branch2] if unit.splits else [unit.branch1, unit.branch2]
+            lasts: list[Foreign] = [branch[-3] for branch in branches]
+            found |= {
+                last: Blocks(2, last.out_channels // 2)
+                for last in lasts
+                if last.out_channels % 2 == 0
+            }
+    return found
