@@ -76,29 +76,6 @@ _Size = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
-class _Loss:
-    """A loss block that is ready to be computed."""
-
-    block: LossBlock
-    traits: Traits
-    weight: float
-    ties: list[Tie]
-    sizes: list[_Size]
-    term: "Term"
-
-    def value(self, student: "_Pass", teacher: "_Pass", labels: "Tensor") -> "Tensor":
-        """Return the weighted loss of a batch."""
-        if len(labels) < self.traits.min_batch:
-            raise InputError(blocks.too_few(self.block.name, len(labels)), where="batch_size")
-        value: Tensor = self.term(
-            student.views([tie.student for tie in self.ties], self.sizes),
-            teacher.views([tie.teacher for tie in self.ties], self.sizes),
-            labels,
-        )
-        return self.weight * value
-
-
-@dataclass(frozen=True)
 class _Pass:
     """A forward pass of one model."""
 
@@ -106,9 +83,45 @@ class _Pass:
     images: "Tensor"
     logits: "Tensor"
 
-    def views(self, paths: Sequence[str], sizes: Sequence[_Size]) -> Views:
-        """Return what one loss gets to see of it."""
-        return self.side.views(self.images, self.logits, paths, sizes)
+
+@dataclass(frozen=True)
+class _Plan:
+    """A loss block with its layers.
+
+    Attributes:
+        ties: Layers that it compares; none where it takes logits or the classifiers' inputs.
+        sizes: To what height and width both maps of a tie are pooled.
+    """
+
+    block: LossBlock
+    traits: Traits
+    ties: list[Tie]
+    sizes: list[_Size]
+
+    def views(self, student: _Pass, teacher: _Pass) -> tuple[Views, Views]:
+        """Return what the loss gets to see of two forward passes."""
+        paths = [tie.student for tie in self.ties], [tie.teacher for tie in self.ties]
+        own, goal = (
+            run.side.views(run.images, run.logits, side, self.sizes)
+            for run, side in zip((student, teacher), paths, strict=True)
+        )
+        return own, goal
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """A loss that is ready to be computed."""
+
+    plan: _Plan
+    weight: float
+    term: "Term"
+
+    def value(self, student: Views, teacher: Views, labels: "Tensor") -> "Tensor":
+        """Return the weighted loss of a batch."""
+        if len(labels) < self.plan.traits.min_batch:
+            raise InputError(blocks.too_few(self.plan.block.name, len(labels)), where="batch_size")
+        value: Tensor = self.term(student, teacher, labels)
+        return self.weight * value
 
 
 @contextmanager
@@ -143,49 +156,43 @@ def imitating(
 
     example = torch.zeros(2, *shape)
     seen = survey(student, example), survey(teacher, example)
-    plan = []
-    for number, block in enumerate(losses):
-        traits: Traits = blocks.load(block).TRAITS
-        where = f"losses.{number}"
-        plan.append((block, traits, choose(block.layers, traits, seen[1], seen[0], where=where)))
-    wanted = [tie for _, _, ties in plan for tie in ties]
+    planned = [_tied(number, block, *seen) for number, block in enumerate(losses)]
+    ties = [tie for plan in planned for tie in plan.ties]
     with ExitStack() as stack:
-        own, guide = (
-            _Side(module, stack.enter_context(tap(module, paths, _heads(found))), found)
+        kept = [
+            stack.enter_context(tap(module, paths, _heads(found)))
             for module, paths, found in (
-                (student, {tie.student for tie in wanted}, seen[0]),
-                (teacher, {tie.teacher for tie in wanted}, seen[1]),
+                (student, {tie.student for tie in ties}, seen[0]),
+                (teacher, {tie.teacher for tie in ties}, seen[1]),
             )
-        )
-        ready = [_ready(block, traits, ties, (own, guide), example) for block, traits, ties in plan]
+        ]
+        sides = _Side(student, kept[0], seen[0]), _Side(teacher, kept[1], seen[1])
+        ready = [_ready(plan, sides, example) for plan in planned]
         extra = nn.ModuleList(loss.term for loss in ready)
-        notes = [note for loss in ready if (note := _note(loss))]
-        yield Imitation(_objective(own, guide, ready, labels, label_weight), extra, notes)
+        notes = [note for plan in planned if (note := _note(plan))]
+        yield Imitation(_objective(sides, ready, labels, label_weight), extra, notes)
+
+
+def _tied(number: int, block: LossBlock, student: Survey, teacher: Survey) -> _Plan:
+    traits: Traits = blocks.load(block).TRAITS
+    ties = choose(block.layers, traits, teacher, student, where=f"losses.{number}")
+    sizes = [_smaller(student.shapes[t.student], teacher.shapes[t.teacher]) for t in ties]
+    return _Plan(block, traits, ties, sizes)
 
 
 def _heads(found: Survey) -> list[str]:
     return [found.classifier] if found.classifier else []
 
 
-def _ready(
-    block: LossBlock, traits: Traits, ties: list[Tie], sides: tuple[_Side, _Side], example: "Tensor"
-) -> _Loss:
+def _ready(plan: _Plan, sides: tuple[_Side, _Side], example: "Tensor") -> _Loss:
     """Build a loss from the shapes of a dry run."""
     import torch
 
-    own, guide = sides
-    sizes = [_smaller(own.seen.shapes[t.student], guide.seen.shapes[t.teacher]) for t in ties]
     with torch.no_grad():
-        dry = [
-            side.views(example, side.module.eval()(example), paths, sizes)
-            for side, paths in (
-                (own, [tie.student for tie in ties]),
-                (guide, [tie.teacher for tie in ties]),
-            )
-        ]
-    term: Term = blocks.load(block).build(blocks.options(block), *dry)
-    weight = traits.weight if block.weight is None else block.weight
-    return _Loss(block, traits, weight, ties, sizes, term)
+        passes = [_Pass(side, example, side.module.eval()(example)) for side in sides]
+    term: Term = blocks.load(plan.block).build(blocks.options(plan.block), *plan.views(*passes))
+    weight = plan.traits.weight if plan.block.weight is None else plan.block.weight
+    return _Loss(plan, weight, term)
 
 
 def _smaller(left: Sequence[int], right: Sequence[int]) -> _Size:
@@ -195,16 +202,21 @@ def _smaller(left: Sequence[int], right: Sequence[int]) -> _Size:
     return min(left[2], right[2]), min(left[3], right[3])
 
 
-def _note(loss: _Loss) -> str:
-    if not loss.ties:
+def _note(plan: _Plan) -> str:
+    if not plan.ties:
         return ""
-    how = "tied by the recipe" if loss.block.layers else "tied by their spatial size"
-    return f"{loss.block.name}: {', '.join(map(str, loss.ties))} ({how})"
+    how = "tied by the recipe" if plan.block.layers else "tied by their spatial size"
+    return f"{plan.block.name}: {', '.join(map(str, plan.ties))} ({how})"
 
 
 def _objective(
-    own: _Side, guide: _Side, losses: Sequence[_Loss], labels_loss: "Objective", label_weight: float
+    sides: tuple[_Side, _Side],
+    losses: Sequence[_Loss],
+    labels_loss: "Objective",
+    label_weight: float,
 ) -> "Objective":
+    own, guide = sides
+
     def objective(images: "Tensor", outputs: "Tensor", labels: "Tensor") -> "Tensor":
         import torch
 
@@ -215,8 +227,9 @@ def _objective(
         classes = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed images
         with torch.autocast(images.device.type, enabled=False):
             passes = _Pass(own, images, outputs), _Pass(guide, images, goal)
-            for loss in losses:
-                total = total + loss.value(*passes, classes)
+            views = [loss.plan.views(*passes) for loss in losses]  # before a loss looks again
+            for loss, seen in zip(losses, views, strict=True):
+                total = total + loss.value(*seen, classes)
         own.kept.clear()
         guide.kept.clear()
         return total

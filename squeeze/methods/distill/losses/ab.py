@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="maps", weight=1.0)
+TRAITS = Traits(needs="maps", weight=10.0)
 
 
 class Options(Block):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="maps", weight=1000.0)
+TRAITS = Traits(needs="maps", weight=100.0)
 
 
 class Options(Block):

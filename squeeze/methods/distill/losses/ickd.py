@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="maps", levels="last", weight=1.0)
+TRAITS = Traits(needs="maps", levels="last", weight=10.0)
 Options = NoOptions
 
 
