@@ -185,9 +185,12 @@ def remove_(
         for tie in group.ties:
             indices = {i for i, root in zip(tie.indices, tie.roots, strict=True) if root in roots}
             cuts.setdefault((tie.path, tie.is_out), (tie, set()))[1].update(indices)
+    frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
     for tie, indices in cuts.values():
         _cut_(module, tie, sorted(indices))
     adapters.resize_(module)
+    for name in frozen:  # Torch-Pruning makes new parameters, all of them trainable
+        module.get_parameter(name).requires_grad = False
 
 
 def narrowed(model: "Model", found: Survey, kept: Mapping[str, int]) -> "Model":
@@ -211,13 +214,36 @@ def narrowed(model: "Model", found: Survey, kept: Mapping[str, int]) -> "Model":
 def _cut_(module: "nn.Module", tie: Tie, indices: list[int]) -> None:
     if not indices:
         return
+    from torch_pruning.pruner.function import LayernormPruner
+
     parent, _, leaf = tie.path.rpartition(".")
     if tie.dimension is None:
-        tie.remove(module.get_submodule(tie.path), indices)
+        layer = module.get_submodule(tie.path)
+        handler = tie.remove.__self__  # type: ignore[attr-defined]
+        if type(handler) is LayernormPruner and handler.pruning_dim == -1:
+            _cut_layer_norm_(layer, indices)
+        else:
+            tie.remove(layer, indices)
         return
     owner = module.get_submodule(parent)
     tie.remove.__self__.pruning_dim = tie.dimension  # type: ignore[attr-defined]
     setattr(owner, leaf, tie.remove(getattr(owner, leaf), indices))
+
+
+def _cut_layer_norm_(layer: Any, indices: list[int]) -> None:  # noqa: ANN401  (libraries subclass it)
+    """Remove the last dimension's channels.
+
+    Torch-Pruning 1.6.1 takes what is left in the order of a set, which mixes the weights up.
+    """
+    import torch
+    from torch import nn
+
+    gone = set(indices)
+    left = [index for index in range(layer.normalized_shape[-1]) if index not in gone]
+    layer.normalized_shape = (*layer.normalized_shape[:-1], len(left))
+    for name, parameter in list(layer.named_parameters(recurse=False)):
+        weights = parameter.detach()[..., torch.tensor(left, device=parameter.device)]
+        setattr(layer, name, nn.Parameter(weights))
 
 
 def _groups(
