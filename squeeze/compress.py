@@ -14,6 +14,7 @@ from squeeze.methods.distill.step import distill
 from squeeze.methods.prune.recover import finetuner, sparsifier
 from squeeze.methods.prune.step import Surroundings
 from squeeze.methods.prune.step import run as prune
+from squeeze.methods.training import distributed
 from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch, Training, train_
 from squeeze.recipe.schema import (
@@ -126,15 +127,19 @@ def baseline_key(model: Model, steps: Steps) -> str:
 def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> ModelState:
     """Take a step over from an earlier run, or do it and leave its bundle."""
     place = steps.folder.step(name)
-    found = None if steps.fresh else steps.folder.reuse(name, key)
+    found = distributed.from_first(lambda: None if steps.fresh else steps.folder.reuse(name, key))
     if found is not None:
         steps.progress.say(f"{name}: taken over from run {found['reused_from']}")
-        return ModelState(State.model_validate(found), bundle.load(place), place)
+        source = distributed.from_first(place.resolve)
+        return ModelState(State.model_validate(found), bundle.load(source), place)
     started = time.perf_counter()
     left = steps.folder.take_up(name, key, fresh=steps.fresh)
     steps.checkpoints.append(Checkpoints(left, key))
     model, epochs, notes = work()
     steps.checkpoints.pop()
+    if distributed.rank():  # the first process writes
+        record = State(name=name, method=method, params=0, macs=0, seconds=0.0)
+        return ModelState(record, model, place)
     bundle.save(model, place)
     record = State(
         name=name,

@@ -1,5 +1,6 @@
 """The whole run, in order: data, baseline, steps, files, measurements, gates, report."""
 
+import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.types import Progress, Silent
 from squeeze.measure import environment, pictures
 from squeeze.measure.target import Bench, measure
+from squeeze.methods.training import distributed
 from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch
 from squeeze.methods.training.preview import contact_sheet
@@ -75,9 +77,7 @@ def run(
     started, watch = datetime.now(UTC), Stopwatch()
     plan.check(loaded)
     files.check_targets(recipe)
-    model = models.build(recipe.model, loaded.folder)
-    data = open_data(loaded, model, progress)
-    classification.check_model(model.module, model.input, len(data.classes))
+    model, data = _opened(loaded, progress)
     watch.lap("data")
 
     folder = RunFolder.create(output, recipe.name)
@@ -120,6 +120,41 @@ def run(
     )
     write.everything(results, folder.path)
     return results, folder
+
+
+def follow(loaded: LoadedRecipe, *, fresh: bool = False) -> None:
+    """Take part in the trainings of a run that another process leads, and write nothing.
+
+    Args:
+        loaded: The same recipe.
+        fresh: As in the leading process.
+
+    Raises:
+        SqueezeError: The leading process is gone.
+    """
+    plan.check(loaded)
+    model, data = _opened(loaded, Silent())
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = RunFolder.create(Path(scratch), loaded.recipe.name)
+        steps = compress.Steps(
+            loaded.recipe, loaded.folder, data, classification, folder, Silent(), fresh=fresh
+        )
+        compress.compress(model, steps)
+
+
+def _opened(loaded: LoadedRecipe, progress: Progress) -> tuple[models.Model, sources_data.Data]:
+    """Open the model and the data, and make sure that they fit."""
+    for number, step in enumerate(loaded.recipe.steps):
+        if distributed.size() > 1 and isinstance(step, PruneStep) and step.speedup is not None:
+            raise InputError(
+                "prunes by measured latency, which needs the machine for itself",
+                where=f"steps.{number}.speedup",
+                hint="run it in one process, or ask for macs, params or size",
+            )
+    model = models.build(loaded.recipe.model, loaded.folder)
+    data = open_data(loaded, model, progress)
+    classification.check_model(model.module, model.input, len(data.classes))
+    return model, data
 
 
 def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> sources_data.Data:

@@ -41,6 +41,18 @@ class Draw:
     moves: "NDArray[np.int64] | None" = None
     seed: int | None = None
 
+    def share(self, number: int, count: int) -> "Draw":
+        """Return the part of one of several processes: every ``count``-th sample."""
+        if count == 1:
+            return self
+        mine = slice(number, None, count)
+        return Draw(
+            self.positions[mine],
+            None if self.mirrored is None else self.mirrored[mine],
+            None if self.moves is None else self.moves[mine],
+            None if self.seed is None else (self.seed + number) % 2**63,
+        )
+
 
 class Plan:
     """The draws of an epoch; every iteration draws a new one.
@@ -49,12 +61,18 @@ class Plan:
         labels: Of all training samples ``(N,)``.
         settings: The recipe's numbers.
         rng: Decides everything.
+        share: Number of this process and how many there are: its batches are parts of all.
     """
 
     def __init__(
-        self, labels: "NDArray[np.int64]", settings: TrainSettings, rng: np.random.Generator
+        self,
+        labels: "NDArray[np.int64]",
+        settings: TrainSettings,
+        rng: np.random.Generator,
+        *,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        self._labels, self._settings, self._rng = labels, settings, rng
+        self._labels, self._settings, self._rng, self._share = labels, settings, rng, share
 
     def __len__(self) -> int:
         return max(1, len(self._labels) // self._settings.batch_size)
@@ -63,7 +81,7 @@ class Plan:
         """Draw an epoch's batches; the incomplete last one is left out."""
         size, order = self._settings.batch_size, self._order()
         for start in range(0, max(1, len(order) - size + 1), size):
-            yield self._draw(order[start : start + size])
+            yield self._draw(order[start : start + size]).share(*self._share)
 
     def _order(self) -> "NDArray[np.int64]":
         count = len(self._labels)

@@ -5,11 +5,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from squeeze.methods.training import distributed, parameters, surroundings
 from squeeze.methods.training import objective as objectives
-from squeeze.methods.training import parameters, surroundings
 from squeeze.methods.training.checkpoint import Checkpoint, Checkpoints, shapes
 from squeeze.methods.training.ema import load_, tensors_of
-from squeeze.methods.training.work import Work, begin, put_back_, state_of, update_
+from squeeze.methods.training.work import Work, agree_, begin, put_back_, state_of, update_
 from squeeze.recipe.schema import TrainSettings
 
 if TYPE_CHECKING:
@@ -108,10 +108,9 @@ def train_(
         surroundings.switched(settings, device),
         parameters.frozen(module, settings.freeze, f"{where}.freeze"),
     ):
-        torch.manual_seed(training.seed)
-        for part in (module, extra):
-            if part is not None:
-                part.to(device)
+        torch.manual_seed(training.seed + distributed.rank())
+        parts = [part.to(device) for part in (module, extra) if part is not None]
+        distributed.start_alike_(parts, where)
         if settings.channels_last:
             module.to(memory_format=torch.channels_last)
         loss = objective or objectives.of_task(training.task, settings)
@@ -130,9 +129,14 @@ def _go_on(
     work: Work, settings: TrainSettings, training: Training, place: Checkpoint | None
 ) -> None:
     """Put the last checkpoint of this very training in place, if there is one."""
-    found = None if place is None else place.load(_shape(work, settings, training))
-    if place is not None and found is not None:
+    import torch
+
+    shape = _shape(work, settings, training)
+    found = distributed.from_first(lambda: None if place is None else place.load(shape))
+    if found is not None:
         put_back_(work, found)
+        if distributed.rank():  # the checkpoint has the first process's chance
+            torch.manual_seed(training.seed + distributed.rank())
         work.history = [Epoch(**epoch) for epoch in found.plain["history"]]
         training.progress.say(
             f"{training.label}: goes on after epoch {len(work.history)} of {settings.epochs}"
@@ -158,16 +162,17 @@ def _epoch(
     if work.extra is not None:
         work.extra.train()
     mean = _steps(work, settings, training, out)
+    agree_(work)
     seconds = time.perf_counter() - started
     images = len(work.plan) * min(settings.batch_size, len(training.train))
     rate, wait = images / seconds, (work.loader.waited_s - waited_s) / seconds
     with work.average.in_place() if work.average is not None else nullcontext():
-        top1 = evaluate(work.module, training.validation, work.device)
+        top1 = _top1(work)
         if settings.keep == "best" and top1 > max((e.top1 for e in work.history), default=-1.0):
             work.best = {name: t.clone() for name, t in tensors_of(work.module).items()}
     work.history.append(Epoch(mean, top1, time.perf_counter() - started, rate, wait))
     advance(0, note=f"top-1 {top1:.1%}, {rate:,.0f} images/s, {wait:.0%} waiting for data")
-    if place is not None:
+    if place is not None and distributed.rank() == 0:
         history = [asdict(epoch) for epoch in work.history]
         place.save(state_of(work, history), _shape(work, settings, training))
 
@@ -194,7 +199,9 @@ def _steps(
             loss = work.objective(images, outputs, labels)
         unseen.append(loss.detach())
         if len(unseen) == look_every or step == count:
-            seen, unseen = torch.stack(unseen).tolist(), []
+            together = torch.stack(unseen).float()
+            distributed.mean_([together])
+            seen, unseen = together.tolist(), []
             objectives.check_finite(
                 seen,
                 epoch=number,
@@ -245,6 +252,19 @@ def _tired(history: list[Epoch], settings: TrainSettings) -> bool:
 def _best(history: list[Epoch]) -> int:
     """Return the first of the epochs with the best top-1, counted from 0."""
     return max(range(len(history)), key=lambda number: (history[number].top1, -number))
+
+
+def _top1(work: Work) -> float:
+    """Return top-1 on validation, each process evaluating its share."""
+    import torch
+
+    count = len(work.validation)
+    top1 = evaluate(work.module, work.validation, work.device) if count else 0.0
+    if distributed.size() == 1:
+        return top1
+    hits = torch.tensor([top1 * count, count], dtype=torch.float64)
+    distributed.mean_([hits])
+    return float(hits[0] / hits[1])
 
 
 def _leave(work: Work) -> None:

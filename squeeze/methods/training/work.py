@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.methods.training import checkpoint, schedule, surroundings
+from squeeze.methods.training import checkpoint, distributed, schedule, surroundings
 from squeeze.methods.training import optimizer as optimizers
 from squeeze.methods.training.augment import BatchMaker
 from squeeze.methods.training.batches import Loader, Plan
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.training.loop import Epoch, Training
     from squeeze.methods.training.objective import Objective
+    from squeeze.sources.data import Split
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Work:
 
     Attributes:
         forward: The module, or what stands for it (compiled).
+        validation: What this process evaluates of it.
         best: Copy of the best model so far, when that is what will be kept.
         history: One entry per finished epoch.
     """
@@ -43,6 +45,7 @@ class Work:
     rng: np.random.Generator
     plan: Plan
     loader: Loader
+    validation: "Split"
     average: Average | None
     best: "Mapping[str, Tensor] | None" = None
     history: "list[Epoch]" = field(default_factory=list)
@@ -75,7 +78,12 @@ def begin(
     objective, extra, after_backward = given
     optimizer = optimizers.build(module, settings, extra, training.label)
     rng = np.random.default_rng(training.seed)
-    plan = Plan(training.train.labels, settings, rng)
+    here = (distributed.rank(), distributed.size())
+    distributed.check_batch(min(settings.batch_size, len(training.train)), training.label)
+    plan = Plan(training.train.labels, settings, rng, share=here)
+    watched = training.validation
+    if here[1] > 1:
+        watched = watched.take(range(here[0], len(watched), here[1]))
     device = str(next(module.parameters()).device.type)
     return Work(
         module=module,
@@ -94,6 +102,7 @@ def begin(
             workers=settings.workers,
             pin=device == "cuda",
         ),
+        validation=watched,
         average=Average(module, settings.ema) if settings.ema else None,
     )
 
@@ -102,14 +111,13 @@ def update_(work: Work, settings: TrainSettings) -> None:
     """Take one optimizer step with the gradients that have gathered."""
     from torch.nn.utils import clip_grad_norm_
 
+    trained = [p for group in work.optimizer.param_groups for p in group["params"]]
+    distributed.mean_(p.grad for p in trained if p.grad is not None)
     work.scaler.unscale_(work.optimizer)
     if work.after_backward is not None:
         work.after_backward()
     if settings.clip_norm is not None:
-        clip_grad_norm_(
-            [p for group in work.optimizer.param_groups for p in group["params"]],
-            settings.clip_norm,
-        )
+        clip_grad_norm_(trained, settings.clip_norm)
     scale = work.scaler.get_scale()
     work.scaler.step(work.optimizer)
     work.scaler.update()
@@ -118,6 +126,15 @@ def update_(work: Work, settings: TrainSettings) -> None:
         work.schedule.step()
         if work.average is not None:
             work.average.follow()
+
+
+def agree_(work: Work) -> None:
+    """Average what the processes have seen apart: the statistics of BatchNorms."""
+    parts = [part for part in (work.module, work.extra) if part is not None]
+    distributed.mean_(buffer for part in parts for buffer in part.buffers())
+    if work.average is not None:
+        names = [name for name, _ in work.module.named_buffers()]
+        distributed.mean_(work.average.values[name] for name in names)
 
 
 def state_of(work: Work, history: list[dict[str, Any]]) -> checkpoint.State:
