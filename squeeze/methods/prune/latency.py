@@ -33,6 +33,7 @@ FEW_SHARES = (0.5,)
 _ALIGNS = (2, 4, 8, 16, 32)
 _TOGETHER = (0.45, 0.7)
 _NEAR_BEST = 1.05
+_ABLE = 0.5
 _PRIOR_WEIGHT = 0.05
 _TOTAL_WEIGHT = 3.0
 _OVERHEAD = 0.1
@@ -174,13 +175,25 @@ def _one_at_a_time(survey: Survey, limits: Limits, shares: Sequence[float]) -> l
 
 
 def _best_align(points: Sequence[Point], survey: Survey, cost: CostModel) -> int:
-    """Return the smallest alignment whose time per MAC is near the best one's."""
+    """Return the smallest alignment that is nearly the fastest at equal MACs.
+
+    Coarse alignments keep more channels, so times are compared at the same MACs, between the
+    measured points. Those too coarse to halve the MACs are out.
+    """
     units = {group.name: group.units for group in survey.prunable}
     full = cost.macs(np.ones(len(cost.names))).sum()
-    speeds: dict[int, list[float]] = {}
+    curves: dict[int, list[tuple[float, float]]] = {}
     for point in points:
         macs = cost.macs(shares_of(point.kept, cost.names, units)).sum() / full
-        speeds.setdefault(point.align or 1, []).append(point.ratio / macs)
-    mean = {align: float(np.mean(found)) for align, found in speeds.items()}
-    best = min(mean.values())
-    return min(align for align, speed in mean.items() if speed <= best * _NEAR_BEST)
+        curves.setdefault(point.align or 1, [(1.0, 1.0)]).append((float(macs), point.ratio))
+    able = {align: sorted(c) for align, c in curves.items() if min(c)[0] <= _ABLE}
+    if not able:
+        return min(curves)
+    start = max(curve[0][0] for curve in able.values())
+    at = np.linspace(start, (1 + start) / 2, 5)
+    times = {
+        align: float(np.interp(at, [m for m, _ in curve], [t for _, t in curve]).mean())
+        for align, curve in able.items()
+    }
+    best = min(times.values())
+    return min(align for align, time in times.items() if time <= best * _NEAR_BEST)

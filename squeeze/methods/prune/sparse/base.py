@@ -31,7 +31,7 @@ class GroupWeights:
 
         total: Tensor | None = None
         for weight, axis, indices, roots in self._weights():
-            squares = weight.detach().movedim(axis, 0).flatten(1).pow(2).sum(1)
+            squares = weight.detach().movedim(axis, 0).reshape(weight.shape[axis], -1).pow(2).sum(1)
             if total is None:
                 total = torch.zeros(self.channels, device=weight.device)
             total.index_add_(0, roots, squares[indices])
