@@ -1,7 +1,8 @@
 """Second-order estimate of the loss without the channel: squared weights times diagonal Fisher.
 
 The Fisher is the mean over samples of squared gradients, which for channels is OBD-C. Scores are
-in units of the loss (up to the factor 1/2), and so comparable between groups.
+in units of the loss (up to the factor 1/2), and so comparable between groups. As in Torch-Pruning,
+depthwise weights, biases and bare parameters do not count.
 
 Source: Wang et al., EigenDamage (https://arxiv.org/abs/1905.05934), section 3 (OBD at channel
 level); LeCun et al., Optimal Brain Damage (NIPS 1989).

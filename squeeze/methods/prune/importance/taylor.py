@@ -1,6 +1,7 @@
 """First-order Taylor expansion: how much the loss would change without the channel.
 
-Scores are not normalised: they are in units of the loss, and so comparable between groups.
+Scores are not normalised: they are in units of the loss, and so comparable between groups. As in
+Torch-Pruning 1.6.1, batch norms, depthwise weights, biases and bare parameters do not count.
 
 Source: Molchanov et al., Importance Estimation for Neural Network Pruning
 (https://arxiv.org/abs/1906.10771), equation 8; summed over a group's weights as in DepGraph.
