@@ -53,9 +53,14 @@ class Limits:
         return min(group.units, math.ceil(units / step) * step)
 
     def nearest(self, group: ChannelGroup, units: float) -> int:
-        """Return the allowed number of units nearest to a wish; halves go down."""
+        """Return the allowed number of units nearest to a wish; halves go down.
+
+        All units are allowed, aligned or not: that group is as it was.
+        """
         step = self.step(group)
-        aligned = math.ceil(round(units / step, 6) - 0.5) * step
+        fewer = math.floor(round(units / step, 6)) * step
+        more = min(fewer + step, group.units)
+        aligned = more if round(more - units, 6) < round(units - fewer, 6) else fewer
         return max(self.least(group), min(aligned, group.units))
 
 
@@ -104,7 +109,10 @@ def _together(
     limits: Limits,
     ratios: Mapping[str, float],
 ) -> dict[str, float]:
-    """Rank the channels of several groups as one; a unit counts as many channels as it has."""
+    """Rank the channels of several groups as one; a unit counts as many channels as it has.
+
+    Where ``max_ratio`` spares a group's last units, the next weakest of others go instead.
+    """
     ranked = sorted(
         (float(score) / group.unit, group.name, group.unit)
         for group in groups
@@ -113,7 +121,10 @@ def _together(
     kept_channels = sum(limits.before(group) * (1 - ratios[group.name]) for group in groups)
     budget = sum(group.channels for group in groups) - kept_channels
     kept = {group.name: float(group.units) for group in groups}
+    least = {group.name: limits.least(group) for group in groups}
     for _, name, unit in ranked:
+        if kept[name] <= least[name]:
+            continue
         if unit > budget + 1e-6:
             break
         budget -= unit
