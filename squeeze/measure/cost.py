@@ -14,13 +14,21 @@ def params(model: "Model") -> int:
 def macs(model: "Model") -> int:
     """Return the multiply-adds of one image, a multiply-add counting as one.
 
-    Counted are convolutions and matrix products, as torch's own counter sees them; element-wise
-    operations, norms and pooling are not.
+    Counted are convolutions and matrix products, as torch's own counter sees them, those inside of
+    attention among them; element-wise operations, norms and pooling are not.
     """
     import torch
+    from torch.backends import mha
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), counter:
-        model.module.eval()(torch.zeros(1, *model.input.shape))
+    was_fast = mha.get_fastpath_enabled()
+    # the counter sees nothing inside of the CPU's fused attention kernels
+    mha.set_fastpath_enabled(False)
+    try:
+        with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
+            model.module.eval()(torch.zeros(1, *model.input.shape))
+    finally:
+        mha.set_fastpath_enabled(was_fast)
     return int(counter.get_total_flops()) // 2

@@ -136,6 +136,19 @@ def test_params_and_macs_by_hand_and_by_torch_pruning() -> None:
     assert cost.macs(model) == reference
 
 
+def test_macs_inside_of_attention_are_counted() -> None:
+    """Torch's own attention layers take fused kernels, of which its counter knows nothing."""
+    from torchvision.models.vision_transformer import VisionTransformer
+
+    module = VisionTransformer(16, 8, 1, 2, 32, 64, num_classes=5).eval()
+    model = Model(module, Architecture("x:y", Path(), {}, InputSpec(shape=(3, 16, 16))))
+    tokens, width = 2 * 2 + 1, 32
+    patches = 4 * (3 * 8 * 8) * width
+    attention = 4 * tokens * width * width + 2 * tokens * tokens * width
+    assert cost.macs(model) == patches + attention + 2 * tokens * width * 64 + width * 5
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 def test_peak_memory_is_the_childs_own(files: dict[str, Path]) -> None:
     ballast = np.ones(600 * 2**20 // 8)
     found = memory.peak_bytes("onnxruntime", files["onnx"], Execution(), (1, 1, 12, 12))
