@@ -8,7 +8,9 @@ changes a batch.
 import os
 import time
 import warnings
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _COIN = 0.5
+_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -110,14 +113,25 @@ class Loader:
         maker: How to make it.
         workers: Processes that make batches ahead; 0 makes them here when they are needed.
         pin: Put them into page-locked memory, from which a GPU takes them while it works.
+        beside: Without workers, let a thread make them ahead, unless their transforms take chance
+            from torch, whose generator is everybody's.
 
     Attributes:
         waited_s: Seconds that whoever iterates has waited for batches so far.
     """
 
-    def __init__(self, plan: Plan, maker: BatchMaker, *, workers: int, pin: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        maker: BatchMaker,
+        *,
+        workers: int = 0,
+        pin: bool = False,
+        beside: bool = False,
+    ) -> None:
         self.waited_s = 0.0
         self._plan, self._maker, self._pin = plan, maker, pin
+        self._beside = beside and not maker.augment.draws_itself
         # more would only get in each other's way, and torch would warn about them
         self._workers = min(workers, _cores())
         self._ahead: Any = None
@@ -128,7 +142,7 @@ class Loader:
         Raises:
             SqueezeError: A batch cannot be made.
         """
-        batches = iter(self._made_ahead() if self._workers else map(self._make, self._plan))
+        batches = iter(self._source())
         while True:
             started = time.perf_counter()
             batch = next(batches, None)
@@ -138,6 +152,23 @@ class Loader:
             if isinstance(batch, SqueezeError):
                 raise batch
             yield batch
+
+    def _source(self) -> Any:  # noqa: ANN401
+        if self._workers:
+            return self._made_ahead()
+        if self._beside:
+            return self._made_beside()
+        return map(self._make, self._plan)
+
+    def _made_beside(self) -> "Iterator[tuple[Tensor, Tensor]]":
+        waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
+        with ThreadPoolExecutor(1) as thread:
+            for draw in self._plan:
+                waiting.append(thread.submit(self._make, draw))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def _make(self, draw: Draw) -> "tuple[Tensor, Tensor]":
         images, labels = self._maker[draw]

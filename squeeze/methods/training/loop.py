@@ -121,7 +121,11 @@ def train_(
             advance(len(work.history) * len(work.plan))
             while len(work.history) < settings.epochs and not _tired(work.history, settings):
                 _epoch(work, settings, training, (advance, place))
-        _leave(work)
+        kept = _leave(work)
+    if kept != settings.epochs:
+        training.progress.say(
+            f"{where}: {len(work.history)} of {settings.epochs} epochs, epoch {kept} is kept"
+        )
     return work.history
 
 
@@ -267,8 +271,8 @@ def _top1(work: Work) -> float:
     return float(hits[0] / hits[1])
 
 
-def _leave(work: Work) -> None:
-    """Leave the model that is to be kept, in eval mode on the CPU, as it is saved."""
+def _leave(work: Work) -> int:
+    """Leave the model that is to be kept, in eval mode on the CPU; return its epoch, from 1."""
     import torch
 
     kept = len(work.history) - 1
@@ -282,6 +286,7 @@ def _leave(work: Work) -> None:
     for part in (work.module, work.extra):
         if part is not None:
             part.to("cpu").eval()
+    return kept + 1
 
 
 def evaluate(module: "nn.Module", split: "Split", device: str) -> float:

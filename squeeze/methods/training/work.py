@@ -101,6 +101,7 @@ def begin(
             BatchMaker(training.train, settings.augment),
             workers=settings.workers,
             pin=device == "cuda",
+            beside=device == "cuda",
         ),
         validation=watched,
         average=Average(module, settings.ema) if settings.ema else None,

@@ -17,6 +17,16 @@ from squeeze.sources.models import Model
 from squeeze.tasks import classification
 
 
+class Narration(Silent):
+    """Keeps what is said."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
 def training(digits: Data, seed: int = 0) -> loop.Training:
     assert digits.train is not None
     return loop.Training(
@@ -194,8 +204,11 @@ def test_the_best_epoch_is_kept_and_training_stops_early(digits: Data) -> None:
             weights.append(flat(module))
         return sign * nn.functional.cross_entropy(outputs, labels)
 
-    history = loop.train_(module, settings, training(digits), objective)  # type: ignore[arg-type]
+    said: list[str] = []
+    narrated = replace(training(digits), progress=Narration(said))
+    history = loop.train_(module, settings, narrated, objective)  # type: ignore[arg-type]
     assert [epoch.kept for epoch in history] == [False, True, False, False]
+    assert said == ["training: 4 of 9 epochs, epoch 2 is kept"]
     assert torch.equal(flat(module), weights[0])
 
 
