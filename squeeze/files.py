@@ -1,14 +1,17 @@
 """The files that ship: every state exported for every target, and the quantize step on them."""
 
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from squeeze.core import plugins
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.export import file
 from squeeze.measure.target import Candidate
+from squeeze.methods.quantize.recovery.recover import Recovered, recover
 from squeeze.methods.quantize.request import Request
 from squeeze.recipe.plan import PRECISIONS
 from squeeze.recipe.schema import QuantizeStep, Recipe, Target
@@ -61,6 +64,7 @@ class _Quantizing:
     calibration: "Split | None"
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    recovered: "dict[int, Recovered]" = field(default_factory=dict)
 
 
 def check_targets(recipe: Recipe) -> None:
@@ -193,15 +197,34 @@ def _quantized(
     backend = plugins.load(plugins.BACKENDS, name)
     path = folder.artifact(file.name_of(state, source.path.suffix[1:], place.batch_size))
     if not path.exists():
-        outcome = backend.quantize(
-            Request(
-                source.path, path, step, quantizing.calibration, progress, folder.path / "log.txt"
+        log, bits = folder.path / "log.txt", backend.bits(step)
+        recovered = _recovered(source, bits, quantizing, progress)
+        with tempfile.TemporaryDirectory() as scratch:
+            floats = file.write(
+                state, recovered.model, path.suffix[1:], place.batch_size, Path(scratch), log
             )
-        )
+            outcome = backend.quantize(
+                Request(floats, path, step, quantizing.calibration, progress, log)
+            )
         file.describe(path, quantizing.calibration.spec, place.batch_size)
         quantizing.notes += [f"{place.target.label}: {note}" for note in outcome.notes]
     quantizing.seconds += time.perf_counter() - started
     return Candidate(state, path, "int8", None)
+
+
+def _recovered(
+    source: Candidate, bits: int, quantizing: _Quantizing, progress: "Progress"
+) -> Recovered:
+    """Return the model to quantize, made once for all targets with so many bits."""
+    if source.model is None or quantizing.calibration is None:
+        raise SqueezeError("needs a float model and calibration data", where=quantizing.state)
+    if bits not in quantizing.recovered:
+        found = recover(
+            source.model, quantizing.step.recovery, quantizing.calibration, progress, bits=bits
+        )
+        quantizing.recovered[bits] = found
+        quantizing.notes += [f"for {bits}-bit weights: {note}" for note in found.notes]
+    return quantizing.recovered[bits]
 
 
 def _record(quantizing: _Quantizing, before: State) -> State:

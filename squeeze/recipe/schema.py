@@ -457,6 +457,26 @@ class DistillStep(TrainSettings):
     label_weight: NonNegative = 1.0
 
 
+class RecoverySettings(Block):
+    """What is done to a copy of the model so that it loses less accuracy as int8.
+
+    Attributes:
+        equalize: Scale channels so that all use the 8 bits that their activation has.
+        bias_correction: Undo what rounding the weights does to the mean of a layer's outputs.
+        rounding: ``adaptive`` rounds weights up or down by what it does to a layer's outputs on
+            calibration data, ``nearest`` does not.
+    """
+
+    equalize: Flag = True
+    bias_correction: Flag = True
+    rounding: Literal["nearest", "adaptive"] = "adaptive"
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is done."""
+        return self.equalize or self.bias_correction or self.rounding != "nearest"
+
+
 class QuantizeStep(Block):
     """Quantize the exported files after training.
 
@@ -467,6 +487,7 @@ class QuantizeStep(Block):
             8-bit weights, and 8 elsewhere. Only for ONNX Runtime.
         range_percentile: Activation ranges are the per-image minima and maxima merged at this
             percentile and at 100 minus it; 0 is plain min-max.
+        recovery: What is done against the loss of accuracy.
     """
 
     method: Literal["quantize"] = "quantize"
@@ -474,6 +495,7 @@ class QuantizeStep(Block):
     backend: str = "auto"
     weight_bits: Literal["auto", 7, 8] = "auto"
     range_percentile: Annotated[float, Field(strict=True, ge=0, lt=50)] = 10.0
+    recovery: RecoverySettings = RecoverySettings()
 
 
 Step = Annotated[PruneStep | DistillStep | QuantizeStep, Field(discriminator="method")]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from squeeze.recipe.schema import QuantizeStep
+
 RUNTIME = "litert"
 
 
@@ -41,6 +43,12 @@ def quantize(request: Request) -> Outcome:
     return Outcome(
         8, (f"ranges of {count} images merged at percentile {request.step.range_percentile:g}",)
     )
+
+
+def bits(step: "QuantizeStep") -> int:
+    """Return how many bits weights are going to have: 8, whatever the step asks of ONNX Runtime."""
+    del step
+    return 8
 
 
 def _quantize(request: Request) -> int:

@@ -20,6 +20,8 @@ from squeeze.store import new_file
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from squeeze.recipe.schema import QuantizeStep
+
 RUNTIME = "onnxruntime"
 _FULL, _REDUCED = 8, 7
 
@@ -46,6 +48,11 @@ def quantize(request: Request) -> Outcome:
         ) from error
     percentile = request.step.range_percentile
     return Outcome(bits, (reason, f"ranges of {count} images merged at percentile {percentile:g}"))
+
+
+def bits(step: "QuantizeStep") -> int:
+    """Return how many bits weights are going to have."""
+    return weight_bits(step.weight_bits, cpu.host())[0]
 
 
 def _quantize(request: Request, folder: Path, *, reduced: bool) -> int:

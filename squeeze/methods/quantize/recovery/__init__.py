@@ -1,0 +1,1 @@
+"""Accuracy recovery on the float module, before a runtime quantizes its exported file."""

@@ -1,0 +1,209 @@
+"""Give the channels of an activation equal ranges, so that 8 bits serve all of them.
+
+Channel ``c`` of an activation is multiplied by ``s[c]`` where it is made and divided by it where it
+is used: through ReLU, additions and pooling nothing else changes. Runtimes keep one scale per
+activation, so a channel that reaches a tenth of the largest one has only 25 of the 256 steps; a
+weight has a scale per output channel, which absorbs ``s`` where the activation is made. What it
+costs is the spread of the weights along the input channels of the layers that use it, and the
+exponent of every ``s`` is chosen to balance the two.
+
+Source: Nagel et al., Data-Free Quantization (https://arxiv.org/abs/1906.04721) for the idea and its
+exactness. They balance two layers' weights; here activation ranges are what is equalized.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.methods.quantize.recovery import graph as graphs
+from squeeze.methods.quantize.recovery import observe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.fx import GraphModule, Node
+
+    from squeeze.core.types import Progress
+    from squeeze.sources.data import Split
+
+    Ranges = dict[str, observe.Channels]
+
+EXPONENTS = tuple(round(0.1 * step, 1) for step in range(11))
+_PERCENTILE = 90.0
+_WIDEST = 1e4
+_CLIP = 6.0
+_STEPS = 255
+_SILENT = 1e-12
+
+
+@dataclass
+class Group:
+    """Nodes whose channels can only be scaled together.
+
+    Attributes:
+        makers: Layers whose output channels they are.
+        users: Layers whose input channels they are.
+        nodes: All activations.
+    """
+
+    makers: "list[Node]" = field(default_factory=list)
+    users: "list[Node]" = field(default_factory=list)
+    nodes: "list[Node]" = field(default_factory=list)
+
+
+def equalize_(
+    graph: "GraphModule", calibration: "Split", progress: "Progress", *, largest: int
+) -> int:
+    """Scale channels in place; return how many groups of activations were.
+
+    Args:
+        graph: A folded graph. On the calibration images it computes the same as before.
+        calibration: Images that show the ranges.
+        progress: Where the bar goes.
+        largest: The largest integer that a weight can have.
+    """
+    import torch
+
+    found = groups(graph)
+    if not found:
+        return 0
+    ranges = observe.channels(graph, calibration, progress)
+    done = 0
+    for group in found:
+        measured = Measured.of(graph, group, ranges)
+        if measured is None:
+            continue
+        scale = best_scale(graph, group, measured, largest=largest)
+        if scale is None:
+            continue
+        _apply_(graph, group, scale.to(torch.float32))
+        done += 1
+    return done
+
+
+def groups(graph: "GraphModule") -> list[Group]:
+    """Return the groups that can be scaled without a change of what the graph computes."""
+    parent: dict[Node, Node] = {}
+
+    def root(node: "Node") -> "Node":
+        while parent.setdefault(node, node) is not node:
+            node = parent[node]
+        return node
+
+    fixed: list[Node] = []
+    for node in graph.graph.nodes:
+        part = graphs.layer(graph, node)
+        sources = node.all_input_nodes
+        if part is not None and (graphs.is_dense(part) or graphs.is_depthwise(part)):
+            root(node)
+        elif graphs.keeps_channels(graph, node):
+            for source in sources:
+                parent[root(source)] = root(node)
+        else:
+            fixed += [node, *sources]
+    blocked = {root(node) for node in fixed}
+    members: dict[Node, Group] = defaultdict(Group)
+    for node in graph.graph.nodes:
+        if node.op != "output":
+            members[root(node)].nodes.append(node)
+        if graphs.layer(graph, node) is not None:
+            members[root(node)].makers.append(node)
+            members[root(node.all_input_nodes[0])].users.append(node)
+    return [
+        group
+        for key, group in members.items()
+        if key not in blocked and group.makers and group.users
+    ]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A group's activations by channel, each ``(C,)`` float64."""
+
+    reach: "Tensor"
+    power: "Tensor"
+    ceiling: "Tensor | None"
+
+    @classmethod
+    def of(cls, graph: "GraphModule", group: Group, ranges: "Ranges") -> "Measured | None":
+        """Return what was measured, or None where channels are not what they seem."""
+        import torch
+
+        width = graphs.layer(graph, group.makers[0]).weight.shape[0]
+        seen = [ranges.get(node.name) for node in group.nodes]
+        if any(each is None or each.highest.shape[1] != width for each in seen):
+            return None
+        rounded = [ranges[node.name] for node in group.nodes if graphs.is_rounded(graph, node)]
+        reach = [
+            np.percentile(np.maximum(each.highest, -each.lowest), _PERCENTILE, axis=0)
+            for each in rounded
+        ]
+        ceiling = None
+        if any(graphs.is_relu6(graph, node) for node in group.nodes):
+            ceiling = torch.from_numpy(np.max([each.highest.max(0) for each in rounded], axis=0))
+        return cls(
+            torch.from_numpy(np.max(reach, axis=0)).double(),
+            torch.from_numpy(rounded[-1].power.mean(0)).double(),
+            None if ceiling is None else ceiling.double(),
+        )
+
+
+def best_scale(
+    graph: "GraphModule", group: Group, measured: Measured, *, largest: int
+) -> "Tensor | None":
+    """Return the factors ``(C,)`` of least predicted noise, or None if they are all 1."""
+    widest = float(measured.reach.max())
+    if not widest > 0:
+        return None
+    wanted = widest / measured.reach.clamp(min=widest / _WIDEST)
+    weights = [graphs.layer(graph, node) for node in group.users]
+    candidates = [_below_clip(wanted**exponent, measured.ceiling) for exponent in EXPONENTS]
+    noises = [
+        sum(predicted_noise(part, scale, measured, largest) for part in weights)
+        for scale in candidates
+    ]
+    best = int(np.argmin(noises))
+    return None if best == 0 else candidates[best]
+
+
+def predicted_noise(part: Any, scale: "Tensor", measured: Measured, largest: int) -> float:  # noqa: ANN401
+    """Return the noise that rounding adds to a layer's outputs, summed over output channels.
+
+    A step ``d`` makes noise of power ``d**2 / 12``, independent in every weight and activation:
+    ``sum w**2 * dx**2 / 12`` from the input and ``sum E[x**2] * dw**2 / 12`` from the weights. Each
+    output channel's is divided by ``sum w**2 * E[x**2]``, so that no channel counts for its unit.
+    """
+    weight = part.weight.detach().double()
+    weight = weight.reshape(*weight.shape[:2], -1)  # (O, I, kernel)
+    along = (1, -1, 1) if graphs.is_dense(part) else (-1, 1, 1)
+    power = measured.power.view(along).expand_as(weight)
+    signal = (weight.square() * power).sum((1, 2))
+    scaled = weight / scale.view(along)
+    input_step = (measured.reach * scale).max() / _STEPS
+    weight_step = scaled.flatten(1).abs().amax(1) / largest
+    from_inputs = scaled.square().sum((1, 2)) * input_step**2
+    from_weights = (power * scale.square().view(along)).sum((1, 2)) * weight_step**2
+    return float(((from_inputs + from_weights) / 12 / signal.clamp(min=_SILENT)).sum())
+
+
+def _below_clip(scale: "Tensor", ceiling: "Tensor | None") -> "Tensor":
+    """Keep the largest value that a channel reached at most at ReLU6's 6, and factors above 1."""
+    if ceiling is None:
+        return scale
+    import torch
+
+    room = (_CLIP / ceiling.clamp(min=_CLIP / _WIDEST)).clamp(min=1.0)
+    return torch.minimum(scale, room).clamp(min=1.0)
+
+
+def _apply_(graph: "GraphModule", group: Group, scale: "Tensor") -> None:
+    for node in group.makers:
+        part = graphs.layer(graph, node)
+        part.weight.data *= scale.view(-1, *[1] * (part.weight.dim() - 1))
+        if part.bias is not None:
+            part.bias.data *= scale
+    for node in group.users:
+        part = graphs.layer(graph, node)
+        first = (1, -1) if graphs.is_dense(part) else (-1, 1)
+        part.weight.data /= scale.view(*first, *[1] * (part.weight.dim() - 2))

@@ -1,0 +1,122 @@
+"""Recover accuracy before quantization: fold, equalize, round, correct biases.
+
+All is done on the float torch module, so that every runtime profits: the weights come out on the
+integer grid that the runtimes' quantizers will find.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from squeeze.methods.quantize.recovery import bias, equalize, graph, moments, rounding
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
+
+    from squeeze.core.types import Progress
+    from squeeze.recipe.schema import RecoverySettings
+    from squeeze.sources.data import Split
+    from squeeze.sources.models import Model
+
+LARGEST = {7: 64, 8: 127}
+"""The largest integer of a weight, by its bits; runtimes' grids are symmetric."""
+
+_SAME = 1e-3
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A float model that quantizes better, and what was done, for the report."""
+
+    model: "Model"
+    notes: tuple[str, ...]
+
+
+def recover(
+    model: "Model",
+    settings: "RecoverySettings",
+    calibration: "Split",
+    progress: "Progress",
+    *,
+    bits: int,
+) -> Recovered:
+    """Return a model whose int8 file comes closer to the float model; ``model`` stays as it is.
+
+    A module that cannot be traced comes back unchanged, with a note that says why.
+
+    Args:
+        model: The float model.
+        settings: What to do.
+        calibration: At most 256 of its images are used.
+        progress: Where the bars go.
+        bits: 7 or 8, of the weights.
+    """
+    if not settings.active:
+        return Recovered(model, ("accuracy recovery: switched off",))
+    notes = []
+    try:
+        rewritten = graph.folded(model.module)
+        if settings.equalize:
+            done = equalize.equalize_(rewritten, calibration, progress, largest=LARGEST[bits])
+            notes.append(f"channels of {done} groups of activations equalized")
+        _refuse_change(model, rewritten, calibration)
+        if settings.bias_correction or settings.rounding == "adaptive":
+            seen = moments.collect(rewritten, calibration, progress)
+            notes.append(round_(rewritten, seen, settings, largest=LARGEST[bits]))
+    except graph.UntraceableError as error:
+        reason = f"accuracy recovery: none, weights are rounded to nearest: {error}"
+        return Recovered(model, (reason,))
+    return Recovered(replace(model, module=rewritten), tuple(notes))
+
+
+def round_(
+    rewritten: "GraphModule",
+    seen: "dict[str, moments.Moments]",
+    settings: "RecoverySettings",
+    *,
+    largest: int,
+) -> str:
+    """Put all weights on the grid and correct the biases, in place; return the note."""
+    import torch
+    from torch import nn
+
+    adaptively, shifts = 0, []
+    with torch.no_grad():
+        for node in graph.layers(rewritten):
+            part = graph.layer(rewritten, node)
+            if node.name not in seen:
+                continue
+            known = seen[node.name]
+            weight = part.weight.double().reshape(*known.mean.shape[:1], -1, known.mean.shape[1])
+            covariance = known.covariance if settings.rounding == "adaptive" else None
+            if covariance is None:
+                integers = rounding.nearest(weight, largest)
+            else:
+                adaptively += 1
+                integers = rounding.adaptive(weight, covariance, largest)
+            rounded = integers * rounding.steps(weight, largest)[..., None]
+            part.weight.copy_(rounded.reshape(part.weight.shape))
+            if settings.bias_correction:
+                shift = bias.shift(rounded - weight, known.mean).float()
+                if part.bias is None:
+                    part.bias = nn.Parameter(torch.zeros_like(shift))
+                part.bias += shift
+                shifts.append(float(shift.abs().mean()))
+    plainly = len(seen) - adaptively
+    told = f"weights of {adaptively} layers rounded adaptively, of {plainly} to nearest"
+    if shifts:
+        told += f"; {len(shifts)} biases corrected, by {sum(shifts) / len(shifts):.2g} on average"
+    return told
+
+
+def _refuse_change(model: "Model", rewritten: "GraphModule", calibration: "Split") -> None:
+    import torch
+
+    images, _ = calibration.batch(range(min(2, len(calibration))))
+    with torch.inference_mode():
+        expected = model.module.eval()(torch.from_numpy(images))
+        found = rewritten(torch.from_numpy(images))
+    difference, scale = float((found - expected).abs().max()), float(expected.abs().max())
+    if not difference <= _SAME * scale:
+        raise graph.UntraceableError(
+            f"the rewritten graph's outputs differ by {difference:.2g} of {scale:.2g}"
+        )

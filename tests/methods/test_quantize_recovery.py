@@ -1,0 +1,301 @@
+"""Accuracy recovery: every step on a case computed by hand, then on real int8 files."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from squeeze.core.types import Silent
+from squeeze.export import onnx as onnx_export
+from squeeze.methods.quantize.backends import onnxruntime as onnx_backend
+from squeeze.methods.quantize.recovery import (
+    bias,
+    equalize,
+    graph,
+    moments,
+    observe,
+    recover,
+    rounding,
+)
+from squeeze.methods.quantize.request import Request
+from squeeze.recipe.schema import QuantizeStep, RecoverySettings
+from squeeze.runtimes import onnxruntime
+from squeeze.runtimes.base import Execution
+from squeeze.sources.data import Data
+from squeeze.sources.models import Model
+
+
+class Images:
+    """Calibration images as they are; what recovery needs of a split."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images.numpy()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, positions: range) -> "Images":
+        return Images(torch.from_numpy(self.images[list(positions)]))
+
+    def batch(self, positions: range) -> tuple[Any, Any]:
+        return self.images[list(positions)], None
+
+    def batches(self, size: int) -> Any:
+        for start in range(0, len(self), size):
+            yield self.images[start : start + size], None
+
+
+def images(*values: list[float]) -> Any:
+    """One pixel per image."""
+    return Images(torch.tensor(values)[:, :, None, None])
+
+
+def one_by_one(weight: list[list[float]], offset: list[float]) -> nn.Conv2d:
+    layer = nn.Conv2d(len(weight[0]), len(weight), 1)
+    layer.weight.data = torch.tensor(weight)[..., None, None]
+    layer.bias = nn.Parameter(torch.tensor(offset))
+    return layer
+
+
+def test_a_batch_norm_is_folded_into_its_layer() -> None:
+    norm = nn.BatchNorm2d(1, eps=0.0)
+    norm.running_mean, norm.running_var = torch.tensor([5.0]), torch.tensor([4.0])
+    norm.weight.data, norm.bias.data = torch.tensor([6.0]), torch.tensor([-1.0])
+    traced = graph.folded(nn.Sequential(one_by_one([[3.0]], [1.0]), norm, nn.Dropout()).eval())
+    # 6 * (3 x + 1 - 5) / sqrt(4) - 1 = 9 x - 13
+    (node,) = graph.layers(traced)
+    layer = graph.layer(traced, node)
+    assert (layer.weight.item(), layer.bias.item()) == (9.0, -13.0)
+
+
+def test_channels_are_scaled_to_equal_ranges_and_the_output_stays() -> None:
+    first, second = one_by_one([[1.0], [0.1]], [0.0, 0.0]), one_by_one([[1.0, 10.0]], [0.5])
+    traced = graph.folded(nn.Sequential(first, nn.ReLU(), second).eval())
+    seen = images([1.0], [2.0], [4.0])
+    expected = traced(torch.from_numpy(seen.images))
+    assert equalize.equalize_(traced, seen, Silent(), largest=127) == 1
+    made, used = (graph.layer(traced, node).weight.flatten() for node in graph.layers(traced))
+    # the second channel reaches a tenth of the first, and its weight there is ten times as large
+    assert torch.allclose(made, torch.tensor([1.0, 1.0]))
+    assert torch.allclose(used, torch.tensor([1.0, 1.0]))
+    assert torch.allclose(traced(torch.from_numpy(seen.images)), expected)
+
+
+def test_a_channel_is_raised_to_the_clip_of_relu6_and_no_further() -> None:
+    first = one_by_one([[1.0], [0.25], [2.0]], [0.0, 0.0, 0.0])
+    second = one_by_one([[1.0, 4.0, 0.5]], [0.0])
+    traced = graph.folded(nn.Sequential(first, nn.ReLU6(), second).eval())
+    seen = images(*[[float(value)] for value in range(7)])
+    expected = traced(torch.from_numpy(seen.images))
+    assert equalize.equalize_(traced, seen, Silent(), largest=127) == 1
+    made = graph.layer(traced, graph.layers(traced)[0]).weight.flatten()
+    # reached: 6, 1.5 and 12, of which ReLU6 leaves 6
+    assert made.tolist() == pytest.approx([1.0, 1.0, 2.0])
+    assert torch.allclose(traced(torch.from_numpy(seen.images)), expected, atol=1e-6)
+
+
+def test_the_predicted_noise_is_that_of_steps_over_root_twelve() -> None:
+    layer = nn.Linear(2, 1)
+    layer.weight.data = torch.tensor([[3.0, 4.0]])
+    measured = equalize.Measured(
+        torch.tensor([1.0, 2.0]).double(), torch.tensor([1.0, 0.25]).double(), None
+    )
+    found = equalize.predicted_noise(layer, torch.ones(2).double(), measured, 127)
+    from_inputs = (3**2 + 4**2) * (2 / 255) ** 2 / 12
+    from_weights = (1 + 0.25) * (4 / 127) ** 2 / 12
+    assert found == pytest.approx((from_inputs + from_weights) / (9 * 1 + 16 * 0.25))
+
+
+class Gated(nn.Module):
+    """A product of activations: scaling its inputs would scale its output twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        y = self.first(x)
+        return self.second(y * torch.sigmoid(y))
+
+
+class Residual(nn.Module):
+    """Two layers that add into one stream, which two layers read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1)
+        self.out = nn.Conv2d(2, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        y = self.a(x)
+        return self.out(torch.relu(y + self.b(y)))
+
+
+def test_only_what_stays_the_same_is_scaled() -> None:
+    assert equalize.groups(graph.folded(Gated())) == []
+    (group,) = equalize.groups(graph.folded(Residual()))
+    assert [node.target for node in group.makers] == ["a", "b"]
+    assert [node.target for node in group.users] == ["b", "out"]
+
+
+def test_nearest_keeps_the_largest_weight_on_the_grid() -> None:
+    weight = torch.tensor([[[1.27, -0.512, 0.0], [0.0, 0.0, 0.0]]]).double()
+    assert rounding.nearest(weight, 127).tolist() == [[[127, -51, 0], [0, 0, 0]]]
+    assert rounding.nearest(weight, 64).tolist() == [[[64, -26, 0], [0, 0, 0]]]
+
+
+def test_adaptive_rounding_lets_errors_cancel() -> None:
+    # steps of 1; the last two inputs are the same, so only the sum of their weights matters: 0.8
+    weight = torch.tensor([[[127.0, 0.4, 0.4]]]).double()
+    covariance = torch.tensor([[[1.0, 0, 0], [0, 1, 1], [0, 1, 1]]]).double()
+    assert rounding.nearest(weight, 127).tolist() == [[[127, 0, 0]]]
+    found = rounding.adaptive(weight, covariance, 127)
+    assert found[0, 0, 0] == 127
+    assert sorted(found[0, 0, 1:].tolist()) == [0, 1]
+
+
+def test_adaptive_rounding_comes_near_to_the_best_of_all_roundings() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(8, 40, generator=generator).double()
+    mixed = torch.randn(8, 8, generator=generator).double() @ inputs
+    covariance = (mixed @ mixed.T / 40)[None]
+    weight = torch.randn(1, 6, 8, generator=generator).double()
+    step = rounding.steps(weight, 7)[..., None]
+
+    def error(integers: torch.Tensor) -> torch.Tensor:
+        difference = integers * step - weight
+        return ((difference @ covariance) * difference).sum(2)
+
+    every = torch.tensor(list(product((0.0, 1.0), repeat=8)))[:, None, None]
+    every = (torch.floor(weight / step) + every).clamp(-7, 7)
+    best = torch.stack([error(each) for each in every.flatten(1, 2)]).amin(0)
+    adaptive, nearest = (rounding.adaptive(weight, covariance, 7), rounding.nearest(weight, 7))
+    assert (error(adaptive).mean() - best.mean()) < 0.2 * (error(nearest).mean() - best.mean())
+    assert adaptive.abs().amax(2).tolist() == [[7.0] * 6]
+
+
+def test_the_bias_takes_back_the_mean_error() -> None:
+    error = torch.tensor([[[0.1, -0.2], [0.0, 1.0]]])
+    found = bias.shift(error, torch.tensor([[2.0, 3.0]]))
+    assert found.tolist() == pytest.approx([-(0.2 - 0.6), -3.0])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_moments_are_those_of_all_patches(groups: int) -> None:
+    layer = nn.Conv2d(2, 2, 3, stride=2, padding=1, groups=groups)
+    values = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    traced = graph.folded(nn.Sequential(layer).eval())
+    found = moments.collect(traced, Images(values), Silent())  # type: ignore[arg-type]
+    (one,) = found.values()
+    padded = np.pad(values.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    for group in range(groups):
+        part = padded if groups == 1 else padded[:, group : group + 1]
+        seen = np.stack(
+            [
+                part[n, :, row : row + 3, column : column + 3].ravel()
+                for n in range(3)
+                for row in (0, 2, 4)
+                for column in (0, 2, 4)
+            ]
+        )
+        assert one.count == len(seen) == 27
+        assert np.allclose(one.mean[group], seen.mean(0), atol=1e-5)
+        assert one.covariance is not None
+        assert np.allclose(one.covariance[group], np.cov(seen.T, bias=True), atol=1e-5)
+
+
+class Branching(nn.Module):
+    """Its path depends on the values, which cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.layer(x) if x.sum() > 0 else x
+
+
+class Twice(Branching):
+    """One layer in two places."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.layer(self.layer(x))
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [(Branching(), "torch.fx cannot trace it (TraceError"), (Twice(), "layer is called more than")],
+)
+def test_what_cannot_be_rewritten_stays_and_says_why(
+    module: nn.Module, reason: str, trained: Model, digits: Data
+) -> None:
+    model = Model(module, trained.architecture)
+    assert digits.calibration is not None
+    found = recover.recover(model, RecoverySettings(), digits.calibration, Silent(), bits=8)
+    assert found.model is model
+    (note,) = found.notes
+    assert note.startswith("accuracy recovery: none, weights are rounded to nearest: ")
+    assert reason in note
+
+
+def test_everything_can_be_switched_off(trained: Model, digits: Data) -> None:
+    settings = RecoverySettings(equalize=False, bias_correction=False, rounding="nearest")
+    assert digits.calibration is not None
+    found = recover.recover(trained, settings, digits.calibration, Silent(), bits=8)
+    assert found.model is trained
+    assert found.notes == ("accuracy recovery: switched off",)
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_the_chosen_integers_are_those_in_the_file_and_the_error_shrinks(
+    bits: int, trained: Model, digits: Data, files: dict[str, Path], tmp_path: Path
+) -> None:
+    assert digits.calibration is not None
+    found = recover.recover(trained, RecoverySettings(), digits.calibration, Silent(), bits=bits)
+    assert "weights of 10 layers rounded adaptively, of 0 to nearest" in found.notes[-1]
+    plain, better = tmp_path / "plain.onnx", tmp_path / "better.onnx"
+    floats = tmp_path / "floats.onnx"
+    onnx_export.export(found.model, floats)
+    step = QuantizeStep.model_validate({"weight_bits": bits})
+    for source, target in ((files["onnx"], plain), (floats, better)):
+        onnx_backend.quantize(
+            Request(source, target, step, digits.calibration, Silent(), tmp_path / "log.txt")
+        )
+    rewritten = found.model.module
+    wanted = [np.asarray(p.detach()) for p in rewritten.parameters() if p.dim() > 1]
+    tensors = {t.name: numpy_helper.to_array(t) for t in onnx.load(better).graph.initializer}
+    stored = [
+        tensors[n].astype(float) * _along_first(tensors[f"{n.removesuffix('_quantized')}_scale"], n)
+        for n in tensors
+        if tensors[n].dtype == np.int8 and tensors[n].ndim == 4
+    ]
+    assert len(stored) == 9
+    for weights in stored:
+        assert any(
+            w.shape == weights.shape and np.allclose(w, weights, rtol=1e-5, atol=1e-7)
+            for w in wanted
+        )
+    values, _ = digits.validation.batch(range(len(digits.validation)))
+    outputs = []
+    for path in (files["onnx"], plain, better):
+        session = onnxruntime.open_session(path, Execution())
+        outputs.append(session.invoke(session.prepare(values)))
+        session.close()
+    before, after = (np.square(each - outputs[0]).mean() for each in outputs[1:])
+    assert after < before
+
+
+def _along_first(scale: Any, _: str) -> Any:
+    return scale.reshape(-1, 1, 1, 1)
+
+
+def test_at_most_256_images_are_looked_at() -> None:
+    traced = graph.folded(nn.Sequential(one_by_one([[1.0]], [0.0])))
+    many = Images(torch.zeros(300, 1, 1, 1))
+    assert observe.run(traced, many, Silent(), "", lambda *_: None) == 256  # type: ignore[arg-type]
