@@ -143,7 +143,7 @@ class CostAim:
             kept = dict(zip(units, shares, strict=True))
             return on_paper(_every_share(every, kept))
 
-        def find(aim: float) -> Kept | None:
+        def find(aim: float) -> Kept:
             return budget.widths(groups, losses, now.limits, by_group, aim)
 
         found = budget.search(
@@ -152,6 +152,7 @@ class CostAim:
             lambda kept: float(self._measure(narrowed(now.model, now.found, kept))),
             goal,
             self._progress,
+            show=lambda amount: f"{amount:,.0f} {self._unit}",
         )
         fewer = f"{self._full / found.measured:.2f}x fewer than at first"
         told = f"{found.measured:,.0f} {self._unit}, {fewer} (goal {goal:,.0f})"
@@ -190,7 +191,7 @@ class SpeedupAim:
             kept = dict(zip([g.name for g in groups], shares, strict=True))
             return at_start * fitted(_every_share(every, kept))
 
-        def find(aim: float) -> Kept | None:
+        def find(aim: float) -> Kept:
             return budget.widths(groups, losses, limits, predict, aim)
 
         seen: dict[str, str] = {}
@@ -206,6 +207,7 @@ class SpeedupAim:
             measure,
             self._speedup.at_least**-now.share,
             self._progress,
+            show=lambda latency: f"{1 / latency:.2f}x",
         )
         place = (
             f"{self._speedup.runtime}, {self._speedup.threads} thread(s), "

@@ -78,8 +78,10 @@ def widths(
     limits: Limits,
     predict: "Predict",
     goal: float,
-) -> Kept | None:
+) -> Kept:
     """Return the units kept by the first widths whose predicted cost is at most ``goal``.
+
+    Where even the narrowest cost more, those are returned: predictions are not the last word.
 
     Args:
         groups: The prunable ones, in the order of ``predict``'s shares.
@@ -87,9 +89,6 @@ def widths(
         limits: Alignment and the most that may go.
         predict: The cost model.
         goal: In the model's unit.
-
-    Returns:
-        The widths, or None where even the narrowest cost more.
     """
     kept = np.array([group.units for group in groups])
     full = kept.copy()
@@ -108,45 +107,48 @@ def widths(
             if rate > best:
                 best, choice = rate, (index, fewer)
         if choice is None:
-            return None
+            break
         kept[choice[0]] = choice[1]
         cost = predict(kept / full)
     return {group.name: int(units) for group, units in zip(groups, kept, strict=True)}
 
 
 def search(
-    find: Callable[[float], Kept | None],
+    find: Callable[[float], Kept],
     predict: Callable[[Kept], float],
     measure: Callable[[Kept], float],
     goal: float,
     progress: "Progress",
+    *,
+    show: Callable[[float], str],
 ) -> Found:
     """Find widths whose measured cost is at most ``goal`` and as near to it as can be.
 
     What the model predicts wrongly is corrected by aiming lower or higher, a few times.
 
     Args:
-        find: A cost to widths, or None where it cannot be reached.
+        find: A cost to widths, the narrowest where it cannot be reached.
         predict: Widths to the model's cost.
         measure: Widths to the real cost.
         goal: The largest real cost allowed.
         progress: Told of every try.
+        show: A cost as people read it.
 
     Raises:
-        SqueezeError: The goal cannot be reached.
+        SqueezeError: The goal cannot be reached; the best that can is told.
     """
     aim, best, tries = goal, None, 0
-    tried: set[tuple[tuple[str, int], ...]] = set()
+    tried: dict[tuple[tuple[str, int], ...], float] = {}
     for _ in range(_TRIES):
         kept = find(aim)
-        if kept is None:
-            break
         if tuple(sorted(kept.items())) in tried:
             break
-        tried.add(tuple(sorted(kept.items())))
         tries += 1
         predicted, measured = predict(kept), measure(kept)
-        progress.say(f"widths predicted at {predicted:.4g} cost {measured:.4g}, goal {goal:.4g}")
+        tried[tuple(sorted(kept.items()))] = measured
+        progress.say(
+            f"widths predicted at {show(predicted)} reach {show(measured)}, goal {show(goal)}"
+        )
         met = measured <= goal
         if met and (best is None or measured > best.measured):
             best = Found(kept, predicted, measured, tries)
@@ -157,7 +159,8 @@ def search(
             aim *= 1 - _TOLERANCE / 2
     if best is None:
         raise SqueezeError(
-            f"no widths within max_ratio reach the goal of {goal:.4g}",
+            f"no widths within max_ratio reach the goal of {show(goal)}; the best of {tries} tried "
+            f"has {show(min(tried.values()))}",
             hint="ask for less, raise max_ratio, or lower align",
         )
     return Found(best.kept, best.predicted, best.measured, tries)
