@@ -23,7 +23,7 @@ class LayerCost:
         outputs: Output channels.
         inputs: Input channels that one output reads.
         kernel: Kernel size (1 for linear layers).
-        positions: Output positions per image.
+        positions: Positions per image: of outputs, or of inputs if it is transposed.
         out_groups: Group name to the output channels that are the group's.
         in_groups: The same for input channels that one output reads, on average.
     """
@@ -108,7 +108,7 @@ def _sides(groups: Sequence[ChannelGroup]) -> dict[tuple[str, bool], dict[str, i
 
 
 def _positions(survey: Survey, spec: InputSpec) -> dict[str, int]:
-    """Run once; return the output positions per image of every layer that ran."""
+    """Run once; return the positions per image at which every layer that ran multiplies."""
     import torch
     from torch import nn
 
@@ -118,9 +118,11 @@ def _positions(survey: Survey, spec: InputSpec) -> dict[str, int]:
     for path, part in survey.module.named_modules():
         if isinstance(part, layers):
 
-            def note(layer: Any, _: Any, output: "Tensor", path: str = path) -> None:  # noqa: ANN401
-                width = layer.weight.shape[0] if isinstance(layer, nn.Linear) else output.shape[1]
-                found[path] = found.get(path, 0) + output[0].numel() // width
+            def note(layer: Any, inputs: Any, output: "Tensor", path: str = path) -> None:  # noqa: ANN401
+                # a transposed convolution multiplies once per input position
+                side = inputs[0] if getattr(layer, "transposed", False) else output
+                width = layer.weight.shape[0] if isinstance(layer, nn.Linear) else side.shape[1]
+                found[path] = found.get(path, 0) + side[0].numel() // width
 
             hooks.append(part.register_forward_hook(note))
     try:
