@@ -50,12 +50,17 @@ class GroupWeights:
                 pull = weight.detach().index_select(axis, indices) * strength[roots].view(shape)
                 weight.grad.index_add_(axis, indices, pull)
 
-    def batch_norms(self) -> "list[Any]":
-        """Return the group's batch norms that have a scale."""
+    def batch_norms(self) -> "list[tuple[Any, Tensor]]":
+        """Return the batch norms that have a scale, each with its channels of this group."""
+        import torch
         from torch.nn.modules.batchnorm import _BatchNorm
 
-        layers = [self._module.get_submodule(_owner(tie)) for tie in self._ties]
-        return [layer for layer in layers if isinstance(layer, _BatchNorm) and layer.affine]
+        layers = [(self._module.get_submodule(_owner(tie)), tie.indices) for tie in self._ties]
+        return [
+            (layer, torch.tensor(indices))
+            for layer, indices in layers
+            if isinstance(layer, _BatchNorm) and layer.affine
+        ]
 
     def _weights(self) -> "Iterator[tuple[Tensor, int, Tensor, Tensor]]":
         """Yield weights with the channels' axis, their indices and the group's channels."""

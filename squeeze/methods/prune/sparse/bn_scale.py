@@ -11,11 +11,14 @@ from squeeze.methods.prune.sparse.base import GroupWeights, Regularizer
 
 def regularizer(groups: Sequence[GroupWeights], strength: float) -> Regularizer:
     """Return the function that changes the gradients of one training step."""
-    scales = [norm for group in groups for norm in group.batch_norms()]
+    # a norm behind a concatenation belongs to several groups, each with its own channels
+    scales = [own for group in groups for own in group.batch_norms()]
 
     def pull() -> None:
-        for norm in scales:
+        for norm, channels in scales:
             if norm.weight.grad is not None:
-                norm.weight.grad += strength * norm.weight.detach().sign()
+                own = channels.to(norm.weight.device)
+                signs = norm.weight.detach()[own].sign()
+                norm.weight.grad.index_add_(0, own, strength * signs)
 
     return pull
