@@ -13,14 +13,14 @@ from squeeze.recipe.load import from_data
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_readmes_recipe_is_valid() -> None:
-    (text,) = [
-        block
-        for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-        if block.startswith("version: 1")
-    ]
+def test_the_readmes_recipe_and_its_prune_step_are_valid() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (text,) = [block for block in blocks if block.startswith("version: 1")]
     recipe = from_data(yaml.safe_load(text), ROOT).recipe
     assert [step.method for step in recipe.steps] == ["prune", "distill", "quantize"]
+    (step,) = [block for block in blocks if block.startswith("- method: prune")]
+    with_it = yaml.safe_load(text) | {"steps": yaml.safe_load(step)}
+    assert from_data(with_it, ROOT).recipe.steps[0].speedup.at_least == 1.7  # type: ignore[union-attr]
 
 
 def test_the_verbs_and_flags_that_the_readme_names_exist() -> None:

@@ -35,6 +35,11 @@ def render(results: Results) -> str:
     lines += ["## Measured", "", _line(tables.COLUMNS), _line(("---",) * len(tables.COLUMNS))]
     lines += [_line(row.cells) for row in tables.rows(results)]
     lines += ["", _LEGEND, ""]
+    if any(state.notes for state in results.states):
+        lines += ["## Steps", ""]
+        for state in results.states:
+            lines += [f"- {state.name}", *(f"    - {note}" for note in state.notes)]
+        lines.append("")
     if results.warnings:
         lines += ["## Read this first", ""]
         lines += [f"- {warning}" for warning in results.warnings]
