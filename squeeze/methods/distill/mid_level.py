@@ -163,7 +163,7 @@ def contrast_value(
         slots: Where the samples lie in the bank, ``(N,)``.
         candidates: Slots ``(N, 1 + negatives)``, the sample's own first.
     """
-    # only for a message does CRDLoss look at a device that its buffers do not have
+    # these two are no buffers, so that moving the module leaves them behind
     loss.probs, loss.alias = loss.probs.to(student.device), loss.alias.to(student.device)
     seen = _io(student) | {"indices": {"input": {"pos_idx": slots, "contrast_idx": candidates}}}
     value: Tensor = loss(seen, _io(teacher))

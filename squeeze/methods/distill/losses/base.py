@@ -22,8 +22,9 @@ class Traits:
 
     Attributes:
         needs: ``logits``, feature ``maps`` of tied layers, or one ``vectors`` per sample.
-        weight: Used when the recipe gives none; from the paper or its reference code, adjusted
-            where the reduction differs (sum against mean).
+        weight: Used when the recipe gives none: of the order of the paper's or its code's, made
+            smaller or larger where a short sweep (``benchmarks/distillation.py``, a seed that is
+            not in the table) asked for it.
         levels: Which of the suggested layer ties it takes when the recipe names none.
         min_batch: 2 when samples are compared with one another or normalised together.
         min_layers: How many ties it takes at least.
