@@ -43,6 +43,9 @@ def prune(
         list[str] | None,
         typer.Option(help="Layers never touched: a pattern or a class name; may be repeated."),
     ] = None,
+    attention: Annotated[
+        str, typer.Option(help="What attention loses: dimensions of every head, or whole heads.")
+    ] = "dimensions",
     align: Annotated[
         str, typer.Option(help="Keep channel counts multiples of this, or auto.")
     ] = "auto",
@@ -74,6 +77,7 @@ def prune(
             "rounds": rounds,
             "max_ratio": max_ratio,
             "keep": keep or [],
+            "attention": attention,
             "align": int(align) if align.isdigit() else align,
             "finetune": finetune,
         },

@@ -373,6 +373,8 @@ class PruneStep(Block):
         rounds: Prune in so many equal rounds, fine-tuning after each.
         max_ratio: Largest fraction of a layer's channels that may go, [0, 1).
         keep: Layers never touched: patterns of module paths, or class names.
+        attention: What attention layers lose inside: the same ``dimensions`` of every head, or
+            whole ``heads``. The tokens' width is a group like any other.
         align: Keep channel counts multiples of this; ``auto`` measures what the runtime likes
             (with ``speedup``; 8 otherwise).
         sparse: Sparse training before the first round.
@@ -396,6 +398,7 @@ class PruneStep(Block):
     rounds: Count = 1
     max_ratio: Ratio = 0.9
     keep: tuple[str, ...] = ()
+    attention: Literal["dimensions", "heads"] = "dimensions"
     align: Count | Literal["auto"] = "auto"
     sparse: SparseTraining | None = None
     reestimate_batchnorm: Flag = True

@@ -123,12 +123,13 @@ class Survey:
         return tuple(group for group in self.groups if group.kept is None)
 
 
-def survey(model: "Model", *, keep: Sequence[str] = ()) -> Survey:
+def survey(model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = False) -> Survey:
     """Find the groups of a copy of the model, and try out whether each can really be pruned.
 
     Args:
         model: Left as it is.
         keep: Layers never touched: patterns of module paths (``features.0*``) or class names.
+        whole_heads: Whether attention loses whole heads rather than channels inside each.
 
     Raises:
         InputError: A pattern of ``keep`` matches no layer.
@@ -146,7 +147,8 @@ def survey(model: "Model", *, keep: Sequence[str] = ()) -> Survey:
         module.requires_grad_(requires_grad=True)
         try:
             graph = tracing.trace(module, example)
-            groups = _groups(module, graph, kept)
+            blocks = _blocks(module, whole_heads=whole_heads)
+            groups = _groups(module, graph, kept, blocks)
         except Exception as error:
             raise SqueezeError(
                 f"Torch-Pruning cannot trace this model: {type(error).__name__}: {error}",
@@ -250,9 +252,9 @@ def _groups(
     module: "nn.Module",
     graph: Any,  # noqa: ANN401
     kept: Mapping[str, str],
+    blocks: "Mapping[Any, adapters.Blocks]",
 ) -> list[ChannelGroup]:
     names = {part: path for path, part in module.named_modules()}
-    blocks = adapters.blocks(module)
     ends = {names[layer] for layer in _output_layers(graph) if layer in names}
     found = []
     for members in tracing.groups(graph):
@@ -305,7 +307,12 @@ def _parts(members: Any, graph: Any, blocks: Mapping[Any, adapters.Blocks]) -> t
             counts.append(blocks[layer].count)
             whole = whole or blocks[layer].whole
         counts.append(_channel_groups(layer))
-    return math.lcm(*counts), whole
+    return (max(counts), True) if whole else (math.lcm(*counts), False)
+
+
+def _blocks(module: "nn.Module", *, whole_heads: bool) -> "Mapping[Any, adapters.Blocks]":
+    found = adapters.blocks(module)
+    return {layer: replace(own, whole=own.whole or whole_heads) for layer, own in found.items()}
 
 
 def _channel_groups(layer: object) -> int:

@@ -26,7 +26,7 @@ def sparsifier(step: PruneStep, training: Training) -> "Train | None":
 
     def train(model: Model, number: int) -> tuple[Model, list[Epoch]]:
         del number
-        found = survey(model, keep=step.keep)
+        found = survey(model, keep=step.keep, whole_heads=step.attention == "heads")
         plugin = plugins.load(plugins.SPARSE, settings.regularizer)
         pull = plugin.regularizer(all_weights(found, found.prunable), settings.strength)
         label = f"{training.label}: sparse training"

@@ -100,7 +100,7 @@ def run(model: Model, step: PruneStep, around: Surroundings) -> Outcome:
     original: dict[str, int] = {}
     try:
         for number in range(1, step.rounds + 1):
-            found = survey(model, keep=step.keep)
+            found = survey(model, keep=step.keep, whole_heads=step.attention == "heads")
             _check(found, model)
             original = original or {group.name: group.channels for group in found.groups}
             scored = scores(found, step, around)
