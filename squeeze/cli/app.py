@@ -116,5 +116,5 @@ def _explain(error: Exception) -> int:
 def _stopped() -> int:
     from squeeze.cli import console
 
-    console.error("stopped; finished steps are kept and the same command takes them over")
+    console.error("stopped; finished steps are kept, epochs too, and the same command goes on")
     return INTERRUPTED

@@ -158,7 +158,7 @@ def check_batch(batch: int, where: str) -> None:
     if batch % size():
         raise InputError(
             f"a batch of {batch} images cannot be shared evenly by {size()} processes",
-            where=f"{where}.batch_size",
+            where=f"{where}, batch_size",
             hint=f"choose a multiple of {size()}, and have as many training samples",
         )
 

@@ -106,7 +106,7 @@ def train_(
     place = training.checkpoints.next() if training.checkpoints is not None else None
     with (
         surroundings.switched(settings, device),
-        parameters.frozen(module, settings.freeze, f"{where}.freeze"),
+        parameters.frozen(module, settings.freeze, f"{where}, freeze"),
     ):
         torch.manual_seed(training.seed + distributed.rank())
         parts = [part.to(device) for part in (module, extra) if part is not None]

@@ -38,7 +38,7 @@ def _groups(
 ) -> list[dict[str, Any]]:
     """Weight decay is for matrices and kernels; norms and biases go without."""
     scales = dict.fromkeys((name for name, _ in module.named_parameters()), 1.0)
-    matched = parameters.matching(module, list(settings.lr_scales), f"{where}.lr_scales")
+    matched = parameters.matching(module, list(settings.lr_scales), f"{where}, lr_scales")
     for pattern, names in matched.items():  # the last pattern that matches decides
         scales.update(dict.fromkeys(names, settings.lr_scales[pattern]))
     trained = [(p, scales[name]) for name, p in module.named_parameters()]

@@ -26,7 +26,7 @@ def device_for(settings: TrainSettings, where: str) -> str:
     if device == "cpu" and settings.precision == "fp16":
         raise InputError(
             "fp16 needs a GPU, and this machine has none",
-            where=f"{where}.precision",
+            where=f"{where}, precision",
             hint="use fp32, or bf16, which works on the CPU too",
         )
     return device

@@ -157,3 +157,18 @@ def test_an_error_in_a_worker_is_the_same_error(tmp_path: Path) -> None:
     loader = Loader(plan, BatchMaker(split, settings.augment), workers=1)
     with pytest.raises(InputError, match=r"floats\.py:make\[\d\]: is already preprocessed"):
         list(loader.epoch())
+
+
+def test_workers_share_originals_that_were_read_ahead(picture_folder: Path) -> None:
+    block = DataBlock.model_validate({"validation": str(picture_folder)})
+    opening = Opening(Path(), InputSpec(shape=(3, 8, 8)), 0, Silent())
+    augment = Augment(random_resized_crop=0.3)
+    settings = TrainSettings(epochs=1, batch_size=4, augment=augment)
+    found = []
+    for workers in (0, 1):
+        split = open_data(block, opening, trains=True, calibrates=False).validation
+        plan = Plan(split.labels, settings, np.random.default_rng(0))
+        loader = Loader(plan, BatchMaker(split, augment), workers=workers)
+        found.append(torch.cat([images for images, _ in loader.epoch()]))
+        assert len(split._originals._kept) == 12
+    assert torch.equal(*found)

@@ -223,7 +223,7 @@ def test_bf16_and_channels_last_learn_on_the_cpu(digits: Data) -> None:
 
 def test_fp16_needs_a_gpu(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match=r"training\.precision: fp16 needs a GPU"):
+    with pytest.raises(InputError, match=r"training, precision: fp16 needs a GPU"):
         loop.train_(small(), TrainSettings(epochs=1, precision="fp16"), training(digits))
 
 
