@@ -39,6 +39,7 @@ def run(data: dict[str, Any], folder: Path) -> tuple[Results, Path]:
     return results, place.path
 
 
+@pytest.mark.slow
 def test_a_student_takes_the_models_place(tmp_path: Path) -> None:
     """Its bundle is another architecture, smaller, and serves as the next run's teacher."""
     args = {"num_classes": 10, "in_channels": 1}
