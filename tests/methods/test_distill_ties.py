@@ -97,6 +97,12 @@ def test_each_loss_takes_the_ties_it_wants() -> None:
         chosen(needs="maps", min_layers=4)
 
 
+def test_a_loss_of_one_layer_takes_no_more() -> None:
+    layers = [LayerTie(teacher="stages.?", student="stages.?")]
+    with pytest.raises(InputError, match=r"losses.0: takes 1 tied layer, found 3"):
+        choose(layers, Traits(needs="vectors", max_layers=1), BIG, SMALL, where="losses.0")
+
+
 def test_models_without_feature_maps_are_told() -> None:
     flat = survey(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), EXAMPLE)
     with pytest.raises(InputError, match="needs 1 tied layers, found 0"):

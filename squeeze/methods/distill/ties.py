@@ -165,7 +165,7 @@ def choose(
     """Return a loss's ties; none for one that compares logits or the classifiers' inputs.
 
     Raises:
-        InputError: Patterns that do not fit, or fewer layers than the loss needs.
+        InputError: Patterns that do not fit, or fewer or more layers than the loss takes.
     """
     if traits.needs == "logits":
         return []
@@ -184,5 +184,11 @@ def choose(
             + (f" ({', '.join(map(str, ties))})" if ties else ""),
             where=where,
             hint="name them with layers: [{teacher: PATTERN, student: PATTERN}]",
+        )
+    if traits.max_layers is not None and len(ties) > traits.max_layers:
+        raise InputError(
+            f"takes {traits.max_layers} tied layer, found {len(ties)} "
+            f"({_few(list(map(str, ties)))})",
+            where=where,
         )
     return ties

@@ -28,6 +28,7 @@ class Traits:
         levels: Which of the suggested layer ties it takes when the recipe names none.
         min_batch: 2 when samples are compared with one another or normalised together.
         min_layers: How many ties it takes at least.
+        max_layers: How many at most; any number when None.
     """
 
     needs: Literal["logits", "maps", "vectors"]
@@ -35,6 +36,7 @@ class Traits:
     levels: Literal["all", "middle", "last"] = "all"
     min_batch: int = 1
     min_layers: int = 1
+    max_layers: int | None = None
 
 
 @dataclass(frozen=True)
