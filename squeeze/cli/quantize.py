@@ -28,6 +28,15 @@ def quantize(
     range_percentile: Annotated[
         float, typer.Option(help="Per-image ranges are merged at this percentile; 0 is min-max.")
     ] = 10.0,
+    equalize: Annotated[
+        bool, typer.Option(help="Scale channels so that all of them use the 8 bits.")
+    ] = True,
+    bias_correction: Annotated[
+        bool, typer.Option(help="Undo what rounding weights does to the mean of outputs.")
+    ] = True,
+    rounding: Annotated[
+        str, typer.Option(help="adaptive (by what it does to a layer's outputs) or nearest.")
+    ] = "adaptive",
 ) -> None:
     """Quantize the exported files to int8, measure, audit the kernels, report."""
     has_train = "train" in flags.recipe["data"]
@@ -41,6 +50,11 @@ def quantize(
             "backend": backend,
             "weight_bits": bits,
             "range_percentile": range_percentile,
+            "recovery": {
+                "equalize": equalize,
+                "bias_correction": bias_correction,
+                "rounding": rounding,
+            },
         },
         calibration or drawn,
     )

@@ -24,9 +24,10 @@ from squeeze.methods.quantize.recovery import (
     rounding,
 )
 from squeeze.methods.quantize.request import Request
-from squeeze.recipe.schema import QuantizeStep, RecoverySettings
+from squeeze.recipe.schema import InputSpec, ModelBlock, QuantizeStep, RecoverySettings
 from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.sources import models
 from squeeze.sources.data import Data
 from squeeze.sources.models import Model
 
@@ -299,3 +300,52 @@ def test_at_most_256_images_are_looked_at() -> None:
     traced = graph.folded(nn.Sequential(one_by_one([[1.0]], [0.0])))
     many = Images(torch.zeros(300, 1, 1, 1))
     assert observe.run(traced, many, Silent(), "", lambda *_: None) == 256  # type: ignore[arg-type]
+
+
+def test_a_batch_norm_of_timm_is_folded_too() -> None:
+    from timm.layers import BatchNormAct2d
+
+    norm = BatchNormAct2d(1, eps=0.0, act_layer=nn.ReLU)
+    norm.running_mean, norm.running_var = torch.tensor([5.0]), torch.tensor([4.0])
+    traced = graph.folded(nn.Sequential(one_by_one([[2.0]], [1.0]), norm).eval())
+    (node,) = graph.layers(traced)
+    # (2 x + 1 - 5) / sqrt(4) = x - 2
+    assert traced(torch.tensor([1.5, 3.0]).view(2, 1, 1, 1)).flatten().tolist() == [0.0, 1.0]
+    assert graph.layer(traced, node).weight.item() == 1.0
+
+
+def test_nan_inputs_stop_the_rewriting(trained: Model) -> None:
+    values = torch.randn(4, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    values[3] = torch.nan
+    seen: Any = Images(values)
+    settings = RecoverySettings(equalize=False)
+    found = recover.recover(trained, settings, seen, Silent(), bits=8)
+    assert found.model is trained
+    assert found.notes[0].endswith("the inputs of conv1 are NaN or infinite")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "build",
+    [
+        "torchvision:mnasnet0_5",
+        "torchvision:mobilenet_v3_small",
+        "torchvision:shufflenet_v2_x0_5",
+        "torchvision:squeezenet1_1",
+        "timm:efficientnet_lite0",
+        "timm:vit_tiny_patch16_224",
+    ],
+)
+def test_other_architectures_stay_what_they_are(build: str) -> None:
+    torch.manual_seed(0)
+    side = 224 if "vit" in build else 64
+    spec = InputSpec(shape=(3, side, side))
+    block = ModelBlock(build=build, args={"num_classes": 10}, input=spec)
+    model = models.build(block, Path())
+    values = torch.randn(4, 3, side, side)
+    seen: Any = Images(values)
+    found = recover.recover(model, RecoverySettings(), seen, Silent(), bits=8)
+    with torch.inference_mode():
+        expected, rounded = model.module(values), found.model.module(values)
+    assert not found.notes[0].startswith("accuracy recovery: none")
+    assert (rounded - expected).abs().max() < 0.1 * expected.abs().max()

@@ -24,7 +24,9 @@ def folded(module: "nn.Module") -> "GraphModule":
     from torch.fx.experimental import optimization
 
     try:
-        plain: Any = optimization.remove_dropout(copy.deepcopy(module).eval())
+        separate = copy.deepcopy(module).eval()
+        separate_activations_(separate)
+        plain: Any = optimization.remove_dropout(separate)
         refuse_shared(plain)
         graph: Any = optimization.fuse(plain, no_trace=True)
     except SqueezeError:
@@ -38,6 +40,27 @@ def folded(module: "nn.Module") -> "GraphModule":
         if hasattr(part, "inplace"):
             part.inplace = False
     return cast("GraphModule", graph)
+
+
+def separate_activations_(module: "nn.Module") -> None:
+    """Split batch norms that also activate, as timm's do, so that torch.fx can fold the first half.
+
+    Source: ``timm.layers.BatchNormAct2d``, whose forward is batch norm, ``drop``, ``act``.
+    """
+    from torch import nn
+
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d) and hasattr(child, "act") and hasattr(child, "drop"):
+            norm = nn.BatchNorm2d(
+                child.num_features,
+                eps=child.eps,
+                affine=child.affine,
+                track_running_stats=child.track_running_stats,
+            )
+            norm.load_state_dict(child.state_dict(), strict=False)
+            setattr(module, name, nn.Sequential(norm, child.drop, child.act).eval())
+        else:
+            separate_activations_(child)
 
 
 def refuse_shared(graph: Any) -> None:  # noqa: ANN401

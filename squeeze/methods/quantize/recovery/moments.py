@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LARGEST_FAN_IN = 4608
 _POSITIONS = 20_000
 _PER_INPUT = 8
+_SPATIAL = 4  # (N, C, H, W)
 
 
 @dataclass
@@ -54,14 +55,17 @@ def collect(graph: "GraphModule", calibration: "Split", progress: "Progress") ->
     Memory: the square of a layer's fan-in for each layer, whatever the number of images. Of large
     maps a seeded draw of positions is used, in all about 20,000 or 8 for each input.
     """
+    from torch import nn
+
     found: dict[str, Moments] = {}
     wanted = {node.name for node in graphs.layers(graph)}
     images = min(len(calibration), observe.MOST_IMAGES)
     generator = np.random.default_rng(0)
 
     def look(node: "Node", output: "Tensor", inputs: tuple[Any, ...]) -> None:
-        if node.name in wanted and output.dim() in {2, 4}:
-            values = patches(graphs.layer(graph, node), inputs[0], images, generator)
+        part = graphs.layer(graph, node)
+        if node.name in wanted and (output.dim() == _SPATIAL or isinstance(part, nn.Linear)):
+            values = patches(part, inputs[0], images, generator)
             _add_(found, node.name, values)
 
     observe.run(graph, calibration, progress, "gathering moments", look)
@@ -79,7 +83,7 @@ def patches(
     from torch import nn
 
     if isinstance(part, nn.Linear):
-        return inputs.T[None]
+        return inputs.flatten(0, -2).T[None]
     count, groups = len(inputs), part.groups
     padding = part.padding if isinstance(part.padding, tuple) else (0, 0)
     if isinstance(part.padding, str) and part.padding == "same":

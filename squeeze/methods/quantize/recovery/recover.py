@@ -87,6 +87,8 @@ def round_(
                 continue
             known = seen[node.name]
             weight = part.weight.double().reshape(*known.mean.shape[:1], -1, known.mean.shape[1])
+            if not bool(known.sum.isfinite().all()):
+                raise graph.UntraceableError(f"the inputs of {node.target} are NaN or infinite")
             covariance = known.covariance if settings.rounding == "adaptive" else None
             if covariance is None:
                 integers = rounding.nearest(weight, largest)

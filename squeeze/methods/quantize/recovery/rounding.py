@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _DAMPING = 0.01
 _SWEEPS = 3
+_BLOCK = 128  # columns between two updates of all others, which makes them one product
 
 
 def steps(weight: "Tensor", largest: int) -> "Tensor":
@@ -59,19 +60,28 @@ def adaptive(weight: "Tensor", covariance: "Tensor", largest: int) -> "Tensor":
 def _passing_on(
     weight: "Tensor", damped: "Tensor", step: "Tensor", fixed: "Tensor", largest: int
 ) -> "Tensor":
+    """Round columns in the order of their power; what follows makes up for the error so far."""
     import torch
 
     order = damped.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped[:, order][:, :, order]))
     upper = torch.linalg.cholesky(inverse).transpose(1, 2)
-    left, target = weight[..., order].clone(), nearest(weight, largest)
+    left, target, held = weight[..., order], nearest(weight, largest)[..., order], fixed[..., order]
+    chosen = torch.empty_like(weight)
+    for start in range(0, weight.shape[2], _BLOCK):
+        block = slice(start, min(start + _BLOCK, weight.shape[2]))
+        errors = torch.zeros_like(left[..., block])
+        for place in range(block.start, block.stop):
+            own = place - start
+            passed = (errors[..., :own] @ upper[:, start:place, place : place + 1])[..., 0]
+            now = left[..., place] - passed
+            free = (now / step).round().clamp(-largest, largest)
+            chosen[..., place] = torch.where(held[..., place], target[..., place], free)
+            error = now - chosen[..., place] * step
+            errors[..., own] = error / upper[:, place, place][:, None]
+        left[..., block.stop :] -= errors @ upper[:, block, block.stop :]
     integers = torch.empty_like(weight)
-    for place, column in enumerate(order.tolist()):
-        free = (left[..., place] / step).round().clamp(-largest, largest)
-        integers[..., column] = torch.where(fixed[..., column], target[..., column], free)
-        error = left[..., place] - integers[..., column] * step
-        error = error / upper[:, place, place][:, None]
-        left[..., place + 1 :] -= error[..., None] * upper[:, None, place, place + 1 :]
+    integers[..., order] = chosen
     return integers
 
 
@@ -84,16 +94,20 @@ def _improve_(
     largest = integers.abs().amax(2)
     slope = (integers * step[..., None] - weight) @ damped
     for _ in range(_SWEEPS):
-        moved = False
-        for column in range(weight.shape[2]):
-            best = slope[..., column] / (damped[:, column, column][:, None] * step)
-            wanted = (integers[..., column] - best).round()
-            wanted = torch.minimum(torch.maximum(wanted, -largest), largest)
-            wanted = torch.where(fixed[..., column], integers[..., column], wanted)
-            change = wanted - integers[..., column]
-            if change.any():
-                moved = True
+        before = integers.clone()
+        for start in range(0, weight.shape[2], _BLOCK):
+            block = slice(start, min(start + _BLOCK, weight.shape[2]))
+            moves = torch.zeros_like(weight[..., block])
+            for column in range(block.start, block.stop):
+                own = column - start
+                moved = (moves[..., :own] @ damped[:, start:column, column : column + 1])[..., 0]
+                down = slope[..., column] + moved
+                down = down / (damped[:, column, column][:, None] * step)
+                wanted = (integers[..., column] - down).round()
+                wanted = torch.minimum(torch.maximum(wanted, -largest), largest)
+                wanted = torch.where(fixed[..., column], integers[..., column], wanted)
+                moves[..., own] = (wanted - integers[..., column]) * step
                 integers[..., column] = wanted
-                slope += (change * step)[..., None] * damped[:, None, column]
-        if not moved:
+            slope += moves @ damped[:, block]
+        if torch.equal(integers, before):
             return
