@@ -99,8 +99,9 @@ class RatioAim:
 
     def choose(self, now: Round) -> Choice:
         """Return the widths after a round."""
-        groups = [group for group in now.found.prunable if group.name in now.scores]
         ratios = {name: ratio * now.share for name, ratio in now.ratios.items()}
+        names = ratios.keys() & now.scores.keys()
+        groups = [group for group in now.found.prunable if group.name in names]
         return Choice(ranking.by_ratio(groups, now.scores, now.limits, ratios, self._scope), [])
 
     def close(self) -> None:
@@ -235,6 +236,7 @@ class SpeedupAim:
         tensors = now.found.module.state_dict()
         key = key_of(
             now.model.architecture.build,
+            now.model.architecture.args,  # strides and the like leave shapes as they are
             now.model.input.shape,
             {name: tuple(tensor.shape) for name, tensor in tensors.items()},
             [group.name for group in now.found.prunable],

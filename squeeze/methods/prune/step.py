@@ -98,12 +98,15 @@ def run(model: Model, step: PruneStep, around: Surroundings) -> Outcome:
     if around.sparsify is not None:
         model, epochs = around.sparsify(model, 0)
     original: dict[str, int] = {}
+    ratios: dict[str, float] = {}
     try:
         for number in range(1, step.rounds + 1):
             found = survey(model, keep=step.keep, whole_heads=step.attention == "heads")
             _check(found, model)
             original = original or {group.name: group.channels for group in found.groups}
             scored = scores(found, step, around)
+            if number == 1 and aim.by_ratio:  # of the channels before the first round
+                ratios = _ratios(found, scored, step, around)
             now = aims.Round(
                 model,
                 found,
@@ -111,7 +114,7 @@ def run(model: Model, step: PruneStep, around: Surroundings) -> Outcome:
                 plugins.load(plugins.IMPORTANCE, step.importance).IN_LOSS_UNITS,
                 Limits(_align(step), step.max_ratio, original),
                 number / step.rounds,
-                _ratios(found, scored, step, around) if aim.by_ratio else {},
+                ratios,
             )
             chosen = aim.choose(now)
             model, gone = _apply(model, found, chosen.kept, scored, step)
@@ -197,7 +200,7 @@ def _ratios(
     """Return the fraction to remove from every prunable group.
 
     Raises:
-        InputError: A pattern matches no layer.
+        InputError: A pattern matches no layer that makes channels which may go.
     """
     if isinstance(step.ratios, SensitivityRatios):
         settings = step.ratios.from_sensitivity
@@ -205,13 +208,20 @@ def _ratios(
         return sensitivity.ratios(found, scored, split, settings, around.progress)
     ratios = {group.name: step.pruning_ratio or 0.0 for group in found.prunable}
     for pattern, ratio in (step.ratios or {}).items():
-        hits = [g.name for g in found.groups if any(fnmatch(t.path, pattern) for t in g.ties)]
+        hits = [
+            group
+            for group in found.groups
+            if any(tie.is_out and fnmatch(tie.path, pattern) for tie in group.ties)
+        ]
         if not hits:
-            known = [tie.path for group in found.groups for tie in group.ties]
+            known = [tie.path for group in found.groups for tie in group.ties if tie.is_out]
             raise InputError(
                 f"'{pattern}' matches no layer{nearest(pattern, known)}", where="ratios"
             )
-        ratios |= {name: ratio for name in hits if name in ratios}
+        if all(group.kept for group in hits):
+            told = "; ".join(f"{group.name} {group.kept}" for group in hits)
+            raise InputError(f"'{pattern}' matches only what is left alone: {told}", where="ratios")
+        ratios |= {group.name: ratio for group in hits if group.kept is None}
     return ratios
 
 
