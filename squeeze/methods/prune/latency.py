@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import Field, TypeAdapter
 
+from squeeze.core.errors import InputError
 from squeeze.methods.prune.cost import CostModel
 from squeeze.methods.prune.graph import Survey
 from squeeze.methods.prune.ranking import Kept, Limits
@@ -59,13 +61,13 @@ class Table:
     """Timed models.
 
     Attributes:
-        points: Widths with their latency.
+        points: Widths with their latency, at least one.
         align: What kept channels are to be multiples of.
         cached: Whether the times come from an earlier call on this machine.
     """
 
-    points: list[Point]
-    align: int
+    points: Annotated[list[Point], Field(min_length=1)]
+    align: Annotated[int, Field(gt=0)]
     cached: bool = False
 
 
@@ -114,11 +116,10 @@ def cached(key: str, make: Callable[[], Table]) -> Table:
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     place = Path(root) / "squeeze" / "latency" / f"{key}.json"
     if place.is_file():
-        with suppress(ValueError, TypeError, KeyError):
-            found = json.loads(place.read_text("utf-8"))
-            return Table([Point(**p) for p in found["points"]], found["align"], cached=True)
+        with suppress(ValueError, OSError):  # pydantic's errors are ValueErrors
+            return replace(TypeAdapter(Table).validate_json(place.read_bytes()), cached=True)
     made = make()
-    with suppress(OSError):  # only a cache
+    with suppress(OSError, InputError):  # only a cache
         write_text(place, json.dumps(asdict(made)))
     return made
 
