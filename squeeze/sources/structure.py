@@ -59,12 +59,33 @@ def restore_(
                 hint="the factory has changed since the bundle was saved",
             )
         for name, value in changed.items():
-            is_tuple = isinstance(getattr(parts[path], name, None), tuple)
-            setattr(parts[path], name, tuple(value) if is_tuple else value)
+            _set_(parts[path], name, value, where=where)
     for name, tensor in tensors.items():
         path, _, leaf = name.rpartition(".")
         if path in parts:
             _resize_(parts[path], leaf, tensor)
+
+
+def _set_(part: "nn.Module", name: str, value: object, *, where: str) -> None:
+    own = vars(part).get(name)
+    is_other = hasattr(part, name) and name not in vars(part)  # a parameter, a method, …
+    if is_other or isinstance(own, dict) or not _is_plain(value):
+        raise InputError(
+            f"its record cannot set '{name}' of a {type(part).__name__}",
+            where=where,
+            hint="the factory has changed since the bundle was saved",
+        )
+    setattr(part, name, _like(value, own))
+
+
+def _like(value: Any, own: object) -> Any:  # noqa: ANN401
+    """Make tuples of lists, as deep as in a fresh module: JSON has no tuples."""
+    if not isinstance(value, list | tuple):
+        return value
+    inner = list(own) if isinstance(own, list | tuple) else []
+    inner += inner[-1:] * (len(value) - len(inner))
+    items = [_like(item, inner[i] if inner else None) for i, item in enumerate(value)]
+    return tuple(items) if isinstance(own, tuple) else items
 
 
 def _resize_(part: "nn.Module", leaf: str, tensor: "Tensor") -> None:

@@ -1,18 +1,20 @@
 """Bundles: bit-identical in a new process, trainable, no pickle, no code."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import squeeze
-from squeeze.core.errors import InputError
+from squeeze.core.errors import InputError, SqueezeError
 from squeeze.methods.prune.step import prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
 from squeeze.sources import bundle
-from squeeze.sources.models import Model, build
+from squeeze.sources.models import Model, PruningRound, build
 
 
 def model(name: str, side: int, channels: int, **args: int) -> Model:
@@ -119,3 +121,112 @@ def test_a_trained_module_is_saved_like_the_bundle_it_came_from(tmp_path: Path) 
             tmp_path / "third",
             like=tmp_path / "first",
         )
+
+
+def test_prune_train_prune_save_load_is_bit_equal_and_keeps_its_history(tmp_path: Path) -> None:
+    first = prune(
+        model("builtin:resnet8", 12, 1, in_channels=1),
+        PruneStep(pruning_ratio=0.4, align=1, importance="l1"),
+        seed=0,
+    )
+    optimizer = torch.optim.SGD(first.module.train().parameters(), lr=0.1)
+    images = torch.randn(8, 1, 12, 12)
+    loss = nn.functional.cross_entropy(first.module(images), torch.arange(8))
+    loss.backward()
+    optimizer.step()
+    second = prune(first, PruneStep(pruning_ratio=0.5, align=1), seed=0)
+    folder = bundle.save(second, tmp_path / "bundle")
+    loaded = bundle.load(folder)
+    assert loaded.architecture.pruning == second.architecture.pruning
+    assert [done.importance for done in loaded.architecture.pruning] == ["l1", "l2"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        expected = second.module(images)
+    torch.set_num_threads(threads)
+    assert torch.equal(outputs_in_a_new_process(folder, images, tmp_path), expected)
+    third = prune(loaded, PruneStep(pruning_ratio=0.3, align=1), seed=0)
+    assert len(third.architecture.pruning) == 3
+    assert torch.isfinite(third.module(images)).all()
+
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 6, 1)
+        self.second = nn.Conv2d(6, 3, 1)
+        self.pair = ((6, 1), 2)
+        self.table = {{"width": 6}}
+        {extra}
+
+    def forward(self, x):
+        x = self.first(x)
+        assert isinstance(self.pair, tuple) and isinstance(self.pair[0], tuple)
+        x = x.reshape(len(x), {width}, *x.shape[2:]) * self.pair[1]
+        return self.second(x).mean((2, 3))
+
+def make():
+    return Net()
+"""
+
+
+def pruned_by_hand(tmp_path: Path, width: str) -> Model:
+    """Return a model of a file that lost two channels, and knows it in all its attributes."""
+    (tmp_path / "net.py").write_text(NET.format(width=width, extra=""))
+    made = build(
+        ModelBlock(build="./net.py:make", input=InputSpec(shape=(1, 4, 4))), tmp_path
+    ).copy()
+    net = made.module
+    net.first.weight = nn.Parameter(net.first.weight[:4].detach())  # type: ignore[union-attr, index]
+    net.first.bias = nn.Parameter(net.first.bias[:4].detach())  # type: ignore[union-attr, index]
+    net.second.weight = nn.Parameter(net.second.weight[:, :4].detach())  # type: ignore[union-attr, index]
+    net.first.out_channels = net.second.in_channels = 4  # type: ignore[union-attr, assignment]
+    net.pair = ((4, 1), 3)  # type: ignore[assignment]
+    net.table = {"width": 4}  # type: ignore[assignment]
+    return made.pruned(net, PruningRound(importance="hand", removed={"first": (4, 5)}))
+
+
+def test_attributes_come_back_with_nested_tuples(tmp_path: Path) -> None:
+    made = pruned_by_hand(tmp_path, "self.pair[0][0]")
+    folder = bundle.save(made, tmp_path / "bundle")
+    record = json.loads((folder / "architecture.json").read_text())
+    assert record["attributes"] == {
+        "": {"pair": [[4, 1], 3]},
+        "first": {"out_channels": 4},
+        "second": {"in_channels": 4},
+    }
+    images = torch.randn(2, 1, 4, 4)
+    assert torch.equal(squeeze.load_bundle(folder)(images), made.module(images))
+
+
+def test_widths_in_something_else_are_refused_on_saving(tmp_path: Path) -> None:
+    made = pruned_by_hand(tmp_path, "self.table['width']")
+    with pytest.raises(SqueezeError) as caught:
+        bundle.save(made, tmp_path / "bundle")
+    assert str(caught.value) == (
+        "./net.py:make: the pruned model cannot be built again from its factory, plain attributes "
+        "and tensors\n  a layer keeps widths in something else; please report the architecture"
+    )
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_factory_that_has_changed_since_is_an_error(tmp_path: Path) -> None:
+    folder = bundle.save(pruned_by_hand(tmp_path, "self.pair[0][0]"), tmp_path / "bundle")
+    (tmp_path / "newer.py").write_text(
+        NET.format(width="self.pair[0][0]", extra="self.third = nn.Linear(3, 3)")
+    )
+    with pytest.raises(InputError, match=r"2 keys missing in the file: third.weight, third.bias"):
+        squeeze.load_bundle(folder, build=f"{tmp_path}/newer.py:make")
+    (tmp_path / "renamed.py").write_text(
+        NET.format(width="self.pair[0][0]", extra="").replace("self.first", "self.start")
+    )
+    with pytest.raises(InputError) as caught:
+        squeeze.load_bundle(folder, build=f"{tmp_path}/renamed.py:make")
+    assert str(caught.value) == (
+        f"{folder}: its record names 'first', which the model does not have\n"
+        "  the factory has changed since the bundle was saved"
+    )
