@@ -96,8 +96,10 @@ def write(
         f"after pruning. Unpruned: {spread(full)} % top-1. "
         + " ".join(f"'{cut}' removed {share:.1%} of the MACs." for cut, share in macs.items()),
         "",
-        "Top-1 in %, mean ± standard deviation over seeds; 'raw' is after batch-norm "
-        "re-estimation and before fine-tuning.",
+        (
+            "Top-1 in %, mean ± standard deviation over seeds; 'raw' is after batch-norm "
+            "re-estimation and before fine-tuning."
+        ),
         "",
         "| Criterion | " + " | ".join(f"{c} raw | {c} tuned" for c in macs) + " |",
         "|---|" + "---|---|" * len(macs),

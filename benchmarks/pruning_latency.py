@@ -207,11 +207,13 @@ def write(
     lines = images.head("Pruning to a measured latency")
     set_name = "Fashion-MNIST" if flags.data else "scikit-learn digits"
     lines += [
-        f"{set_name} at {flags.side} pixels: {len(data.train or ())} training and "
-        f"{len(data.validation)} validation images; {flags.epochs} epochs before and "
-        f"{flags.finetune} after pruning; criterion `{flags.importance}`; goal {GOAL}x on ONNX "
-        "Runtime, 1 thread, batch 1. Mean ± standard deviation over seeds; 'raw' is before "
-        "fine-tuning.",
+        (
+            f"{set_name} at {flags.side} pixels: {len(data.train or ())} training and "
+            f"{len(data.validation)} validation images; {flags.epochs} epochs before and "
+            f"{flags.finetune} after pruning; criterion `{flags.importance}`; goal {GOAL}x on ONNX "
+            "Runtime, 1 thread, batch 1. Mean ± standard deviation over seeds; 'raw' is before "
+            "fine-tuning."
+        ),
     ]
     for name, full, columns, notes in done:
         lines += [
