@@ -24,26 +24,42 @@ def mistakes(step: PruneStep, *, has_train: bool) -> Mistakes:
         step: The step.
         has_train: Whether the recipe has ``data.train``.
     """
+    yield from _data(step, has_train=has_train)
+    yield from _names(step)
+    yield from _useless(step)
+
+
+def _data(step: PruneStep, *, has_train: bool) -> Mistakes:
+    if has_train:
+        return
+    if _looks_at_images(step.importance):
+        yield ("importance",), f"'{step.importance}' looks at images, which needs data.train"
+    if isinstance(step.ratios, SensitivityRatios):
+        yield ("ratios",), "from_sensitivity measures accuracy, which needs data.train"
+    if step.finetune or step.sparse:
+        yield (), "trains, which needs data.train"
+
+
+def _names(step: PruneStep) -> Mistakes:
     names = plugins.names(plugins.IMPORTANCE)
     if step.importance not in names:
         yield ("importance",), unknown_name("importance", step.importance, names)
-    elif not has_train and _looks_at_images(step.importance):
-        yield ("importance",), f"'{step.importance}' looks at images, which needs data.train"
-    if not has_train and isinstance(step.ratios, SensitivityRatios):
-        yield ("ratios",), "from_sensitivity measures accuracy, which needs data.train"
-    if not has_train and (step.finetune or step.sparse):
-        yield (), "trains, which needs data.train"
+    names = plugins.names(plugins.SPARSE)
+    if step.sparse is not None and step.sparse.regularizer not in names:
+        what = unknown_name("regularizer", step.sparse.regularizer, names)
+        yield ("sparse", "regularizer"), what
+    names = plugins.names(plugins.RUNTIMES)
+    if step.speedup is not None and step.speedup.runtime not in names:
+        yield ("speedup", "runtime"), unknown_name("runtime", step.speedup.runtime, names)
+
+
+def _useless(step: PruneStep) -> Mistakes:
     if step.losses and step.finetune is None:
         yield ("losses",), "are for fine-tuning; add finetune"
-    if step.sparse is not None:
-        names = plugins.names(plugins.SPARSE)
-        if step.sparse.regularizer not in names:
-            what = unknown_name("regularizer", step.sparse.regularizer, names)
-            yield ("sparse", "regularizer"), what
-    if step.speedup is not None:
-        names = plugins.names(plugins.RUNTIMES)
-        if step.speedup.runtime not in names:
-            yield ("speedup", "runtime"), unknown_name("runtime", step.speedup.runtime, names)
+    if step.pruning_ratio is not None and isinstance(step.ratios, SensitivityRatios):
+        yield ("pruning_ratio",), "is of no use: from_sensitivity finds every layer's ratio"
+    if step.ranking != "local" and step.pruning_ratio is None and step.ratios is None:
+        yield ("ranking",), "is for ratios, and the step has another aim"
 
 
 def _looks_at_images(importance: str) -> bool:
