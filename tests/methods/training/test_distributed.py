@@ -21,7 +21,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """What either process found, by case."""
     path = tmp_path_factory.mktemp("two") / "found"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, str(SCRIPT), str(path)], check=True, env=environment)
+    subprocess.run(
+        [sys.executable, str(SCRIPT), str(path)], check=True, env=environment, timeout=240
+    )
     return [json.loads(path.with_suffix(f".{number}").read_text()) for number in range(2)]
 
 
@@ -53,3 +55,10 @@ def test_batches_that_cannot_be_shared_are_told(both: Found) -> None:
             "it, batch_size: a batch of 63 images cannot be shared evenly by 2 processes"
             in (found["together"]["odd"]["error"])
         )
+
+
+def test_the_first_process_writes_and_both_go_on(both: Found) -> None:
+    first, second = both
+    assert "stands for a kill" in first["together"]["stopped"]["error"]
+    assert first["together"]["resumed"] == first["together"]["plain"]
+    assert second["together"]["resumed"] == second["together"]["plain"]

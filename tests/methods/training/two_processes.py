@@ -15,6 +15,7 @@ from torch import nn
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
 from squeeze.methods.training import distributed
+from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Training, train_
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
 from squeeze.sources.data import Data, Opening, open_data
@@ -38,12 +39,22 @@ def normed() -> nn.Module:
     )
 
 
-def train(case: str, digits: Data) -> dict[str, object]:
+def train(case: str, digits: Data, folder: Path) -> dict[str, object]:
     """Train with what the case asks for; each process starts from other weights."""
     torch.manual_seed(distributed.rank())
     module, extra = (normed() if case == "batchnorm" else plain()), nn.Linear(10, 10)
     assert digits.train is not None
-    training = Training(digits.train, digits.validation, classification, 0, Silent(), "it")
+    training = Training(
+        digits.train,
+        digits.validation,
+        classification,
+        0,
+        Silent(),
+        "it",
+        Checkpoints(folder / str(distributed.rank()), "key")
+        if case in {"stopped", "resumed"}
+        else None,
+    )
     settings = TrainSettings(
         epochs=3,
         lr=0.1,
@@ -60,6 +71,8 @@ def train(case: str, digits: Data) -> dict[str, object]:
     ) -> torch.Tensor:
         del images
         calls.append(1)
+        if case == "stopped" and len(calls) == 25:
+            raise SqueezeError("stands for a kill in the second of three epochs")
         broken = case == "nan" and distributed.rank() == 1 and len(calls) == 5
         loss = nn.functional.cross_entropy(extra(outputs), labels)
         return loss * float("nan") if broken else loss
@@ -79,7 +92,7 @@ def train(case: str, digits: Data) -> dict[str, object]:
 def main(path: Path) -> None:
     torch.set_num_threads(1)
     digits = data()
-    alone = {case: train(case, digits) for case in ("plain", "batchnorm")}
+    alone = {case: train(case, digits, path.parent) for case in ("plain", "batchnorm")}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         os.environ["MASTER_PORT"] = str(free.getsockname()[1])
@@ -88,8 +101,8 @@ def main(path: Path) -> None:
     if child == 0:
         os.environ["RANK"] = "1"
     with distributed.joined() as number:
-        cases = ("plain", "batchnorm", "odd", "nan")
-        together = {case: train(case, digits) for case in cases}
+        cases = ("plain", "batchnorm", "odd", "nan", "stopped", "resumed")
+        together = {case: train(case, digits, path.parent) for case in cases}
     path.with_suffix(f".{number}").write_text(json.dumps({"alone": alone, "together": together}))
     if child == 0:
         os._exit(0)
