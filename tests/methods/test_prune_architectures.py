@@ -244,6 +244,19 @@ def test_no_part_of_a_split_is_left_without_channels(
     assert cost.macs(pruned) < cost.macs(model) / 5
 
 
+def test_whole_heads_concern_no_other_parts(tmp_path: Path) -> None:
+    """The parts of a Res2Net block stay, all of them narrower."""
+    block = ModelBlock(
+        build="timm:res2net50_26w_4s",
+        args={"layers": [1, 1, 1, 1]},
+        input=InputSpec(shape=(3, 32, 32)),
+    )
+    step = PruneStep(pruning_ratio=0.5, align=1, attention="heads")
+    pruned = prune(build(block, tmp_path), step, seed=0)
+    widths = [len(part.source) for part in pruned.module.modules() if isinstance(part, Select)]
+    assert widths == [13] * 4 + [26] * 4 + [52] * 4 + [104] * 4
+
+
 def enliven_(module: torch.nn.Module) -> None:
     """Let heads and scales that start as zeros or near it show in the output."""
     with torch.no_grad():

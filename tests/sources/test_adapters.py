@@ -258,7 +258,7 @@ def test_whole_heads_go_with_their_column_of_position_biases() -> None:
     adapters.adapt_(module)
     images = torch.randn(2, 3, 52, 52)
     own = next(part for part in module.modules() if isinstance(part, Attention))
-    assert adapters.blocks(module)[own.q] == adapters.Blocks(2, 8)
+    assert adapters.blocks(module)[own.q] == adapters.Blocks(2, 8, heads=True)
     assert own.bias is not None
     column = own.bias.table[:, 1:].clone()
     graph = graph_of(module, images)

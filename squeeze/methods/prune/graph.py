@@ -312,7 +312,10 @@ def _parts(members: Any, graph: Any, blocks: Mapping[Any, adapters.Blocks]) -> t
 
 def _blocks(module: "nn.Module", *, whole_heads: bool) -> "Mapping[Any, adapters.Blocks]":
     found = adapters.blocks(module)
-    return {layer: replace(own, whole=own.whole or whole_heads) for layer, own in found.items()}
+    return {
+        layer: replace(own, whole=own.whole or (whole_heads and own.heads))
+        for layer, own in found.items()
+    }
 
 
 def _channel_groups(layer: object) -> int:

@@ -20,11 +20,14 @@ class Blocks:
         count: How many parts.
         size: Channels of one part; ``count * size`` is the layer's width.
         whole: Whether whole parts go. Otherwise the same channels go inside each part.
+        heads: Whether they are attention heads, of which whole ones can go too. Other parts cannot
+            be missing: each feeds layers of its own.
     """
 
     count: int
     size: int
     whole: bool = False
+    heads: bool = False
 
 
 def is_a(module: "nn.Module", *kinds: str) -> bool:

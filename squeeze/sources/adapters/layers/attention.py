@@ -213,7 +213,7 @@ def _remaining(count: int, size: int, removed: "Sequence[int]") -> tuple[list[in
 def blocks(module: nn.Module) -> dict[nn.Module, Blocks]:
     """Return the heads of every query, key and value layer."""
     return {
-        layer: Blocks(attention.heads.count, attention.heads.size)
+        layer: Blocks(attention.heads.count, attention.heads.size, heads=True)
         for attention in module.modules()
         if isinstance(attention, Attention)
         for layer in (attention.q, attention.k, attention.v)
