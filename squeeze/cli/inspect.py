@@ -49,12 +49,8 @@ def inspect(
     """Look into a model before changing it."""
     del debug
     from squeeze.cli import console
-    from squeeze.core.errors import InputError
 
-    if not pruning and not sensitivity:
-        raise InputError("say what to look at: --pruning or --sensitivity", where="squeeze inspect")
-    if sensitivity and data is None:
-        raise InputError("needs --data, what top-1 is measured on", where="--sensitivity")
+    _check_flags(data, plot, pruning=pruning, sensitivity=sensitivity)
     block = one_step.model_block(model, weights, input, {"mean": mean, "std": std})
     loaded = _validated(block, data, arg or [])
     from squeeze.core.types import Silent
@@ -89,6 +85,18 @@ def inspect(
         _print_curves(curves)
 
 
+def _check_flags(data: str | None, plot: Path | None, *, pruning: bool, sensitivity: bool) -> None:
+    from squeeze.core.errors import InputError
+
+    if not pruning and not sensitivity:
+        raise InputError("say what to look at: --pruning or --sensitivity", where="squeeze inspect")
+    if sensitivity and data is None:
+        raise InputError("needs --data, what top-1 is measured on", where="--sensitivity")
+    for flag, given in (("--plot", plot), ("--data", data)):
+        if given is not None and not sensitivity:
+            raise InputError("is for --sensitivity", where=flag)
+
+
 def _validated(block: dict[str, Any], data: str | None, args: list[str]) -> "LoadedRecipe":
     """Check the flags as a recipe's blocks are checked."""
     from squeeze.recipe.load import from_data
@@ -113,6 +121,7 @@ def _curves(
     how: tuple[str, int],
     progress: Any,  # noqa: ANN401  (a terminal or nothing)
 ) -> "list[Curve]":
+    from squeeze.core.errors import SqueezeError
     from squeeze.methods.prune import sensitivity, step
     from squeeze.recipe.schema import PruneStep
     from squeeze.sources.data import Opening, open_data
@@ -125,6 +134,12 @@ def _curves(
     around = step.Surroundings(0, opened.validation, classification, progress)
     wanted = PruneStep(pruning_ratio=0.5, importance=importance, samples=samples)
     scored = step.scores(found, wanted, around)
+    if not any(score is not None for score in scored.values()):
+        raise SqueezeError(
+            f"no group can be pruned and scored by {importance}",
+            where="--sensitivity",
+            hint="'squeeze inspect --pruning' shows why",
+        )
     split = opened.validation.take(sensitivity.draw(opened.validation, samples, 0))
     return sensitivity.curves(found, scored, split, progress)
 

@@ -57,13 +57,16 @@ def prune(
 ) -> None:
     """Remove whole channels, fine-tune, export, measure, report."""
     runtime, threads = (flags.recipe["targets"][0][key] for key in ("runtime", "threads"))
-    aims: dict[str, Any] = {
-        "speedup": speedup and {"runtime": runtime, "at_least": speedup, "threads": threads},
-        "macs": macs and {"times_fewer": macs},
-        "params": params and {"times_fewer": params},
-        "size": size and {"at_most": size},
-    }
-    if pruning_ratio is None and not any(aims.values()):
+    aims: dict[str, Any] = {}
+    if speedup is not None:
+        aims["speedup"] = {"runtime": runtime, "at_least": speedup, "threads": threads}
+    if macs is not None:
+        aims["macs"] = {"times_fewer": macs}
+    if params is not None:
+        aims["params"] = {"times_fewer": params}
+    if size is not None:
+        aims["size"] = {"at_most": size}
+    if pruning_ratio is None and not aims:
         pruning_ratio = _USUAL_RATIO
     finetune = {"epochs": epochs, "lr": lr, "batch_size": batch_size} if epochs else None
     one_step.run(
@@ -78,7 +81,7 @@ def prune(
             "max_ratio": max_ratio,
             "keep": keep or [],
             "attention": attention,
-            "align": int(align) if align.isdigit() else align,
+            "align": int(align) if align.isdecimal() else align,
             "finetune": finetune,
         },
     )
