@@ -29,7 +29,10 @@ class Timing:
 
 
 def in_turns(
-    calls: Mapping[str, Callable[[], object]], progress: "Progress", label: str
+    calls: Mapping[str, Callable[[], object]],
+    progress: "Progress",
+    label: str,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
     """Time each callable in every round, the order rotating from round to round.
 
@@ -40,6 +43,7 @@ def in_turns(
         calls: Name to a function that runs one batch to its end.
         progress: Where the bar goes.
         label: The bar's text.
+        clock: See ``block``.
     """
     names = list(calls)
     repeats = {name: _repeats(calls[name]) for name in names}
@@ -50,7 +54,7 @@ def in_turns(
         for number in range(rounds):
             shift = number % len(names)
             for name in names[shift:] + names[:shift]:
-                raw[name].append(block(calls[name], repeats[name][0]))
+                raw[name].append(block(calls[name], repeats[name][0], clock))
             advance()
     return {name: _timing(blocks) for name, blocks in raw.items()}
 

@@ -28,7 +28,11 @@ _ROUNDS, _CALLS, _LOW = 7, 2, 0.25
 
 
 class Stopwatch:
-    """Times variants of one model in one runtime, always beside the model itself."""
+    """Times variants of one model in one runtime, always beside the model itself.
+
+    On one thread it counts the thread's own time, which on an idle machine is the wall's: what
+    neighbours take on a busy one would send the search astray. Reports measure the wall's time.
+    """
 
     def __init__(self, model: "Model", speedup: Speedup) -> None:
         self._speedup = speedup
@@ -36,25 +40,27 @@ class Stopwatch:
         self.model = model
         shape = (speedup.batch_size, *model.input.shape)
         self._images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        self._clock = time.thread_time if speedup.threads == 1 else time.perf_counter
         self._baselines: dict[bool, Session] = {}
 
     def ratio(self, variant: "Model") -> float:
         """Return the variant's latency over the model's, from a few short rounds."""
         with self._opened(variant, draft=True) as call:
             both = (self._baseline(draft=True), call)
-            # on one thread, the thread's own time: neighbours on a busy machine do not count
-            clock = time.thread_time if self._speedup.threads == 1 else time.perf_counter
             rounds = [
-                [min(timing.block(each, _CALLS, clock)) for each in both] for _ in range(_ROUNDS)
+                [min(timing.block(each, _CALLS, self._clock)) for each in both]
+                for _ in range(_ROUNDS)
             ]
         full, narrow = np.quantile(np.array(rounds), _LOW, axis=0)
         return float(narrow / full)
 
     def speedup(self, variant: "Model", progress: "Progress | None" = None) -> Estimate:
-        """Measure the speed-up of the real exported file, as reports do."""
+        """Measure the speed-up of the file that ships, in turns, for as long as reports do."""
         with self._opened(variant, draft=False) as call:
             calls = {"full": self._baseline(draft=False), "pruned": call}
-            timings = timing.in_turns(calls, progress or Silent(), "timing the pruned model")
+            timings = timing.in_turns(
+                calls, progress or Silent(), "timing the pruned model", self._clock
+            )
         return statistics.speedup(
             timings["full"].round_medians_s, timings["pruned"].round_medians_s
         )
