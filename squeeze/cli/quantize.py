@@ -1,10 +1,11 @@
 """``squeeze quantize``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from squeeze.cli import one_step
+from squeeze.core.errors import InputError, unknown_name
 
 
 def quantize(
@@ -28,15 +29,13 @@ def quantize(
     range_percentile: Annotated[
         float, typer.Option(help="Per-image ranges are merged at this percentile; 0 is min-max.")
     ] = 10.0,
-    equalize: Annotated[
-        bool, typer.Option(help="Scale channels so that all of them use the 8 bits.")
-    ] = True,
-    bias_correction: Annotated[
-        bool, typer.Option(help="Undo what rounding weights does to the mean of outputs.")
-    ] = True,
-    rounding: Annotated[
-        str, typer.Option(help="adaptive (by what it does to a layer's outputs) or nearest.")
-    ] = "adaptive",
+    recovery: Annotated[
+        str,
+        typer.Option(
+            help="all: equalize channels, round weights by what they do to their layer's outputs, "
+            "correct biases; none. Each alone: a recipe's steps.0.recovery."
+        ),
+    ] = "all",
 ) -> None:
     """Quantize the exported files to int8, measure, audit the kernels, report."""
     has_train = "train" in flags.recipe["data"]
@@ -50,11 +49,15 @@ def quantize(
             "backend": backend,
             "weight_bits": bits,
             "range_percentile": range_percentile,
-            "recovery": {
-                "equalize": equalize,
-                "bias_correction": bias_correction,
-                "rounding": rounding,
-            },
+            "recovery": _recovery(recovery),
         },
         calibration or drawn,
     )
+
+
+def _recovery(wanted: str) -> dict[str, Any]:
+    if wanted not in {"all", "none"}:
+        raise InputError(unknown_name("recovery", wanted, ["all", "none"]), where="--recovery")
+    if wanted == "all":
+        return {}
+    return {"equalize": False, "bias_correction": False, "rounding": "nearest"}

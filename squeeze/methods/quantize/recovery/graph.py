@@ -58,7 +58,8 @@ def separate_activations_(module: "nn.Module") -> None:
                 track_running_stats=child.track_running_stats,
             )
             norm.load_state_dict(child.state_dict(), strict=False)
-            setattr(module, name, nn.Sequential(norm, child.drop, child.act).eval())
+            after: Any = child
+            setattr(module, name, nn.Sequential(norm, after.drop, after.act).eval())
         else:
             separate_activations_(child)
 
