@@ -211,6 +211,15 @@ def test_moments_are_those_of_all_patches(groups: int) -> None:
         assert np.allclose(one.covariance[group], np.cov(seen.T, bias=True), atol=1e-5)
 
 
+def test_a_mean_far_above_the_deviations_does_not_swallow_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = 1e4 + torch.randn(64, 4, generator=generator)
+    seen: Any = Images(values)
+    (one,) = moments.collect(graph.folded(nn.Sequential(nn.Linear(4, 2))), seen, Silent()).values()
+    assert one.covariance is not None
+    assert np.allclose(one.covariance[0], np.cov(values.double().numpy().T, bias=True), atol=1e-3)
+
+
 class Branching(nn.Module):
     """Its path depends on the values, which cannot be traced."""
 

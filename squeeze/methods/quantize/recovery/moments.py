@@ -23,14 +23,18 @@ _SPATIAL = 4  # (N, C, H, W)
 
 @dataclass
 class Moments:
-    """Sums over input positions of one layer.
+    """Sums over input positions of one layer, about the mean of the first images.
+
+    Without that centre, the square of a mean far above the deviations would swallow them.
 
     Attributes:
+        centre: ``(G, K)`` float32.
         count: Positions seen.
-        sum: ``(G, K)`` float64.
-        square: ``(G, K, K)`` float64; None where ``K`` is above 4608.
+        sum: Of ``x - centre``, ``(G, K)`` float64.
+        square: Of the same, ``(G, K, K)`` float64; None where ``K`` is above 4608.
     """
 
+    centre: "Tensor"
     count: int
     sum: "Tensor"
     square: "Tensor | None"
@@ -38,15 +42,15 @@ class Moments:
     @property
     def mean(self) -> "Tensor":
         """``E[x]``, ``(G, K)``."""
-        return self.sum / self.count
+        return self.centre.double() + self.sum / self.count
 
     @property
     def covariance(self) -> "Tensor | None":
         """``E[x x'] - E[x] E[x]'``, ``(G, K, K)``."""
         if self.square is None:
             return None
-        mean = self.mean
-        return self.square / self.count - mean[:, :, None] * mean[:, None]
+        offset = self.sum / self.count
+        return self.square / self.count - offset[:, :, None] * offset[:, None]
 
 
 def collect(graph: "GraphModule", calibration: "Split", progress: "Progress") -> dict[str, Moments]:
@@ -102,11 +106,13 @@ def patches(
 
 
 def _add_(found: dict[str, Moments], name: str, values: "Tensor") -> None:
+    centre = found[name].centre if name in found else values.mean(2)
+    values = values - centre[..., None]
     small = values.shape[1] <= LARGEST_FAN_IN
     square = (values @ values.transpose(1, 2)).double() if small else None
     total, count = values.sum(2).double(), values.shape[2]
     if name not in found:
-        found[name] = Moments(count, total, square)
+        found[name] = Moments(centre, count, total, square)
         return
     before = found[name]
     before.count += count

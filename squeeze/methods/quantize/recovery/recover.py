@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from squeeze.methods.quantize.recovery import bias, equalize, graph, moments, rounding
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.fx import GraphModule
 
     from squeeze.core.types import Progress
@@ -79,7 +80,7 @@ def round_(
     import torch
     from torch import nn
 
-    adaptively, shifts = 0, []
+    adaptively, shifts, wants_adaptive = 0, [], settings.rounding == "adaptive"
     with torch.no_grad():
         for node in graph.layers(rewritten):
             part = graph.layer(rewritten, node)
@@ -89,12 +90,11 @@ def round_(
             weight = part.weight.double().reshape(*known.mean.shape[:1], -1, known.mean.shape[1])
             if not bool(known.sum.isfinite().all()):
                 raise graph.UntraceableError(f"the inputs of {node.target} are NaN or infinite")
-            covariance = known.covariance if settings.rounding == "adaptive" else None
-            if covariance is None:
+            integers = _adaptive(weight, known, largest) if wants_adaptive else None
+            if integers is None:
                 integers = rounding.nearest(weight, largest)
             else:
                 adaptively += 1
-                integers = rounding.adaptive(weight, covariance, largest)
             rounded = integers * rounding.steps(weight, largest)[..., None]
             part.weight.copy_(rounded.reshape(part.weight.shape))
             if settings.bias_correction:
@@ -108,6 +108,19 @@ def round_(
     if shifts:
         told += f"; {len(shifts)} biases corrected, by {sum(shifts) / len(shifts):.2g} on average"
     return told
+
+
+def _adaptive(weight: "Tensor", known: moments.Moments, largest: int) -> "Tensor | None":
+    """Return integers, or None where the inputs are too many or tell too little."""
+    import torch
+
+    covariance = known.covariance
+    if covariance is None:
+        return None
+    try:
+        return rounding.adaptive(weight, covariance, largest)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # not positive definite
+        return None
 
 
 def _refuse_change(model: "Model", rewritten: "GraphModule", calibration: "Split") -> None:
