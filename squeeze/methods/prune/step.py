@@ -271,6 +271,7 @@ def _reestimated(model: Model, step: PruneStep, around: Surroundings) -> Model:
     if (
         not step.reestimate_batchnorm
         or split is None
+        or len(split) == 1  # a single image has no variance
         or not any(isinstance(part, norms) for part in model.module.modules())
     ):
         return model
