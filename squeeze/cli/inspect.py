@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="A model reference or a bundle folder.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A model reference or a bundle folder; an .onnx or .tflite file for --int8 and "
+            "--layers."
+        ),
+    ],
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8", help="Which kernels really run the file in int8; why others do not."
+        ),
+    ] = False,
     pruning: Annotated[
         bool, typer.Option("--pruning", help="What can be pruned, and why the rest cannot.")
     ] = False,
@@ -50,6 +62,14 @@ def inspect(
     del debug
     from squeeze.cli import console
 
+    if int8:
+        from squeeze.cli import inspect_int8
+
+        _refuse(
+            {"--pruning": pruning, "--sensitivity": sensitivity, "--data": data, "--plot": plot}
+        )
+        inspect_int8.show(Path(model), as_json=json)
+        return
     _check_flags(data, plot, pruning=pruning, sensitivity=sensitivity)
     block = one_step.model_block(model, weights, input, {"mean": mean, "std": std})
     loaded = _validated(block, data, arg or [])
@@ -85,11 +105,23 @@ def inspect(
         _print_curves(curves)
 
 
+def _refuse(others: dict[str, Any]) -> None:
+    """Refuse flags that do nothing with --int8."""
+    from squeeze.core.errors import InputError
+
+    for flag, given in others.items():
+        if given:
+            raise InputError("does nothing with --int8", where=flag)
+
+
 def _check_flags(data: str | None, plot: Path | None, *, pruning: bool, sensitivity: bool) -> None:
     from squeeze.core.errors import InputError
 
     if not pruning and not sensitivity:
-        raise InputError("say what to look at: --pruning or --sensitivity", where="squeeze inspect")
+        raise InputError(
+            "say what to look at: --pruning, --sensitivity, --int8 or --layers",
+            where="squeeze inspect",
+        )
     if sensitivity and data is None:
         raise InputError("needs --data, what top-1 is measured on", where="--sensitivity")
     for flag, given in (("--plot", plot), ("--data", data)):

@@ -75,6 +75,39 @@ class Coverage:
         return self.int8 / self.total if self.total else 0.0
 
 
+@dataclass(frozen=True)
+class Stored:
+    """Constants of one element type in a file."""
+
+    tensors: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a file holds and which kernels run it here.
+
+    Attributes:
+        coverage: Convolutions and matrix products.
+        islands: Other float operators between integer ones.
+        operators: Count of the nodes that run, by operator.
+        weights: Constants of the file by element type, scales and biases included.
+        activations: Count of the tensors between nodes that run, by element type.
+        size_bytes: Of the file.
+        delegated: ``(taken, all)`` operators of a delegate (LiteRT's XNNPACK), or None.
+        advice: Sentences: why it is slow or big, and what to do.
+    """
+
+    coverage: Coverage
+    islands: Sequence[FloatNode]
+    operators: dict[str, int]
+    weights: dict[str, Stored]
+    activations: dict[str, int]
+    size_bytes: int
+    delegated: tuple[int, int] | None = None
+    advice: tuple[str, ...] = ()
+
+
 class Runtime(Protocol):
     """A runtime's module.
 

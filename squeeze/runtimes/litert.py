@@ -1,6 +1,5 @@
 """LiteRT (TensorFlow Lite) on the CPU, with its XNNPACK kernels."""
 
-import collections
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.runtimes.base import Coverage, Execution, FloatNode
+from squeeze.runtimes.base import Audit, Coverage, Execution
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 ARTIFACT = "tflite"
 FIXED_BATCH = True
 
-_HEAVY = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"}
-_CONVERSIONS = {"QUANTIZE", "DEQUANTIZE", "TRANSPOSE"}
 _RANK = 4
 
 
@@ -122,37 +119,17 @@ def _to_float(values: "NDArray[Any]", detail: dict[str, Any]) -> "NDArray[np.flo
 
 
 def coverage(path: Path) -> Coverage:
-    """Count heavy operators whose input, weight and output are int8.
+    """Count convolutions and matrix products whose tensor types select an int8 kernel."""
+    return audit(path).coverage
 
-    LiteRT picks the kernel by these types, with or without a delegate.
+
+def audit(path: Path) -> Audit:
+    """Audit any ``.tflite`` file, also those that others made.
+
+    Raises:
+        InputError: LiteRT cannot load it.
     """
-    interpreter = _load(path, 1, delegates=False)
-    types = {
-        detail["index"]: (detail["name"], np.dtype(detail["dtype"]))
-        for detail in interpreter.get_tensor_details()
-    }
-    operators = interpreter._get_ops_details()  # noqa: SLF001  (there is no public way)
-    heavy = [operator for operator in operators if operator["op_name"] in _HEAVY]
-    survivors = []
-    for operator in heavy:
-        tensors = [*operator["inputs"][:2], operator["outputs"][0]]
-        kinds = [types[index][1] for index in tensors if index in types]
-        if not all(kind == np.int8 for kind in kinds):
-            shown = ", ".join(str(kind) for kind in kinds)
-            survivors.append(
-                FloatNode(
-                    types[operator["outputs"][0]][0],
-                    operator["op_name"],
-                    f"input, weight, output are {shown}",
-                )
-            )
-    ops = collections.Counter(operator["op_name"] for operator in operators)
-    convolutions = sum("CONV" in operator["op_name"] for operator in heavy)
-    float_convolutions = sum("CONV" in node.op for node in survivors)
-    return Coverage(
-        len(heavy) - len(survivors),
-        len(heavy),
-        survivors,
-        {op: count for op, count in sorted(ops.items()) if op in _CONVERSIONS},
-        (convolutions - float_convolutions, convolutions),
-    )
+    from squeeze.runtimes.audit import litert as litert_audit
+
+    plain = _load(path, 1, delegates=False)
+    return litert_audit.audited(plain, _load(path, 1), path.stat().st_size)

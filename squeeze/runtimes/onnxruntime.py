@@ -1,6 +1,5 @@
 """ONNX Runtime on the CPU."""
 
-import collections
 import tempfile
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.runtimes.base import Coverage, Execution, FloatNode
+from squeeze.runtimes.base import Audit, Coverage, Execution
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,27 +18,6 @@ if TYPE_CHECKING:
 ARTIFACT = "onnx"
 FIXED_BATCH = False
 
-_INT8 = {
-    "QLinearConv",
-    "QLinearMatMul",
-    "QGemm",
-    "ConvInteger",
-    "MatMulInteger",
-    "MatMulIntegerToFloat",
-    "DynamicQuantizeMatMul",
-    "QAttention",
-}
-_FLOAT = {
-    "Conv",
-    "FusedConv",
-    "NhwcFusedConv",
-    "ConvTranspose",
-    "MatMul",
-    "FusedMatMul",
-    "Gemm",
-    "FusedGemm",
-}
-_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Transpose", "ReorderInput", "ReorderOutput"}
 _ERROR = 3
 
 
@@ -101,38 +79,26 @@ class OnnxSession:
 
 
 def coverage(path: Path) -> Coverage:
-    """Count int8 kernels in the graph that ONNX Runtime writes after its own optimisation.
+    """Count int8 kernels in the graph that ONNX Runtime writes after its own optimisation."""
+    return audit(path).coverage
 
-    The exported file's Q/DQ pairs say nothing: only what is fused at load time runs in int8.
+
+def audit(path: Path) -> Audit:
+    """Audit any ONNX file, also those that others made.
+
+    Raises:
+        InputError: ONNX Runtime cannot load it.
     """
     import onnx
+
+    from squeeze.runtimes.audit import onnx as onnx_audit
 
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"
         with chatter_to(None):
             _load(path, 1, optimised)
-        graph = onnx.load(optimised, load_external_data=False).graph
-    producers = {name: node for node in graph.node for name in node.output}
-    survivors = [
-        FloatNode(node.name or node.output[0], node.op_type, _reason(node, producers))
-        for node in graph.node
-        if node.op_type in _FLOAT
-    ]
-    ops = collections.Counter(node.op_type for node in graph.node)
-    int8 = sum(count for op, count in ops.items() if op in _INT8)
-    float_convolutions = sum("Conv" in node.op for node in survivors)
-    int8_convolutions = ops["QLinearConv"] + ops["ConvInteger"]
-    return Coverage(
-        int8,
-        int8 + len(survivors),
-        survivors,
-        {op: count for op, count in sorted(ops.items()) if op in _CONVERSIONS},
-        (int8_convolutions, int8_convolutions + float_convolutions),
-    )
-
-
-def _reason(node: Any, producers: dict[str, Any]) -> str:  # noqa: ANN401
-    fed = [producers[name].op_type for name in node.input if name in producers]
-    if "DequantizeLinear" in fed:
-        return "its quantize/dequantize pairs were not fused into an int8 kernel"
-    return "the quantizer left it in float"
+        runs = onnx.load(optimised, load_external_data=False).graph
+    graph = onnx.load(path, load_external_data=False).graph
+    outside = {e.value for t in graph.initializer for e in t.external_data if e.key == "location"}
+    files = [path, *(path.parent / name for name in outside)]
+    return onnx_audit.audited(graph, runs, sum(file.stat().st_size for file in files))

@@ -1,0 +1,70 @@
+"""``squeeze inspect --int8``: which kernels run a file, and why it is slow or big."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from squeeze.core.errors import InputError
+
+if TYPE_CHECKING:
+    from squeeze.runtimes.base import Audit
+
+RUNTIMES = {".onnx": "onnxruntime", ".tflite": "litert"}
+
+
+def show(path: Path, *, as_json: bool) -> None:
+    """Audit a file in its runtime and print what was found.
+
+    Raises:
+        InputError: No such file, of another kind, damaged, or its runtime is not installed.
+    """
+    from squeeze.cli import console
+
+    found: Audit = runtime(path, "--int8").audit(path)
+    if as_json:
+        console.out(json.dumps({"file": str(path)} | asdict(found), indent=1))
+        return
+    coverage = found.coverage
+    convolutions = "{} of {}".format(*coverage.convolutions)
+    console.out(
+        f"{coverage.int8} of {coverage.total} convolutions and matrix products run in int8 "
+        f"kernels ({convolutions} convolutions)"
+    )
+    if found.delegated is not None:
+        console.out("{} of {} operators run in XNNPACK".format(*found.delegated))
+    nodes = [*coverage.survivors, *found.islands]
+    if nodes:
+        console.table(["Not in int8", "Operator", "Why"], [[n.name, n.op, n.reason] for n in nodes])
+    console.out(f"converting nodes: {_counted(coverage.conversions)}")
+    weights = ", ".join(
+        f"{kind} {held.size_bytes:,} bytes in {held.tensors}"
+        for kind, held in sorted(found.weights.items(), key=lambda item: -item[1].size_bytes)
+    )
+    console.out(f"weights, scales and biases by type: {weights or 'none'}")
+    console.out(f"activations by type: {_counted(found.activations)}")
+    console.out(f"file: {found.size_bytes:,} bytes")
+    console.out("\n" + "\n".join(found.advice))
+
+
+def runtime(path: Path, flag: str) -> Any:  # noqa: ANN401  (a plugin's module)
+    """Return the runtime's module of a file, recognised by its suffix.
+
+    Raises:
+        InputError: No such file, of another kind, or its runtime is not installed.
+    """
+    from squeeze.core import plugins
+
+    if path.suffix not in RUNTIMES:
+        raise InputError(f"{flag} looks into .onnx and .tflite files", where=str(path))
+    if not path.is_file():
+        raise InputError("no such file", where=str(path))
+    module = plugins.load(plugins.RUNTIMES, RUNTIMES[path.suffix])
+    reason = module.unavailable("cpu")
+    if reason is not None:
+        raise InputError(reason, where=str(path))
+    return module
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"

@@ -1,0 +1,149 @@
+"""Why ONNX Runtime left a convolution or matrix product in float.
+
+Every reason was seen in files built for it with ONNX Runtime 1.31 on x86. A float bias, weights
+that are quantized at load and a Clip between weight quantizers are *no* reasons: those layers do
+run in int8.
+"""
+
+import collections
+from typing import Any
+
+_QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+_NO_INT8 = {"ConvTranspose"}
+_PRODUCTS = ("Conv", "MatMul", "Gemm")
+_EIGHT_BITS = {"INT8", "UINT8"}
+
+
+class Graph:
+    """An ONNX graph with the ways from tensors to nodes.
+
+    Args:
+        graph: A ``GraphProto``.
+    """
+
+    def __init__(self, graph: Any) -> None:  # noqa: ANN401
+        self.nodes = list(graph.node)
+        self.names = {node.name for node in graph.node if node.name}
+        self.initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self.producers = {name: node for node in graph.node for name in node.output}
+        self.outputs = {output.name for output in graph.output}
+        self._readers: dict[str, list[Any]] = collections.defaultdict(list)
+        for node in graph.node:
+            for name in node.input:
+                self._readers[name].append(node)
+
+    def maker(self, tensor: str) -> str:
+        """Return the operator that makes a tensor; empty for inputs and initializers."""
+        return str(self.producers[tensor].op_type) if tensor in self.producers else ""
+
+    def readers(self, tensors: Any) -> list[Any]:  # noqa: ANN401
+        """Return the nodes that read any of the tensors."""
+        return [node for name in tensors for node in self._readers.get(name, ())]
+
+    def quantized_type(self, node: Any) -> str:  # noqa: ANN401
+        """Return the integer type of a quantize or dequantize node, UINT8 where it has no zero."""
+        zero = next(iter(node.input[2:]), None)
+        source = zero or (node.input[0] if node.op_type == _DEQUANTIZE else None)
+        tensor = self.initializers.get(source)
+        return self.type_name(tensor.data_type) if tensor is not None else "UINT8"
+
+    @staticmethod
+    def type_name(kind: int) -> str:
+        """Return ONNX's name of an element type."""
+        import onnx
+
+        return str(onnx.TensorProto.DataType.Name(kind))
+
+    @classmethod
+    def bits(cls, kind: int) -> int:
+        """Return the bits of an element as it is stored."""
+        import onnx
+
+        name = cls.type_name(kind)
+        if name.endswith(("INT4", "FLOAT4E2M1")):
+            return 4
+        if name.endswith("INT2"):
+            return 2
+        return int(onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize) * 8
+
+
+def reason(node: Any, runs: Graph, written: Graph) -> str:  # noqa: ANN401
+    """Explain one float node of the optimised graph.
+
+    Args:
+        node: A convolution or matrix product.
+        runs: The optimised graph.
+        written: The file's graph.
+    """
+    if node.op_type == "MatMulNBits":
+        bits = next((item.i for item in node.attribute if item.name == "bits"), 4)
+        return f"only its weights are quantized ({bits} bits): products are made in float"
+    fed, weighed = runs.maker(node.input[0]), runs.maker(node.input[1])
+    if weighed == _DEQUANTIZE:
+        return _unfused(node, runs) if fed == _DEQUANTIZE else _float_input(node, runs)
+    if fed == _DEQUANTIZE:
+        if node.input[1] in runs.initializers:
+            return "its weights are float: quantize them too"
+        return "its second operand is made in float while running and quantized nowhere"
+    if any("Quant" in other.op_type or "Integer" in other.op_type for other in written.nodes):
+        return "the quantizer left it in float: neither its input nor its weights are quantized"
+    return "the file does not quantize it"
+
+
+def _float_input(node: Any, runs: Graph) -> str:  # noqa: ANN401
+    between = runs.producers.get(node.input[0])
+    is_product = between is not None and any(part in between.op_type for part in _PRODUCTS)
+    if between is not None and not is_product and runs.maker(between.input[0]) == _DEQUANTIZE:
+        return (
+            f"its input comes from a {between.op_type} between dequantize and this layer that "
+            f"could not be folded: quantize after the {between.op_type}"
+        )
+    return "only its weights are quantized, its input is float (weight-only): quantize activations"
+
+
+def _unfused(node: Any, runs: Graph) -> str:  # noqa: ANN401
+    if node.op_type in _NO_INT8:
+        return f"ONNX Runtime has no int8 kernel for {node.op_type}"
+    data, weight = (runs.quantized_type(runs.producers[name]) for name in node.input[:2])
+    for what, kind in (("activations", data), ("weights", weight)):
+        if kind not in _EIGHT_BITS:
+            return (
+                f"its {what} are {kind.lower()}, for which ONNX Runtime has no kernel here: "
+                f"quantize them to 8 bits"
+            )
+    readers = runs.readers(node.output)
+    quantizers = [reader for reader in readers if reader.op_type == _QUANTIZE]
+    why = _float_output(node, runs, [each for each in readers if each.op_type != _QUANTIZE])
+    if why or not quantizers:
+        return why or "no quantize after its output"
+    return _signed(data, runs.quantized_type(quantizers[0]), weight)
+
+
+def _float_output(node: Any, runs: Graph, readers: list[Any]) -> str:  # noqa: ANN401
+    """Return who reads its output in float; empty if nobody does."""
+    if any(name in runs.outputs for name in node.output):
+        return "no quantize after its output, which is an output of the model"
+    if readers:
+        return f"no quantize between its output and the {readers[0].op_type} that reads it"
+    if _is_fused_sum(node):
+        return "no quantize between its output and the addition that follows"
+    return ""
+
+
+def _is_fused_sum(node: Any) -> bool:  # noqa: ANN401
+    """Whether a float fusion took an addition into the convolution: its fourth input."""
+    return node.op_type in {"FusedConv", "NhwcFusedConv"} and bool("".join(node.input[3:]))
+
+
+def _signed(data: str, out: str, weight: str) -> str:
+    if "INT8" in {data, out}:
+        side = "input" if data == "INT8" else "output"
+        return (
+            f"its {side} is signed int8 and read by several layers: on x86 ONNX Runtime turns "
+            "signed activations to unsigned only where one layer reads them; quantize "
+            "activations to uint8 (QUInt8)"
+        )
+    return (
+        f"its {data.lower()} input, {weight.lower()} weights and {out.lower()} output were not "
+        "fused into an int8 kernel"
+    )

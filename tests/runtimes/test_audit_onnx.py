@@ -1,0 +1,265 @@
+"""Files of every kind, made by the real quantizers: what runs in int8, what does not, and why."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+
+from squeeze.core import cpu
+from squeeze.core.errors import InputError
+from squeeze.runtimes import onnxruntime
+from squeeze.runtimes.base import Audit
+
+LAYERS = ["stem", "dw", "pw", "last", "fc"]
+x86_only = pytest.mark.skipif(not cpu.host().is_x86, reason="signed int8 is fine elsewhere")
+
+
+def network() -> onnx.ModelProto:
+    """Four convolutions with a residual, a hard-swish and a matrix product."""
+    rng = np.random.default_rng(0)
+    weights: dict[str, Any] = {}
+
+    def conv(name: str, source: str, *shape: int, group: int = 1) -> Any:
+        weights[f"{name}.w"], weights[f"{name}.b"] = (
+            (rng.standard_normal(size) * 0.2).astype(np.float32) for size in (shape, shape[:1])
+        )
+        inputs = [source, f"{name}.w", f"{name}.b"]
+        pads = [shape[-1] // 2] * 4
+        return helper.make_node("Conv", inputs, [f"{name}.o"], name=name, group=group, pads=pads)
+
+    weights["fc.w"] = rng.standard_normal((16, 10)).astype(np.float32)
+    nodes = [
+        conv("stem", "x", 16, 3, 3, 3),
+        helper.make_node("Relu", ["stem.o"], ["relu.o"], name="relu"),
+        conv("dw", "relu.o", 16, 1, 3, 3, group=16),
+        conv("pw", "dw.o", 16, 16, 1, 1),
+        helper.make_node("Add", ["relu.o", "pw.o"], ["add.o"], name="add"),
+        conv("last", "add.o", 16, 16, 3, 3),
+        helper.make_node("HardSwish", ["last.o"], ["swish.o"], name="swish"),
+        helper.make_node("GlobalAveragePool", ["swish.o"], ["mean.o"], name="mean"),
+        helper.make_node("Flatten", ["mean.o"], ["flat.o"], name="flat"),
+        helper.make_node("MatMul", ["flat.o", "fc.w"], ["y"], name="fc"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    return onnx.shape_inference.infer_shapes(
+        helper.make_model(graph, opset_imports=opset, ir_version=9)
+    )
+
+
+class Images:
+    """Three random batches."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(1)
+        self.left = [rng.standard_normal((2, 3, 8, 8)).astype(np.float32) for _ in range(3)]
+
+    def get_next(self) -> dict[str, Any] | None:
+        return {"x": self.left.pop()} if self.left else None
+
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def static(tmp_path: Path) -> Make:
+    """Quantize the network with ``quantize_static``, then edit the graph."""
+
+    def make(edit: Callable[[Any], None] | None = None, **settings: Any) -> Path:
+        logging.getLogger().setLevel(logging.ERROR)
+        onnx.save(network(), tmp_path / "float.onnx")
+        wanted = {
+            "quant_format": QuantFormat.QDQ,
+            "activation_type": QuantType.QUInt8,
+            "weight_type": QuantType.QInt8,
+            "per_channel": True,
+        } | settings
+        path = tmp_path / "int8.onnx"
+        quantize_static(str(tmp_path / "float.onnx"), str(path), Images(), **wanted)
+        if edit is not None:
+            model = onnx.load(path)
+            edit(model.graph)
+            onnx.save(model, path)
+        return path
+
+    return make
+
+
+def node(graph: Any, name: str) -> Any:
+    return next(each for each in graph.node if each.name == name)
+
+
+def survivors(found: Audit) -> dict[str, str]:
+    return {each.name: each.reason for each in found.coverage.survivors}
+
+
+def clip_before_pw(graph: Any) -> None:
+    pw = node(graph, "pw")
+    clip = helper.make_node("Clip", [pw.input[0], "low", "high"], ["clip.o"], name="clip")
+    graph.initializer.extend(
+        numpy_helper.from_array(np.float32(value), name)
+        for name, value in (("low", 0), ("high", 1))
+    )
+    graph.node.insert(list(graph.node).index(pw), clip)
+    pw.input[0] = "clip.o"
+
+
+def pw_is_an_output(graph: Any) -> None:
+    graph.output.append(helper.make_tensor_value_info("pw.o", TensorProto.FLOAT, None))
+
+
+def no_quantize_after_last(graph: Any) -> None:
+    node(graph, "swish").input[0] = "last.o"
+
+
+def float_weights_of_pw(graph: Any) -> None:
+    graph.initializer.append(
+        numpy_helper.from_array(np.ones((16, 16, 1, 1), np.float32), "pw.float")
+    )
+    node(graph, "pw").input[1] = "pw.float"
+
+
+def weights_quantized_at_load(graph: Any) -> None:
+    stored = {each.name: each for each in graph.initializer}
+    for name in ("stem", "dw", "pw", "last"):
+        dequantize = next(n for n in graph.node if n.output[0] == node(graph, name).input[1])
+        held, scale = (numpy_helper.to_array(stored[each]) for each in dequantize.input[:2])
+        values = held * scale.reshape(-1, 1, 1, 1)
+        graph.initializer.remove(stored[dequantize.input[0]])
+        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), f"{name}.f"))
+        inputs = [f"{name}.f", *dequantize.input[1:]]
+        graph.node.insert(0, helper.make_node("QuantizeLinear", inputs, [f"{name}.q"], axis=0))
+        dequantize.input[0] = f"{name}.q"
+
+
+def float_bias_of_pw(graph: Any) -> None:
+    graph.initializer.append(numpy_helper.from_array(np.ones(16, np.float32), "pw.float_bias"))
+    node(graph, "pw").input[2] = "pw.float_bias"
+
+
+@pytest.mark.parametrize(
+    ("edit", "layer", "reason"),
+    [
+        (clip_before_pw, "pw", "its input comes from a Clip between dequantize and this layer"),
+        (pw_is_an_output, "pw", "no quantize after its output, which is an output of the model"),
+        (no_quantize_after_last, "last", "no quantize between its output and the "),
+        (float_weights_of_pw, "pw", "its weights are float"),
+    ],
+)
+def test_a_broken_pattern_is_explained(
+    edit: Callable[[Any], None], layer: str, reason: str, static: Make
+) -> None:
+    found = onnxruntime.audit(static(edit))
+    assert (found.coverage.int8, found.coverage.total) == (4, 5)
+    assert found.coverage.convolutions == (3, 4)
+    assert list(survivors(found)) == [layer]
+    assert survivors(found)[layer].startswith(reason)
+    assert "1 of 5 convolutions and matrix products" in found.advice[0]
+
+
+@pytest.mark.parametrize("edit", [None, float_bias_of_pw, weights_quantized_at_load])
+def test_what_onnx_runtime_folds_is_int8(edit: Callable[[Any], None] | None, static: Make) -> None:
+    found = onnxruntime.audit(static(edit))
+    assert (found.coverage.int8, found.coverage.total) == (5, 5)
+    assert found.coverage.survivors == []
+    assert [each.op for each in found.islands] == ["HardSigmoid", "Mul"]
+    big = [each for each in found.advice if each.startswith("Big: 0.01 MiB of weights are stored")]
+    assert bool(big) == (edit is weights_quantized_at_load)
+
+
+def test_weights_and_activations_are_counted_by_type(static: Make) -> None:
+    path = static()
+    found = onnxruntime.audit(path)
+    products = 16 * 3 * 9 + 16 * 9 + 16 * 16 + 16 * 16 * 9 + 160
+    zeros = 4 * 16 + 10  # one per output channel
+    assert found.weights["int8"].size_bytes == products + zeros
+    assert found.weights["int32"].size_bytes == 2 * 4 * 4 * 16  # biases and their zero points
+    assert found.size_bytes == path.stat().st_size
+    assert found.activations["uint8"] >= 8
+    assert set(found.activations) == {"uint8", "float32"}
+
+
+@x86_only
+def test_signed_activations_stay_float_around_branches(static: Make) -> None:
+    found = onnxruntime.audit(static(activation_type=QuantType.QInt8))
+    assert list(survivors(found)) == ["stem", "dw"]
+    assert "its output is signed int8 and read by several layers" in survivors(found)["stem"]
+    assert "its input is signed int8 and read by several layers" in survivors(found)["dw"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"activation_type": QuantType.QUInt16}, "activations are uint16"),
+        ({"weight_type": QuantType.QInt4}, "weights are int4"),
+    ],
+)
+def test_types_without_a_kernel(settings: dict[str, Any], kind: str, static: Make) -> None:
+    found = onnxruntime.audit(static(**settings))
+    assert found.coverage.int8 == 0
+    assert list(survivors(found)) == LAYERS
+    assert all(f"its {kind}" in reason for reason in survivors(found).values())
+
+
+def test_the_operator_format_and_excluded_layers(static: Make) -> None:
+    found = onnxruntime.audit(static(quant_format=QuantFormat.QOperator))
+    assert (found.coverage.int8, found.coverage.total) == (5, 5)
+    found = onnxruntime.audit(static(op_types_to_quantize=["Conv"]))
+    assert survivors(found) == {
+        "fc": "the quantizer left it in float: neither its input nor its weights are quantized"
+    }
+
+
+def test_dynamic_quantization_runs_integers_between_float(tmp_path: Path) -> None:
+    logging.getLogger().setLevel(logging.ERROR)
+    onnx.save(network(), tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx", weight_type=QuantType.QUInt8)
+    found = onnxruntime.audit(tmp_path / "int8.onnx")
+    assert (found.coverage.int8, found.coverage.total) == (5, 5)
+    assert found.activations["int32"] == 4
+    assert found.advice[0].startswith("Activations are quantized while running")
+
+
+def test_float_and_half_files_say_so(tmp_path: Path) -> None:
+    onnx.save(network(), tmp_path / "float.onnx")
+    found = onnxruntime.audit(tmp_path / "float.onnx")
+    assert sorted(survivors(found)) == sorted(LAYERS)
+    assert set(survivors(found).values()) == {"the file does not quantize it"}
+    assert found.advice == (
+        "Not quantized: everything runs in float. squeeze quantize makes it int8.",
+    )
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    onnx.save(convert_float_to_float16(network(), keep_io_types=True), tmp_path / "half.onnx")
+    found = onnxruntime.audit(tmp_path / "half.onnx")
+    assert sorted(survivors(found)) == sorted(LAYERS)
+    assert set(found.weights) == {"float16"}
+    assert "stores float16" in found.advice[0]
+
+
+def test_weight_only_matrix_products_are_float(tmp_path: Path) -> None:
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    worker = MatMulNBitsQuantizer(network(), block_size=16, is_symmetric=True, bits=4)
+    worker.process()
+    worker.model.save_model_to_file(str(tmp_path / "w4.onnx"))
+    reasons = [each.reason for each in onnxruntime.audit(tmp_path / "w4.onnx").coverage.survivors]
+    assert "only its weights are quantized (4 bits): products are made in float" in reasons
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"no model" * 50)
+    with pytest.raises(InputError, match="ONNX Runtime cannot load it"):
+        onnxruntime.audit(tmp_path / "x.onnx")
