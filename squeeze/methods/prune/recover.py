@@ -25,12 +25,20 @@ def sparsifier(step: PruneStep, training: Training) -> "Train | None":
         return None
 
     def train(model: Model, number: int) -> tuple[Model, list[Epoch]]:
+        from torch import nn
+
         del number
         found = survey(model, keep=step.keep, whole_heads=step.attention == "heads")
         plugin = plugins.load(plugins.SPARSE, settings.regularizer)
         pull = plugin.regularizer(all_weights(found, found.prunable), settings.strength)
         label = f"{training.label}: sparse training"
-        epochs = train_(found.module, settings, replace(training, label=label), after_backward=pull)
+        epochs = train_(
+            found.module,
+            settings,
+            replace(training, label=label),
+            extra=pull if isinstance(pull, nn.Module) else None,  # its buffers go on after a kill
+            after_backward=pull,
+        )
         before = model.architecture
         rewritten = replace(before, adapters=(*before.adapters, *found.adapters))
         return Model(found.module, rewritten), epochs

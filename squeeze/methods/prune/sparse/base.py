@@ -1,8 +1,9 @@
 """What regularisers of sparse training share: a group's weights, channel by channel.
 
 A regulariser is one file here with ``regularizer(groups, strength)``, which returns a function that
-adds to the gradients between backward and optimizer step. Torch-Pruning's own pruners are not
-used: in 1.6.1 they fail on grouped convolutions, and one of them changes a copy of the gradient.
+adds to the gradients between backward and optimizer step; one with a memory is an ``nn.Module``
+that keeps it in buffers. Torch-Pruning's own pruners are not used: in 1.6.1 they fail on grouped
+convolutions, and one of them changes a copy of the gradient.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -18,20 +18,33 @@ _EPSILON = 1e-12
 
 
 def regularizer(groups: Sequence[GroupWeights], strength: float) -> Regularizer:
-    """Return the function that changes the gradients of one training step."""
+    """Return the module that changes the gradients of one training step.
+
+    What has grown is in its buffers, so that a killed training goes on with it.
+    """
     import torch
+    from torch import nn
 
-    grown: dict[str, Tensor] = {}
-    steps = 0
+    class Growing(nn.Module):
+        steps: "Tensor"
+        grown: "Tensor"
 
-    def pull() -> None:
-        nonlocal steps
-        for group in groups:
-            norm = group.squared_norms()
-            reached = grown.setdefault(group.name, torch.zeros_like(norm))
-            if steps % _EVERY == 0:
-                reached += strength * (norm.max() - norm) / (norm.max() - norm.min() + _EPSILON)
-            group.decay_(reached)
-        steps += 1
+        def __init__(self) -> None:
+            super().__init__()
+            channels = sum(group.channels for group in groups)
+            self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+            self.register_buffer("grown", torch.zeros(channels))
 
-    return pull
+        def forward(self) -> None:
+            """Let the strengths grow where it is time, and pull."""
+            grows = int(self.steps) % _EVERY == 0
+            parts = torch.split(self.grown, [group.channels for group in groups])
+            for group, reached in zip(groups, parts, strict=True):
+                norm = group.squared_norms()
+                if grows:
+                    spread = norm.max() - norm.min() + _EPSILON
+                    reached += strength * (norm.max() - norm) / spread  # noqa: PLW2901  (a view)
+                group.decay_(reached)
+            self.steps += 1
+
+    return Growing()
