@@ -146,7 +146,8 @@ def survey(model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = Fals
     with torch.enable_grad():  # Torch-Pruning traces through autograd
         module.requires_grad_(requires_grad=True)
         try:
-            graph = tracing.trace(module, example)
+            with trial.watched(module):
+                graph = tracing.trace(module, example)
             blocks = _blocks(module, whole_heads=whole_heads)
             groups = _groups(module, graph, kept, blocks)
         except Exception as error:
