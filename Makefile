@@ -1,15 +1,18 @@
 # make demo: install into .venv, run the main job on embedded real data, print the report's path
-# make test: install into .venv, run the whole test suite
+# make test: install into .venv, run the test suite; make test-slow: the tests that take long
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint weights clean
+.PHONY: demo test test-slow lint weights clean
 
 demo: .venv/installed
 	$(BIN)/squeeze run recipes/digits_resnet20_prune50_kd_int8.yaml
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/installed
 	$(BIN)/ruff check .
