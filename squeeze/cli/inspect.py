@@ -29,6 +29,14 @@ def inspect(
             "--int8", help="Which kernels really run the file in int8; why others do not."
         ),
     ] = False,
+    layers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FLOAT_FILE",
+            help="Compare every activation of this float file with MODEL, the file quantized from "
+            "it, on images of --data.",
+        ),
+    ] = None,
     pruning: Annotated[
         bool, typer.Option("--pruning", help="What can be pruned, and why the rest cannot.")
     ] = False,
@@ -39,14 +47,19 @@ def inspect(
         ),
     ] = False,
     data: Annotated[
-        str | None, typer.Option(help="Images for --sensitivity, named as for squeeze prune.")
+        str | None,
+        typer.Option(help="Images for --sensitivity and --layers, named as for squeeze prune."),
     ] = None,
-    samples: Annotated[int, typer.Option(help="So many of them.", min=2)] = 512,
+    samples: Annotated[
+        int, typer.Option(help="So many of them; --layers takes at most 32.", min=2)
+    ] = 512,
     importance: Annotated[str, typer.Option(help="Criterion; see squeeze list importance.")] = "l2",
     keep: Annotated[
         list[str] | None, typer.Option(help="Layers never touched: a pattern or a class name.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="PNG of the sensitivity curves.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="PNG of the curves of --sensitivity or --layers.")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="As for squeeze prune.")] = None,
     arg: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Argument of the model factory.")
@@ -65,10 +78,16 @@ def inspect(
     if int8:
         from squeeze.cli import inspect_int8
 
-        _refuse(
-            {"--pruning": pruning, "--sensitivity": sensitivity, "--data": data, "--plot": plot}
-        )
+        others = {"--layers": layers, "--data": data, "--plot": plot}
+        _refuse("--int8", others | {"--pruning": pruning, "--sensitivity": sensitivity})
         inspect_int8.show(Path(model), as_json=json)
+        return
+    if layers is not None:
+        from squeeze.cli import inspect_layers
+
+        _refuse("--layers", {"--pruning": pruning, "--sensitivity": sensitivity})
+        images = inspect_layers.Images(data, samples, (input, mean, std), quiet=quiet)
+        inspect_layers.show(layers, Path(model), images, plot, as_json=json)
         return
     _check_flags(data, plot, pruning=pruning, sensitivity=sensitivity)
     block = one_step.model_block(model, weights, input, {"mean": mean, "std": std})
@@ -105,13 +124,13 @@ def inspect(
         _print_curves(curves)
 
 
-def _refuse(others: dict[str, Any]) -> None:
-    """Refuse flags that do nothing with --int8."""
+def _refuse(mode: str, others: dict[str, Any]) -> None:
+    """Refuse flags that do nothing with another one."""
     from squeeze.core.errors import InputError
 
     for flag, given in others.items():
         if given:
-            raise InputError("does nothing with --int8", where=flag)
+            raise InputError(f"does nothing with {mode}", where=flag)
 
 
 def _check_flags(data: str | None, plot: Path | None, *, pruning: bool, sensitivity: bool) -> None:

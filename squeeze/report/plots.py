@@ -1,6 +1,7 @@
 """Accuracy over latency as an SVG that stands inside the report."""
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,6 +65,32 @@ def sensitivity(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], pat
     panel.grid(alpha=0.25)
     columns = 1 + len(curves) // 24
     figure.legend(loc="outside right upper", fontsize=6, frameon=False, ncols=columns)
+    figure.savefig(path, dpi=150)
+
+
+def layers(points: Sequence[tuple[str, float, float]], path: Path) -> None:
+    """Write a PNG of each layer's SQNR and cosine, in order of execution.
+
+    Args:
+        points: Name, SQNR in dB and cosine of every layer; what is not finite is left out.
+        path: The file.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(6.0, 0.22 * len(points)), 6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    places = range(len(points))
+    names, ratios, cosines = zip(*points, strict=True)
+    for panel, values, label, colour in (
+        (above, ratios, "SQNR, dB", _COLOURS[1]),
+        (below, cosines, "cosine", _COLOURS[2]),
+    ):
+        known = [(x, y) for x, y in zip(places, values, strict=True) if math.isfinite(y)]
+        panel.plot([x for x, _ in known], [y for _, y in known], "o-", ms=3, lw=1, color=colour)
+        panel.set_ylabel(label)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(alpha=0.25)
+    below.set_xticks(list(places), [name[-40:] for name in names], rotation=90, fontsize=6)
     figure.savefig(path, dpi=150)
 
 

@@ -38,10 +38,23 @@ def open_session(path: Path, execution: Execution) -> "LiteRtSession":
     Raises:
         InputError: LiteRT cannot load it.
     """
-    return LiteRtSession(_load(path, execution.threads))
+    return LiteRtSession(load_interpreter(path, execution.threads))
 
 
-def _load(path: Path, threads: int, *, delegates: bool = True) -> Any:  # noqa: ANN401
+def load_interpreter(
+    path: Path, threads: int, *, delegates: bool = True, keep_tensors: bool = False
+) -> Any:  # noqa: ANN401
+    """Load a file and make room for its tensors.
+
+    Args:
+        path: The file.
+        threads: Inside one operator.
+        delegates: Whether XNNPACK may take operators.
+        keep_tensors: Whether inner tensors can be read after a run.
+
+    Raises:
+        InputError: LiteRT cannot load it.
+    """
     with chatter_to(None):
         from ai_edge_litert import interpreter
 
@@ -53,6 +66,7 @@ def _load(path: Path, threads: int, *, delegates: bool = True) -> Any:  # noqa: 
                 experimental_op_resolver_type=resolver.AUTO
                 if delegates
                 else resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_preserve_all_tensors=keep_tensors,
             )
             loaded.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -81,7 +95,7 @@ class LiteRtSession:
             missing = self._batch - len(chunk)
             if missing:
                 chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
-            chunks.append(_to_type(np.ascontiguousarray(chunk), self._input))
+            chunks.append(to_type(np.ascontiguousarray(chunk), self._input))
         return chunks, len(images)
 
     def invoke(self, prepared: "tuple[list[NDArray[Any]], int]") -> "NDArray[np.float32]":
@@ -93,14 +107,15 @@ class LiteRtSession:
             self._interpreter.invoke()
             outputs.append(self._interpreter.get_tensor(self._output["index"]))
         whole = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
-        return _to_float(whole[:count], self._output)
+        return to_float(whole[:count], self._output)
 
     def close(self) -> None:
         """Drop the interpreter."""
         self._interpreter = None
 
 
-def _to_type(values: "NDArray[np.float32]", detail: dict[str, Any]) -> "NDArray[Any]":
+def to_type(values: "NDArray[np.float32]", detail: dict[str, Any]) -> "NDArray[Any]":
+    """Quantize values to a tensor's type by its scale and zero point."""
     kind = detail["dtype"]
     if kind == np.float32:
         return values.astype(np.float32, copy=False)
@@ -110,9 +125,10 @@ def _to_type(values: "NDArray[np.float32]", detail: dict[str, Any]) -> "NDArray[
     return quantized.astype(kind)
 
 
-def _to_float(values: "NDArray[Any]", detail: dict[str, Any]) -> "NDArray[np.float32]":
-    if detail["dtype"] == np.float32:
-        return values
+def to_float(values: "NDArray[Any]", detail: dict[str, Any]) -> "NDArray[np.float32]":
+    """Dequantize a tensor's values by its scale and zero point."""
+    if np.issubdtype(detail["dtype"], np.floating):
+        return values.astype(np.float32, copy=False)
     scale, zero = detail["quantization"]
     real: NDArray[np.float32] = (values.astype(np.float32) - zero) * np.float32(scale)
     return real
@@ -131,5 +147,5 @@ def audit(path: Path) -> Audit:
     """
     from squeeze.runtimes.audit import litert as litert_audit
 
-    plain = _load(path, 1, delegates=False)
-    return litert_audit.audited(plain, _load(path, 1), path.stat().st_size)
+    plain = load_interpreter(path, 1, delegates=False)
+    return litert_audit.audited(plain, load_interpreter(path, 1), path.stat().st_size)

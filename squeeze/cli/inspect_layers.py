@@ -1,0 +1,137 @@
+"""``squeeze inspect --layers``: where a quantized file departs from the float one."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from squeeze.core.errors import InputError
+
+if TYPE_CHECKING:
+    from squeeze.cli.file import File
+    from squeeze.measure.layers import Compared
+    from squeeze.sources.data import Split
+
+_MOST = 32
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Images:
+    """What the two files are run on.
+
+    Attributes:
+        data: Named as for squeeze prune.
+        samples: At most so many; 32 are enough for sums over whole activations.
+        given: ``--input``, ``--mean`` and ``--std``.
+        quiet: No progress.
+    """
+
+    data: str | None
+    samples: int
+    given: tuple[str | None, str | None, str | None]
+    quiet: bool
+
+
+def show(real: Path, quantized: Path, images: Images, plot: Path | None, *, as_json: bool) -> None:
+    """Compare two files layer by layer and print it, worst first.
+
+    Raises:
+        InputError: A file or flag is missing or wrong, or no layers match.
+    """
+    from squeeze.cli import console
+    from squeeze.cli.file import open_file
+    from squeeze.cli.inspect_int8 import runtime
+    from squeeze.measure import layers
+
+    if images.data is None:
+        raise InputError("needs --data, images to run both files on", where="--layers")
+    if real.suffix != quantized.suffix:
+        raise InputError(
+            f"cannot be compared with {quantized.name}: give two .onnx or two .tflite files",
+            where=str(real),
+        )
+    for path in (real, quantized):
+        runtime(path, "--layers")
+    files = [open_file(path, *images.given) for path in _described(real, quantized, images)]
+    for path in (real, quantized):
+        _check(path, files[0])
+    split = _split(images, files[0])
+    batches = (batch for batch, _ in split.batches(1))
+    opened = [layers.open_activations(path) for path in (real, quantized)]
+    found = layers.compare(opened[0], opened[1], batches)
+    if plot is not None:
+        _plot(found, plot)
+    if as_json:
+        console.out(json.dumps(_finite(found), indent=1))
+    else:
+        _print(found)
+
+
+def _described(real: Path, quantized: Path, images: Images) -> list[Path]:
+    """Return the file whose description tells the input; either will do."""
+    beside = [p for p in (real, quantized) if p.with_name(p.name + ".json").is_file()]
+    return [beside[0] if beside and images.given[0] is None else real]
+
+
+def _check(path: Path, described: "File") -> None:
+    """Run a file once, so that an input that does not fit is told plainly."""
+    from dataclasses import replace
+
+    replace(described, path=path).open_session(1).close()
+
+
+def _split(images: Images, file: "File") -> "Split":
+    from squeeze.cli import console
+    from squeeze.recipe.schema import DataBlock, DataSource
+    from squeeze.sources.data import Opening, open_data
+
+    block = DataBlock(validation=DataSource.model_validate(images.data))
+    opening = Opening(Path.cwd(), file.spec, 0, console.Terminal(quiet=images.quiet))
+    whole = open_data(block, opening, trains=False, calibrates=False).validation
+    count = min(images.samples, _MOST, len(whole))
+    return whole.take([i * len(whole) // count for i in range(count)])
+
+
+def _plot(found: "Compared", path: Path) -> None:
+    from squeeze.report import plots
+    from squeeze.store import new_file
+
+    in_order = sorted(found.layers, key=lambda layer: layer.position)
+    with new_file(path) as inside:
+        plots.layers([(layer.name, layer.sqnr_db, layer.cosine) for layer in in_order], inside)
+
+
+def _finite(found: "Compared") -> dict[str, object]:
+    """Return plain data; what is not finite becomes null, which JSON has no numbers for."""
+    rows = [
+        {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in asdict(layer).items()
+        }
+        for layer in found.layers
+    ]
+    return asdict(found) | {"layers": rows}
+
+
+def _print(found: "Compared") -> None:
+    from squeeze.cli import console
+
+    rows = [
+        [layer.name, layer.op, str(layer.position), f"{layer.sqnr_db:.1f}", f"{layer.cosine:.5f}"]
+        for layer in found.layers
+    ]
+    console.table(["Activation, worst first", "Made by", "Place", "SQNR, dB", "Cosine"], rows)
+    total = len(found.layers) + len(found.only_float)
+    console.out(
+        f"{len(found.layers)} of {total} activations of the float file were matched by name and "
+        f"compared on {found.images} images"
+    )
+    for names, where in (
+        (found.only_float, "float file only (fused or renamed in the other)"),
+        (found.only_quantized, "quantized file only"),
+    ):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            console.out(f"not compared, {where}: {', '.join(names[:_SHOWN])}{more}")

@@ -1,0 +1,164 @@
+"""Where a quantized file departs from the float one: activations compared tensor by tensor."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from squeeze.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One activation in both files.
+
+    Attributes:
+        name: The tensor's name in the float file.
+        op: The operator that makes it there.
+        position: Its place in the float file's order of execution, from 0.
+        sqnr_db: Signal-to-quantization-noise ratio, 10 log10(sum f^2 / sum (f - q)^2), in dB;
+            infinite where both are equal, minus infinite where only the float one is zero.
+        cosine: Cosine of the angle between both, [-1, 1]; NaN where exactly one is all zero.
+    """
+
+    name: str
+    op: str
+    position: int
+    sqnr_db: float
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was compared and what could not be.
+
+    Attributes:
+        layers: Worst first.
+        only_float: Activations of the float file without a counterpart.
+        only_quantized: Activations of the quantized file without one.
+        images: How many were run.
+    """
+
+    layers: tuple[Layer, ...]
+    only_float: tuple[str, ...]
+    only_quantized: tuple[str, ...]
+    images: int
+
+
+class Activations(Protocol):
+    """A file whose inner tensors can be read.
+
+    Attributes:
+        operators: Of every activation, by name and in order of execution, what makes it.
+    """
+
+    operators: dict[str, str]
+
+    def matching(self, other: "Activations") -> dict[str, str]:
+        """Return ``{name here: name there}`` of tensors that hold the same activation."""
+        ...
+
+    def read(self, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[np.float32]]]":
+        """Run ``(N, C, H, W)`` and return every activation, dequantized."""
+        ...
+
+
+@dataclass
+class _Sums:
+    signal: float = 0.0
+    other: float = 0.0
+    noise: float = 0.0
+    product: float = 0.0
+
+    def add(self, real: "NDArray[np.float64]", quantized: "NDArray[np.float64]") -> None:
+        self.signal += float(real @ real)
+        self.other += float(quantized @ quantized)
+        self.noise += float((real - quantized) @ (real - quantized))
+        self.product += float(real @ quantized)
+
+    @property
+    def sqnr_db(self) -> float:
+        if self.noise == 0:
+            return math.inf
+        return 10 * math.log10(self.signal / self.noise) if self.signal else -math.inf
+
+    @property
+    def cosine(self) -> float:
+        if self.signal == 0 or self.other == 0:
+            return 1.0 if self.signal == self.other else math.nan
+        return min(1.0, self.product / math.sqrt(self.signal * self.other))
+
+
+def compare(
+    real: "Activations", quantized: "Activations", batches: "Iterable[NDArray[np.float32]]"
+) -> Compared:
+    """Run both files on the same images; memory holds one batch's activations.
+
+    Args:
+        real: The float file.
+        quantized: Made from it.
+        batches: Images ``(N, C, H, W)`` as the model is fed.
+
+    Raises:
+        InputError: No tensor of one file has a counterpart in the other.
+    """
+    pairs = real.matching(quantized)
+    if not pairs:
+        raise InputError(
+            f"none of {len(real.operators)} activations has a counterpart of the same name in the "
+            "quantized file",
+            hint="give the float file that the quantized one was made from",
+        )
+    sums, images = {name: _Sums() for name in pairs}, 0
+    for batch in batches:
+        images += len(batch)
+        theirs = dict(quantized.read(batch))
+        for name, values in real.read(batch):
+            if name in pairs:
+                sums[name].add(*(_flat(name, v, values) for v in (values, theirs[pairs[name]])))
+    order = {name: place for place, name in enumerate(real.operators)}
+    layers = [
+        Layer(name, real.operators[name], order[name], each.sqnr_db, each.cosine)
+        for name, each in sums.items()
+    ]
+    matched = set(pairs.values())
+    return Compared(
+        tuple(sorted(layers, key=lambda layer: layer.sqnr_db)),
+        tuple(name for name in real.operators if name not in pairs),
+        tuple(name for name in quantized.operators if name not in matched),
+        images,
+    )
+
+
+def _flat(name: str, values: "NDArray[Any]", like: "NDArray[Any]") -> "NDArray[np.float64]":
+    if values.size != like.size:
+        raise InputError(
+            f"has {like.size} values in the float file and {values.size} in the other",
+            where=f"activation {name}",
+            hint="give the float file that the quantized one was made from",
+        )
+    return values.astype(np.float64).ravel()
+
+
+def open_activations(path: Path) -> "Activations":
+    """Open an ``.onnx`` or ``.tflite`` file so that its inner tensors can be read.
+
+    Raises:
+        InputError: Of another kind, or its runtime cannot load it.
+    """
+    if path.suffix == ".onnx":
+        from squeeze.runtimes.audit.onnx_activations import OnnxActivations
+
+        return OnnxActivations(path)
+    if path.suffix == ".tflite":
+        from squeeze.runtimes.audit.litert_activations import LiteRtActivations
+
+        return LiteRtActivations(path)
+    raise InputError("is neither an .onnx nor a .tflite file", where=str(path))

@@ -1,0 +1,61 @@
+"""Inner tensors of a ``.tflite`` file, kept by an interpreter without delegates."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.runtimes.audit.litert import Tensors
+from squeeze.runtimes.litert import load_interpreter, to_float, to_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
+_RANK = 4
+
+
+class LiteRtActivations:
+    """All activations, dequantized by their own scale and zero point.
+
+    The built-in kernels compute them: XNNPACK keeps no inner tensors.
+
+    Args:
+        path: A ``.tflite`` file.
+
+    Raises:
+        InputError: LiteRT cannot load it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._interpreter = load_interpreter(path, 1, delegates=False, keep_tensors=True)
+        tensors = Tensors(self._interpreter)
+        self._details: dict[str, dict[str, Any]] = {}
+        self.operators: dict[str, str] = {}
+        for index, op in tensors.producers.items():
+            kind = tensors.kind(index)
+            is_number = kind.startswith("float") or bool(
+                len(tensors.details[index]["quantization_parameters"]["scales"])
+            )
+            if op["op_name"] in _CONVERSIONS or not is_number:
+                continue
+            name = str(tensors.details[index]["name"])
+            self._details[name] = tensors.details[index]
+            self.operators[name] = str(op["op_name"])
+
+    def matching(self, other: Any) -> dict[str, str]:  # noqa: ANN401  (of its own kind)
+        """Match by tensor name, as the quantizer keeps it."""
+        return {name: name for name in self.operators if name in other.operators}
+
+    def read(self, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[np.float32]]]":
+        """Run ``(N, C, H, W)`` in the file's batch size and return every activation."""
+        feed = self._interpreter.get_input_details()[0]
+        size = int(feed["shape"][0])
+        channel_last = images.transpose(0, 2, 3, 1) if images.ndim == _RANK else images
+        filled = np.resize(channel_last, (size, *channel_last.shape[1:]))
+        self._interpreter.set_tensor(feed["index"], to_type(np.ascontiguousarray(filled), feed))
+        self._interpreter.invoke()
+        for name, detail in self._details.items():
+            yield name, to_float(self._interpreter.get_tensor(detail["index"]), detail)

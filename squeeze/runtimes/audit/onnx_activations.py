@@ -1,0 +1,105 @@
+"""Inner tensors of an ONNX file, read with ONNX Runtime's own debugging tools."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.core.chatter import chatter_to
+from squeeze.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_SAVED = "_ReshapedSavedOutput"  # how qdq_loss_debug names what it adds
+_AFTER = ("_DequantizeLinear_Output", "_DequantizeLinear_Output_1")
+_QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
+
+
+class OnnxActivations:
+    """All float activations, computed without graph optimisation.
+
+    A quantized file's activation is taken behind its quantize/dequantize pair: what the next
+    layer reads. Tensors that stay integer (QOperator files) cannot be read.
+
+    Args:
+        path: An ``.onnx`` file.
+
+    Raises:
+        InputError: ONNX Runtime cannot load it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder, chatter_to(None):
+            self._session = _augmented(path, Path(folder) / "augmented.onnx")
+        self._feed = self._session.get_inputs()[0].name
+        saved = [output.name for output in self._session.get_outputs()]
+        self._saved = [name for name in saved if name.endswith(_SAVED)]
+        names = {name.removesuffix(_SAVED) for name in self._saved}
+        self.operators, self._behind = _activations(path, names)
+
+    def matching(self, other: Any) -> dict[str, str]:  # noqa: ANN401  (of its own kind)
+        """Match by tensor name, as quantizers keep it."""
+        pairs = {}
+        for name in self.operators:
+            candidates = [other._behind.get(name, ""), *(name + end for end in _AFTER), name]  # noqa: SLF001
+            found = next((each for each in candidates if each in other.operators), None)
+            if found is not None:
+                pairs[name] = found
+        return pairs
+
+    def read(self, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[np.float32]]]":
+        """Run ``(N, C, H, W)`` and return every activation, flat."""
+        for name, values in zip(
+            self._saved, self._session.run(self._saved, {self._feed: images}), strict=True
+        ):
+            if name.removesuffix(_SAVED) in self.operators:
+                yield name.removesuffix(_SAVED), np.asarray(values, np.float32)
+
+
+def _augmented(path: Path, augmented: Path) -> Any:  # noqa: ANN401
+    import onnxruntime
+    from onnxruntime.quantization.qdq_loss_debug import modify_model_output_intermediate_tensors
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        modify_model_output_intermediate_tensors(path, augmented)
+        return onnxruntime.InferenceSession(
+            str(augmented), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its exceptions share no base class of their own
+        raise InputError(f"ONNX Runtime cannot load it: {error}", where=str(path)) from error
+
+
+def _activations(path: Path, readable: set[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return activations with their operators, and what stands behind a quantizer pair.
+
+    Weights, which a dequantize makes from stored values, are no activations; neither is what
+    enters a quantizer when the tensor behind it can be read.
+    """
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    constant = set(stored)
+    behind: dict[str, str] = {}
+    quantized: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type in _QUANTIZERS and node.input[0] in constant:
+            constant.update(node.output)
+        elif node.op_type == "QuantizeLinear":
+            quantized[node.output[0]] = node.input[0]
+        elif node.op_type == "DequantizeLinear" and node.input[0] in quantized:
+            behind.setdefault(quantized[node.input[0]], node.output[0])
+    makers = {name: node for node in graph.node for name in node.output}
+    names = [n for node in graph.node for n in node.output if n in readable and n not in constant]
+    operators = {
+        name: str(makers[name].op_type) for name in names if behind.get(name, "") not in readable
+    }
+    return operators, behind

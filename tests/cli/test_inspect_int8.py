@@ -1,0 +1,97 @@
+"""``squeeze inspect --int8`` and ``--layers``: what they print, what they refuse."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from squeeze.cli.app import main
+
+INPUT = ["--input", "1,12,12", "--mean", "0.3", "--std", "0.35", "--data", "builtin:digits"]
+Run = Callable[..., tuple[Any, str, str]]
+
+
+@pytest.fixture
+def inspect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run the command in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["squeeze", "inspect", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return (left.value.code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_an_int8_file_is_explained(kind: str, inspect: Run, files: dict[str, Path]) -> None:
+    code, out, _ = inspect("--int8", files[f"int8.{kind}"])
+    assert code == 0
+    assert out.startswith("10 of 10 convolutions and matrix products run in int8 kernels (9 of 9")
+    code, out, _ = inspect("--int8", files[kind], "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["coverage"]["int8"] == 0
+    assert len(found["coverage"]["survivors"]) == 10
+    assert found["weights"]["float32"]["size_bytes"] > 1000
+    assert found["advice"] == [
+        "Not quantized: everything runs in float. squeeze quantize makes it int8."
+    ]
+
+
+def test_what_cannot_be_looked_into_is_the_users_mistake(inspect: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"nonsense" * 50)
+    (tmp_path / "x.tflite").write_bytes(b"nonsense" * 50)
+    for name, told in (
+        ("x.onnx", "ONNX Runtime cannot load it"),
+        ("x.tflite", "LiteRT cannot load it"),
+        ("none.onnx", "no such file"),
+        ("x.pt", "--int8 looks into .onnx and .tflite files"),
+    ):
+        code, out, error = inspect("--int8", name)
+        assert (code, out) == (2, "")
+        assert told in error
+        assert "bug in squeeze" not in error
+    code, _, error = inspect("--int8", "x.onnx", "--data", "builtin:digits")
+    assert code == 2
+    assert "--data: does nothing with --int8" in error
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_layers_are_compared_worst_first(
+    kind: str, inspect: Run, files: dict[str, Path], tmp_path: Path
+) -> None:
+    pair = ["--layers", files[kind], files[f"int8.{kind}"], *INPUT, "--samples", 4]
+    code, out, error = inspect(*pair, "--plot", "layers.png")
+    assert code == 0, error
+    assert "matched by name and compared on 4 images" in out
+    assert (tmp_path / "layers.png").read_bytes().startswith(b"\x89PNG")
+    code, out, _ = inspect(*pair, "--json")
+    assert code == 0
+    found = json.loads(out)
+    ratios = [layer["sqnr_db"] for layer in found["layers"] if layer["sqnr_db"] is not None]
+    assert ratios == sorted(ratios)
+    assert len(ratios) >= 9
+    assert found["images"] == 4
+
+
+def test_what_layers_cannot_compare_is_told(inspect: Run, files: dict[str, Path]) -> None:
+    for arguments, told in (
+        ([files["onnx"], files["int8.onnx"]], "--layers: needs --data"),
+        ([files["onnx"], files["int8.tflite"], *INPUT], "give two .onnx or two .tflite files"),
+        ([files["onnx"], files["int8.onnx"], "--data", "builtin:digits"], "give --input"),
+        (
+            [files["onnx"], files["int8.onnx"], "--input", "3,12,12", "--data", "builtin:digits"],
+            "does not run on an image of",
+        ),
+    ):
+        code, out, error = inspect("--layers", *arguments)
+        assert (code, out) == (2, ""), error
+        assert told in error
