@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from squeeze.core import cpu
+from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
 from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Audit
@@ -175,7 +176,7 @@ def test_what_onnx_runtime_folds_is_int8(edit: Callable[[Any], None] | None, sta
     assert (found.coverage.int8, found.coverage.total) == (5, 5)
     assert found.coverage.survivors == []
     assert [each.op for each in found.islands] == ["HardSigmoid", "Mul"]
-    big = [each for each in found.advice if each.startswith("Big: 0.01 MiB of weights are stored")]
+    big = [each for each in found.advice if "bytes of weights are stored in float" in each]
     assert bool(big) == (edit is weights_quantized_at_load)
 
 
@@ -257,6 +258,33 @@ def test_weight_only_matrix_products_are_float(tmp_path: Path) -> None:
     worker.model.save_model_to_file(str(tmp_path / "w4.onnx"))
     reasons = [each.reason for each in onnxruntime.audit(tmp_path / "w4.onnx").coverage.survivors]
     assert "only its weights are quantized (4 bits): products are made in float" in reasons
+
+
+@pytest.mark.slow
+def test_an_export_of_torchaos_x86_quantizer_is_explained(tmp_path: Path) -> None:
+    """It quantizes inputs only: what is read in float ends outside of an int8 kernel."""
+    import torch
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 1)]
+    net = torch.nn.Sequential(*layers, torch.nn.Hardswish(), torch.nn.Conv2d(8, 8, 1)).eval()
+    images = (torch.randn(2, 3, 16, 16),)
+    with chatter_to(None):
+        worker = x86.X86InductorQuantizer()
+        worker.set_global(x86.get_default_x86_inductor_quantization_config())
+        prepared = prepare_pt2e(torch.export.export(net, images, strict=True).module(), worker)
+        prepared(*images)
+        converted = convert_pt2e(prepared, fold_quantize=False)
+        path = tmp_path / "pt2e.onnx"
+        torch.onnx.export(converted, images, path, dynamo=True, external_data=False)
+    found = onnxruntime.audit(path)
+    assert found.coverage.convolutions == (1, 3)
+    reasons = list(survivors(found).values())
+    assert reasons[0].startswith("no quantize between its output and the HardSigmoid")
+    assert reasons[1] == "no quantize after its output, which is an output of the model"
+    assert any("bytes of weights are stored in float" in text for text in found.advice)
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from squeeze.runtimes.base import Audit
 
 _MANY_CONVERSIONS = 0.2
 _FLOAT_SHARE = 0.5
-_MIB = 2**20
 _SMOOTH = {"HardSigmoid", "HardSwish", "Sigmoid", "Gelu", "Erf", "HARD_SWISH", "LOGISTIC", "GELU"}
 
 
@@ -88,10 +87,9 @@ def _speed(found: Audit, facts: Facts) -> list[str]:
 
 def _size(found: Audit, facts: Facts) -> list[str]:
     if facts.float_weights_bytes:
-        size = f"{facts.float_weights_bytes / _MIB:.2f} MiB"
         text = (
-            f"Big: {size} of weights are stored in float and quantized when the file is loaded; "
-            "store them quantized (fold the weight quantizers) for a quarter of that."
+            f"Big: {facts.float_weights_bytes:,} bytes of weights are stored in float and quantized when "
+            "the file is loaded; store them quantized (fold the weight quantizers) for a quarter of that."
         )
         return [text]
     total = sum(stored.size_bytes for stored in found.weights.values())
