@@ -14,6 +14,8 @@ from squeeze.methods.distill.step import distill
 from squeeze.methods.prune.recover import finetuner, sparsifier
 from squeeze.methods.prune.step import Surroundings
 from squeeze.methods.prune.step import run as prune
+from squeeze.methods.quantize.qat import simulation
+from squeeze.methods.quantize.qat import step as qat
 from squeeze.methods.training import distributed
 from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch, Training, train_
@@ -21,6 +23,7 @@ from squeeze.recipe.schema import (
     DistillStep,
     ModelBlock,
     PruneStep,
+    QatStep,
     QuantizeStep,
     Recipe,
     TrainSettings,
@@ -37,18 +40,33 @@ if TYPE_CHECKING:
     from squeeze.sources.data import Data
     from squeeze.tasks.base import Task
 
-    Work = Callable[[], tuple[Model, list[Epoch], list[str]]]
+    Work = Callable[[], "Done"]
 
 BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
+class Done:
+    """What a step's work gave: a model, its epochs, notes, and ranges where it trained them."""
+
+    model: Model
+    epochs: list[Epoch]
+    notes: list[str]
+    ranges: simulation.Ranges | None = None
+
+
+@dataclass(frozen=True)
 class ModelState:
-    """A model after a step, with its record and its bundle."""
+    """A model after a step, with its record and its bundle.
+
+    Attributes:
+        ranges: Of a model that was trained to be quantized; such a float model does not ship.
+    """
 
     record: State
     model: Model
     bundle: Path
+    ranges: simulation.Ranges | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,7 @@ def compress(model: Model, steps: Steps) -> list[ModelState]:
             key,
             step.model_dump(),
             [_content(b, steps.base) if isinstance(b, ModelBlock) else None for b in blocks],
+            *(_calibrated(step, steps) if isinstance(step, QatStep) else ()),
         )
         states.append(
             _state(
@@ -131,24 +150,28 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
     if found is not None:
         steps.progress.say(f"{name}: taken over from run {found['reused_from']}")
         source = distributed.from_first(place.resolve)
-        return ModelState(State.model_validate(found), bundle.load(source), place)
+        ranges = simulation.read(source)
+        return ModelState(State.model_validate(found), bundle.load(source), place, ranges)
     started = time.perf_counter()
     left = steps.folder.take_up(name, key, fresh=steps.fresh)
     steps.checkpoints.append(Checkpoints(left, key))
-    model, epochs, notes = work()
+    done = work()
+    model = done.model
     steps.checkpoints.pop()
     if distributed.rank():  # the first process writes
         record = State(name=name, method=method, params=0, macs=0, seconds=0.0)
-        return ModelState(record, model, place)
+        return ModelState(record, model, place, done.ranges)
     bundle.save(model, place)
+    if done.ranges is not None:
+        simulation.write(done.ranges, place)
     record = State(
         name=name,
         method=method,
         params=cost.params(model),
         macs=cost.macs(model),
         seconds=time.perf_counter() - started,
-        notes=tuple(notes),
-        epochs=tuple(EpochRecord(**asdict(epoch)) for epoch in epochs),
+        notes=tuple(done.notes),
+        epochs=tuple(EpochRecord(**asdict(epoch)) for epoch in done.epochs),
         bundle=str(place.relative_to(steps.folder.path)),
     )
     steps.folder.finish_step(name, key, record.model_dump(mode="json"))
@@ -157,7 +180,7 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
     if kept:
         last += f"; {kept.images_per_s:,.0f} images/s, {kept.data_wait:.0%} waiting for data"
     steps.progress.say(f"{name}: {record.params:,} params, {record.macs:,} MACs{last}")
-    return ModelState(record, model, place)
+    return ModelState(record, model, place, done.ranges)
 
 
 def train_baseline(
@@ -173,20 +196,18 @@ def train_baseline(
     return trained, train_(trained.module, settings, steps.training("training the baseline"))
 
 
-def _baseline(
-    model: Model, settings: TrainSettings | None, steps: Steps
-) -> tuple[Model, list[Epoch], list[str]]:
+def _baseline(model: Model, settings: TrainSettings | None, steps: Steps) -> Done:
     if settings is None:
-        return model, [], []
-    return *train_baseline(model, settings, steps), ["trained by this recipe"]
+        return Done(model, [], [])
+    return Done(*train_baseline(model, settings, steps), ["trained by this recipe"])
 
 
 def _work(
-    step: PruneStep | DistillStep, number: int, states: list[ModelState], steps: Steps
+    step: PruneStep | DistillStep | QatStep, number: int, states: list[ModelState], steps: Steps
 ) -> "Work":
     current, label = states[-1].model, f"{number}-{step.method}"
 
-    def run_prune(step: PruneStep) -> tuple[Model, list[Epoch], list[str]]:
+    def run_prune(step: PruneStep) -> Done:
         training = steps.training(label) if step.finetune or step.sparse else None
         sparse = tuned = None
         if training is not None:
@@ -202,9 +223,9 @@ def _work(
         )
         done = prune(current, step, around)
         before, after = cost.macs(current), cost.macs(done.model)
-        return done.model, done.epochs, [f"{before / after:.2f}x fewer MACs", *done.notes]
+        return Done(done.model, done.epochs, [f"{before / after:.2f}x fewer MACs", *done.notes])
 
-    def run_distill(step: DistillStep) -> tuple[Model, list[Epoch], list[str]]:
+    def run_distill(step: DistillStep) -> Done:
         import torch
 
         if isinstance(step.teacher, ModelBlock):
@@ -220,11 +241,32 @@ def _work(
         notes = [f"{who}: {b.build or b.weights}" for who, b in names if isinstance(b, ModelBlock)]
         if not isinstance(step.teacher, ModelBlock):
             notes.insert(0, f"teacher: {BASELINE}")
-        return student, epochs, notes + ties
+        return Done(student, epochs, notes + ties)
 
     if isinstance(step, PruneStep):
         return lambda: run_prune(step)
+    if isinstance(step, QatStep):
+        return lambda: _qat(step, label, states, steps)
     return lambda: run_distill(step)
+
+
+def _qat(step: QatStep, label: str, states: list[ModelState], steps: Steps) -> Done:
+    """Train in the simulation of the int8 files of all targets."""
+    calibration = steps.data.calibration
+    if calibration is None:
+        raise SqueezeError("needs calibration data", where=label)
+    bits = qat.weight_bits(step, steps.recipe.targets)
+    step = step.model_copy(update={"weight_bits": bits})
+    current, teacher = states[-1].model, states[0].model
+    done = qat.train(current, teacher, step, steps.training(label), calibration)
+    return Done(done.model, done.epochs, done.notes, done.ranges)
+
+
+def _calibrated(step: QatStep, steps: Steps) -> list[Any]:
+    """Return what decides training in the simulation besides the step itself."""
+    calibration = steps.data.calibration
+    bits = qat.weight_bits(step, steps.recipe.targets)
+    return [bits, calibration and calibration.fingerprint]
 
 
 def _content(block: ModelBlock, base: Path) -> list[Any]:

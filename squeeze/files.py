@@ -11,17 +11,21 @@ from squeeze.core import plugins
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.export import file
 from squeeze.measure.target import Candidate
+from squeeze.methods.quantize.qat.agreement import agreement
+from squeeze.methods.quantize.qat.matching import TrainedRanges
 from squeeze.methods.quantize.recovery.recover import Recovered, recover
 from squeeze.methods.quantize.request import Request
 from squeeze.recipe.plan import PRECISIONS
-from squeeze.recipe.schema import QuantizeStep, Recipe, Target
+from squeeze.recipe.schema import Quantization, QuantizeStep, Recipe, Target
 from squeeze.results import Row, State
+from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
     from squeeze.compress import ModelState
     from squeeze.core.types import Progress
     from squeeze.runtimes.base import Runtime
     from squeeze.sources.data import Split
+    from squeeze.sources.models import Model
     from squeeze.store import RunFolder
 
 
@@ -57,11 +61,16 @@ class _Place:
 
 @dataclass
 class _Quantizing:
-    """The recipe's quantize step while its files are made, one per place."""
+    """The recipe's quantize step while its files are made, one per place.
+
+    Attributes:
+        trained: The model that was trained for it, if the step trains.
+    """
 
     state: str
-    step: QuantizeStep
+    step: Quantization
     calibration: "Split | None"
+    trained: "ModelState | None" = None
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     recovered: "dict[int, Recovered]" = field(default_factory=dict)
@@ -95,7 +104,8 @@ def make(
     Raises:
         SqueezeError: An exporter or a quantizer failed.
     """
-    shipped, quantizing = Shipped(), _quantizing(recipe, calibration)
+    shipped, quantizing = Shipped(), _quantizing(recipe, calibration, states)
+    states = [state for state in states if state.ranges is None]
     for place in _places(recipe):
         target = place.target
         reason = _runtime(target).unavailable(target.device)
@@ -144,10 +154,13 @@ def _places(recipe: Recipe) -> Iterator[_Place]:
             yield _Place(target, batch_size)
 
 
-def _quantizing(recipe: Recipe, calibration: "Split | None") -> _Quantizing | None:
+def _quantizing(
+    recipe: Recipe, calibration: "Split | None", states: "Sequence[ModelState]"
+) -> _Quantizing | None:
+    trained = next((state for state in states if state.ranges is not None), None)
     for number, step in enumerate(recipe.steps, start=1):
-        if isinstance(step, QuantizeStep):
-            return _Quantizing(f"{number}-{step.method}", step, calibration)
+        if isinstance(step, Quantization):
+            return _Quantizing(f"{number}-{step.method}", step, calibration, trained)
     return None
 
 
@@ -172,7 +185,7 @@ def _exported(
     return Candidate(name, path, precision, state.model)
 
 
-def _stays_float(step: QuantizeStep, target: Target) -> str | None:
+def _stays_float(step: Quantization, target: Target) -> str | None:
     """Return why the quantized model does not go to this target, or None."""
     if target.precision == "fp32":
         return "the target asks for fp32"
@@ -192,36 +205,49 @@ def _quantized(
 ) -> Candidate:
     started, state, step = time.perf_counter(), quantizing.state, quantizing.step
     if quantizing.calibration is None:
-        raise SqueezeError("static_int8 needs calibration data", where=state)
+        raise SqueezeError("needs calibration data", where=state)
     name = place.target.runtime if step.backend == "auto" else step.backend
     backend = plugins.load(plugins.BACKENDS, name)
     path = folder.artifact(file.name_of(state, source.path.suffix[1:], place.batch_size))
     if not path.exists():
         log, bits = folder.path / "log.txt", backend.bits(step)
-        recovered = _recovered(source, bits, quantizing, progress)
+        model, step, trained = _to_quantize(source, bits, quantizing, progress)
         with tempfile.TemporaryDirectory() as scratch:
-            floats = file.write(
-                state, recovered.model, path.suffix[1:], place.batch_size, Path(scratch), log
-            )
+            floats = file.write(state, model, path.suffix[1:], place.batch_size, Path(scratch), log)
             outcome = backend.quantize(
-                Request(floats, path, step, quantizing.calibration, progress, log)
+                Request(floats, path, step, quantizing.calibration, progress, log, trained)
             )
         file.describe(path, quantizing.calibration.spec, place.batch_size)
-        quantizing.notes += [f"{place.target.label}: {note}" for note in outcome.notes]
+        notes = list(outcome.notes)
+        if trained is not None:
+            session = _runtime(place.target).open_session(path, Execution())
+            notes.append(agreement(session, trained, quantizing.calibration))
+        quantizing.notes += [f"{place.target.label}: {note}" for note in notes]
     quantizing.seconds += time.perf_counter() - started
     return Candidate(state, path, "int8", None)
 
 
-def _recovered(
+def _to_quantize(
     source: Candidate, bits: int, quantizing: _Quantizing, progress: "Progress"
+) -> "tuple[Model, Quantization, TrainedRanges | None]":
+    """Return the float model, the step for its file, and the ranges where they were trained."""
+    trained, step = quantizing.trained, quantizing.step
+    if isinstance(step, QuantizeStep):
+        return _recovered(source, bits, step, quantizing, progress).model, step, None
+    if trained is None or trained.ranges is None or quantizing.calibration is None:
+        raise SqueezeError("was not trained", where=quantizing.state)
+    ranges = TrainedRanges(trained.model, trained.ranges, quantizing.calibration)
+    return trained.model, step.model_copy(update={"weight_bits": trained.ranges.bits}), ranges
+
+
+def _recovered(
+    source: Candidate, bits: int, step: QuantizeStep, quantizing: _Quantizing, progress: "Progress"
 ) -> Recovered:
     """Return the model to quantize, made once for all targets with so many bits."""
     if source.model is None or quantizing.calibration is None:
         raise SqueezeError("needs a float model and calibration data", where=quantizing.state)
     if bits not in quantizing.recovered:
-        found = recover(
-            source.model, quantizing.step.recovery, quantizing.calibration, progress, bits=bits
-        )
+        found = recover(source.model, step.recovery, quantizing.calibration, progress, bits=bits)
         quantizing.recovered[bits] = found
         quantizing.notes += [f"for {bits}-bit weights: {note}" for note in found.notes]
     return quantizing.recovered[bits]
@@ -229,11 +255,16 @@ def _recovered(
 
 def _record(quantizing: _Quantizing, before: State) -> State:
     """Return the state's record; quantization removes neither parameters nor MACs."""
+    training = None if quantizing.trained is None else quantizing.trained.record
+    notes = (*(training.notes if training else ()), *quantizing.notes)
     return State(
         name=quantizing.state,
         method=quantizing.step.method,
         params=before.params,
         macs=before.macs,
-        seconds=quantizing.seconds,
-        notes=tuple(dict.fromkeys(quantizing.notes)),
+        seconds=quantizing.seconds + (training.seconds if training else 0.0),
+        notes=tuple(dict.fromkeys(notes)),
+        epochs=training.epochs if training else (),
+        bundle=training.bundle if training else None,
+        reused_from=training.reused_from if training else None,
     )

@@ -19,7 +19,14 @@ from squeeze.methods.training.loop import Epoch
 from squeeze.methods.training.preview import contact_sheet
 from squeeze.recipe import plan
 from squeeze.recipe.load import LoadedRecipe
-from squeeze.recipe.schema import DistillStep, PruneStep, QuantizeStep, Recipe, TrainSettings
+from squeeze.recipe.schema import (
+    DistillStep,
+    PruneStep,
+    QatStep,
+    Quantization,
+    Recipe,
+    TrainSettings,
+)
 from squeeze.report import gates, write
 from squeeze.results import DataRecord, Results, Row
 from squeeze.sources import data as sources_data
@@ -100,7 +107,7 @@ def run(
     files.check_parity(rows)
     watch.lap("measure")
 
-    records = (*(state.record for state in states), *shipped.records)
+    records = (*(s.record for s in states if s.ranges is None), *shipped.records)
     results = Results(
         squeeze=__version__,
         name=recipe.name,
@@ -161,9 +168,9 @@ def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> 
     """Open the sets that the recipe needs."""
     recipe = loaded.recipe
     trains = recipe.baseline is not None or any(
-        isinstance(step, DistillStep | PruneStep) for step in recipe.steps
+        isinstance(step, DistillStep | PruneStep | QatStep) for step in recipe.steps
     )
-    calibrates = any(isinstance(step, QuantizeStep) for step in recipe.steps)
+    calibrates = any(isinstance(step, Quantization) for step in recipe.steps)
     opening = sources_data.Opening(loaded.folder, model.input, recipe.seed, progress)
     return sources_data.open_data(recipe.data, opening, trains=trains, calibrates=calibrates)
 
@@ -209,7 +216,9 @@ def trainings(recipe: Recipe) -> dict[str, TrainSettings]:
     """Return every training of a recipe by its state's name."""
     found = {} if recipe.baseline is None else {compress.BASELINE: recipe.baseline.train}
     for number, step in enumerate(recipe.steps, start=1):
-        settings = step if isinstance(step, DistillStep) else getattr(step, "finetune", None)
+        settings = (
+            step if isinstance(step, DistillStep | QatStep) else getattr(step, "finetune", None)
+        )
         if settings is not None:
             found[f"{number}-{step.method}"] = settings
     return found

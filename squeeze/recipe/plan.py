@@ -18,9 +18,11 @@ from squeeze.recipe.schema import (
     DistillStep,
     ModelBlock,
     PruneStep,
-    QuantizeStep,
+    QatStep,
+    Quantization,
     Recipe,
     Target,
+    TrainSettings,
 )
 
 Mistakes = Iterator[tuple[Path_, str]]
@@ -162,18 +164,11 @@ def _steps(recipe: Recipe, folder: Path) -> Mistakes:
     quantized_at: int | None = None
     for index, step in enumerate(recipe.steps):
         path = ("steps", index)
-        if isinstance(step, QuantizeStep):
+        if isinstance(step, Quantization):
             if quantized_at is not None:
                 yield path, f"steps.{quantized_at} has already quantized the model"
             quantized_at = index
-            if recipe.data.calibration is None:
-                yield (
-                    path,
-                    (
-                        "static_int8 needs calibration data; add for example "
-                        "data.calibration: {from: train, samples: 128}"
-                    ),
-                )
+            yield from _quantization(step, recipe, path)
             continue
         if quantized_at is not None:
             yield (
@@ -192,16 +187,33 @@ def _steps(recipe: Recipe, folder: Path) -> Mistakes:
                 yield (*path, *place), what
 
 
+def _quantization(step: Quantization, recipe: Recipe, path: Path_) -> Mistakes:
+    if recipe.data.calibration is None:
+        yield (
+            path,
+            (
+                f"{step.scheme} needs calibration data; add for example "
+                "data.calibration: {from: train, samples: 128}"
+            ),
+        )
+    if not isinstance(step, QatStep):
+        return
+    if recipe.data.train is None:
+        yield path, "trains, which needs data.train"
+    if step.precision != "fp32":
+        what = f"found {step.precision}, allowed: fp32; int8 is simulated in it"
+        yield (*path, "precision"), what
+
+
 def _names(recipe: Recipe, folder: Path) -> Mistakes:
     del folder
     for index, step in enumerate(recipe.steps):
-        if not isinstance(step, QuantizeStep):
-            settings = step.finetune if isinstance(step, PruneStep) else step
-            for number, loss in enumerate(step.losses):
-                batch_size = settings.batch_size if settings else 1
-                for place, what in losses.mistakes(loss, batch_size):
-                    yield ("steps", index, "losses", number, *place), what
-        else:
+        settings = step.finetune if isinstance(step, PruneStep) else step
+        for number, loss in enumerate(getattr(step, "losses", ())):
+            batch_size = settings.batch_size if isinstance(settings, TrainSettings) else 1
+            for place, what in losses.mistakes(loss, batch_size):
+                yield ("steps", index, "losses", number, *place), what
+        if isinstance(step, Quantization):
             known = plugins.names(plugins.BACKENDS)
             if step.backend not in {"auto", *known}:
                 yield (
@@ -214,7 +226,7 @@ def _targets(recipe: Recipe, folder: Path) -> Mistakes:
     del folder
     known = plugins.names(plugins.RUNTIMES)
     seen: dict[str, int] = {}
-    quantize = next((s for s in recipe.steps if isinstance(s, QuantizeStep)), None)
+    quantize = next((s for s in recipe.steps if isinstance(s, Quantization)), None)
     for index, target in enumerate(recipe.targets):
         path = ("targets", index)
         if target.runtime not in known:
@@ -242,7 +254,7 @@ def _targets(recipe: Recipe, folder: Path) -> Mistakes:
         )
 
 
-def _target(target: Target, path: Path_, quantize: QuantizeStep | None) -> Mistakes:
+def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
     missing = missing_modules(target.runtime)
     if missing and not target.if_available:
         extra = EXTRAS.get(target.runtime, "all")

@@ -15,6 +15,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from squeeze.core.errors import unknown_name
+
 Count = Annotated[int, Field(strict=True, ge=1)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
 Seed = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
@@ -411,7 +413,7 @@ class PruneStep(Block):
         aims = [name for name in ("speedup", "macs", "params", "size") if getattr(self, name)]
         by_ratio = self.pruning_ratio is not None or self.ratios is not None
         if len(aims) + by_ratio != 1:
-            found = ", ".join(([*aims, "a ratio"] if by_ratio else aims)) or "none"
+            found = ", ".join([*aims, "a ratio"] if by_ratio else aims) or "none"
             raise ValueError(
                 f"found {found}, needs exactly one of: pruning_ratio (or ratios), speedup, macs, "
                 "params, size"
@@ -480,28 +482,73 @@ class RecoverySettings(Block):
         return self.equalize or self.bias_correction or self.rounding != "nearest"
 
 
-class QuantizeStep(Block):
-    """Quantize the exported files after training.
+class Quantization(Block):
+    """What every quantize step says about the files.
 
     Attributes:
-        scheme: ``static_int8``: int8 weights per channel, 8-bit activations from calibration.
+        scheme: What they hold.
         backend: ``auto`` uses for every target the backend of its runtime.
         weight_bits: ``auto`` takes 7 on an x86 CPU without VNNI, whose int8 kernels saturate on
             8-bit weights, and 8 elsewhere. Only for ONNX Runtime.
         range_percentile: Activation ranges are the per-image minima and maxima merged at this
             percentile and at 100 minus it; 0 is plain min-max.
-        recovery: What is done against the loss of accuracy.
     """
 
     method: Literal["quantize"] = "quantize"
-    scheme: Literal["static_int8"] = "static_int8"
+    scheme: str
     backend: str = "auto"
     weight_bits: Literal["auto", 7, 8] = "auto"
     range_percentile: Annotated[float, Field(strict=True, ge=0, lt=50)] = 10.0
+
+
+class QuantizeStep(Quantization):
+    """Quantize the exported files after training.
+
+    Attributes:
+        scheme: ``static_int8``: int8 weights per channel, 8-bit activations from calibration.
+        recovery: What is done against the loss of accuracy.
+    """
+
+    scheme: Literal["static_int8"] = "static_int8"
     recovery: RecoverySettings = RecoverySettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_the_scheme(cls, value: Any) -> Any:  # noqa: ANN401
+        scheme = value.get("scheme", "static_int8") if isinstance(value, dict) else "static_int8"
+        if scheme != "static_int8":  # other keys' mistakes would be told by the wrong scheme
+            raise ValueError(unknown_name("scheme", str(scheme), ("static_int8", "qat_int8")))
+        return value
 
-Step = Annotated[PruneStep | DistillStep | QuantizeStep, Field(discriminator="method")]
+
+class QatStep(Quantization, TrainSettings):
+    """Train in a simulation of the int8 files, then quantize them with what was learned.
+
+    One training serves all targets; if one of them takes 7-bit weights, all have them.
+
+    Attributes:
+        scheme: ``qat_int8``: what ``static_int8`` makes, with trained weights and ranges.
+        lr: Lower than for training from the start.
+        losses: Distillation losses from the baseline, added up by weight.
+        label_weight: Weight of the labels' own loss beside them.
+    """
+
+    scheme: Literal["qat_int8"]
+    lr: Positive = 0.005
+    losses: tuple[LossBlock, ...] = ()
+    label_weight: NonNegative = 1.0
+
+
+def _scheme(value: Any) -> str:  # noqa: ANN401
+    scheme = value.get("scheme") if isinstance(value, dict) else getattr(value, "scheme", None)
+    return "QatStep" if scheme == "qat_int8" else "QuantizeStep"
+
+
+Quantize = Annotated[
+    Annotated[QuantizeStep, Tag("QuantizeStep")] | Annotated[QatStep, Tag("QatStep")],
+    Discriminator(_scheme),
+]
+Step = Annotated[PruneStep | DistillStep | Quantize, Field(discriminator="method")]
 
 
 class Target(Block):

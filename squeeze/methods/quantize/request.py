@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from squeeze.core.types import Progress
-    from squeeze.recipe.schema import QuantizeStep
+    from squeeze.methods.quantize.qat.matching import TrainedRanges
+    from squeeze.recipe.schema import Quantization
     from squeeze.sources.data import Split
 
 
@@ -25,14 +26,16 @@ class Request:
         calibration: Samples that set the activation ranges.
         progress: Where the bar goes.
         log: Where the library's chatter goes.
+        trained: Ranges from training, which go before those of calibration.
     """
 
     source: Path
     destination: Path
-    step: "QuantizeStep"
+    step: "Quantization"
     calibration: "Split"
     progress: "Progress"
     log: Path | None
+    trained: "TrainedRanges | None" = None
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from squeeze.methods.quantize.request import Outcome, Request, merged
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from squeeze.recipe.schema import QuantizeStep
+    from squeeze.recipe.schema import Quantization
 
 RUNTIME = "onnxruntime"
 _FULL, _REDUCED = 8, 7
@@ -38,7 +40,7 @@ def quantize(request: Request) -> Outcome:
     bits, reason = weight_bits(request.step.weight_bits, cpu.host())
     try:
         with tempfile.TemporaryDirectory() as folder, chatter_to(request.log):
-            count = _quantize(request, Path(folder), reduced=bits == _REDUCED)
+            told = _quantize(request, Path(folder), reduced=bits == _REDUCED)
     except (SqueezeError, OSError):
         raise
     except Exception as error:
@@ -46,23 +48,50 @@ def quantize(request: Request) -> Outcome:
             f"ONNX Runtime's quantizer failed: {type(error).__name__}: {error}",
             where=str(request.source),
         ) from error
-    percentile = request.step.range_percentile
-    return Outcome(bits, (reason, f"ranges of {count} images merged at percentile {percentile:g}"))
+    return Outcome(bits, (reason, *told))
 
 
-def bits(step: "QuantizeStep") -> int:
+def bits(step: "Quantization") -> int:
     """Return how many bits weights are going to have."""
     return weight_bits(step.weight_bits, cpu.host())[0]
 
 
-def _quantize(request: Request, folder: Path, *, reduced: bool) -> int:
+def _quantize(request: Request, folder: Path, *, reduced: bool) -> list[str]:
+    """Write the file and return what to tell of its ranges."""
     prepared, cache = folder / "prepared.onnx", folder / "ranges.json"
     _prepare(request.source, prepared)
     names, ranges = _observe(prepared, folder / "observed.onnx", request)
-    _write_ranges(cache, names, merged(ranges, request.step.range_percentile))
+    percentile = request.step.range_percentile
+    found = merged(ranges, percentile)
+    told = [f"ranges of {len(ranges)} images merged at percentile {percentile:g}"]
+    if request.trained is not None:
+        matched = request.trained.match(_values(prepared, names, request.trained.image))
+        for place, name in enumerate(names):
+            found[place] = matched.ranges.get(name, found[place])
+        told = [matched.note]
+    _write_ranges(cache, names, found)
     with new_file(request.destination) as inside:
         _insert_qdq(prepared, inside, cache, reduced=reduced)
-    return len(ranges)
+    return told
+
+
+def _values(
+    path: Path, names: list[str], image: "NDArray[np.float32]"
+) -> "Iterator[tuple[str, NDArray[Any]]]":
+    """Yield tensors of a float file by name, on one image."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(path)
+    feed = model.graph.input[0].name
+    inner = [name for name in names if name != feed]
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    yield feed, image
+    yield from zip(inner, session.run(inner, {feed: image}), strict=True)
 
 
 def weight_bits(wanted: str | int, host: cpu.Cpu) -> tuple[int, str]:

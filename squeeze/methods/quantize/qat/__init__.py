@@ -1,0 +1,1 @@
+"""Quantization-aware training: a simulation of the int8 files that learns."""

@@ -1,0 +1,137 @@
+"""Where the runtimes round activations to 8 bits, and which activations share a range."""
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from squeeze.core.errors import SqueezeError
+from squeeze.methods.quantize.recovery import graph as graphs
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule, Node
+
+HINT = "use scheme: static_int8 for this model"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Activations that are rounded with one range.
+
+    Attributes:
+        nodes: After which the simulation rounds.
+        members: All nodes whose values have this range, those that only move values included.
+    """
+
+    nodes: "tuple[Node, ...]"
+    members: "tuple[Node, ...]"
+
+    @property
+    def name(self) -> str:
+        """The first node's name."""
+        return self.nodes[0].name
+
+
+def places(graph: "GraphModule", tensors: "set[str]") -> list[Place]:
+    """Return where to round, in the graph's order.
+
+    What only moves values (reshaping, max pooling, slices) has the range of its input, average
+    pooling rounds once more with it, and everything that is concatenated has one range: LiteRT
+    demands all of that, ONNX Runtime's graph is given the same.
+
+    Args:
+        graph: Folded.
+        tensors: Names of the nodes that give float tensors.
+
+    Raises:
+        SqueezeError: A node does something of which it is not known how runtimes round it.
+    """
+    parent: dict[Node, Node] = {}
+
+    def root(node: "Node") -> "Node":
+        while parent.setdefault(node, node) is not node:
+            node = parent[node]
+        return node
+
+    known = [node for node in graph.graph.nodes if node.name in tensors and node.op != "output"]
+    rounds: list[Node] = []
+    for node in known:
+        moves, pools = _moves(graph, node), _pools(graph, node)
+        if not (moves or pools or _joins(node) or _computes(graph, node)):
+            raise SqueezeError(
+                f"it is not known how runtimes round {_called(graph, node)}",
+                where=f"quantization-aware training, node {node.name}",
+                hint=HINT,
+            )
+        if moves or pools or _joins(node):
+            for source in node.all_input_nodes:
+                if source.name in tensors:
+                    parent[root(node)] = root(source)
+        if not (moves or _joins(node)) and graphs.is_rounded(graph, node):
+            rounds.append(node)
+    return list(_grouped(known, rounds, root))
+
+
+def _grouped(known: "list[Node]", rounds: "list[Node]", root: Any) -> Iterator[Place]:  # noqa: ANN401
+    for first in rounds:
+        nodes = tuple(node for node in rounds if root(node) is root(first))
+        if nodes[0] is first:
+            yield Place(nodes, tuple(node for node in known if root(node) is root(first)))
+
+
+def _moves(graph: "GraphModule", node: "Node") -> bool:
+    """Tell whether the node's values are some of its input's (or zeros)."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    from squeeze.sources.adapters.layers.select import Select
+
+    modules = (nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.ChannelShuffle, Select)
+    functions = {torch.flatten, functional.max_pool2d, operator.getitem, torch.chunk, torch.split}
+    functions |= {torch.reshape, torch.transpose, torch.permute, torch.narrow}
+    functions |= {torch.index_select, torch.squeeze}
+    methods = {"view", "reshape", "flatten", "transpose", "permute", "contiguous", "chunk", "split"}
+    methods |= {"narrow", "index_select", "squeeze"}
+    return (
+        isinstance(graphs.submodule(graph, node), modules)
+        or (node.op == "call_function" and node.target in functions)
+        or (node.op == "call_method" and node.target in methods)
+    )
+
+
+def _pools(graph: "GraphModule", node: "Node") -> bool:
+    from torch import nn
+
+    return isinstance(graphs.submodule(graph, node), nn.AvgPool2d) or (
+        node.op == "call_function" and node.target is nn.functional.avg_pool2d
+    )
+
+
+def _joins(node: "Node") -> bool:
+    import torch
+
+    return node.op == "call_function" and node.target in {torch.cat, torch.concat}
+
+
+def _computes(graph: "GraphModule", node: "Node") -> bool:
+    """Tell whether the node computes new values, which runtimes round with a range of their own."""
+    from torch import nn
+    from torch.nn import functional
+
+    return (
+        node.op == "placeholder"
+        or graphs.layer(graph, node) is not None
+        or graphs.is_add(node)
+        or graphs.is_relu(graph, node)
+        or isinstance(graphs.submodule(graph, node), nn.AdaptiveAvgPool2d)
+        or (node.op == "call_function" and node.target is functional.adaptive_avg_pool2d)
+        or (node.op == "call_method" and node.target == "mean")
+    )
+
+
+def _called(graph: "GraphModule", node: "Node") -> str:
+    part = graphs.submodule(graph, node)
+    if part is not None:
+        return f"{type(part).__name__} ({node.target})"
+    return str(getattr(node.target, "__name__", node.target))

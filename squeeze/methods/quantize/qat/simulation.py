@@ -1,0 +1,176 @@
+"""The float model as the int8 files will compute it: rounded weights and activations."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.core.errors import SqueezeError
+from squeeze.methods.quantize.qat.places import HINT, Place, places
+from squeeze.methods.quantize.recovery import graph as graphs
+from squeeze.methods.quantize.recovery import observe
+from squeeze.methods.quantize.recovery.recover import LARGEST
+from squeeze.methods.quantize.request import merged
+from squeeze.recipe.schema import Block
+from squeeze.store import write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+    from torch.fx import GraphModule, Node
+
+    from squeeze.core.types import Progress
+    from squeeze.sources.data import Split
+    from squeeze.sources.models import Model
+
+_FILE = "ranges.json"
+WHERE = "quantization-aware training"
+_PREFIX = "rounding_"
+
+
+class Ranges(Block):
+    """What training found out besides weights: ``ranges.json`` in the step's bundle.
+
+    Attributes:
+        bits: Of the weights, 7 or 8.
+        activations: Node of the traced, folded model to the (low, high) of its int8 values.
+    """
+
+    bits: int
+    activations: dict[str, tuple[float, float]]
+
+
+def write(ranges: Ranges, bundle: Path) -> None:
+    """Put the ranges into a bundle's folder."""
+    write_text(bundle / _FILE, ranges.model_dump_json(indent=1))
+
+
+def read(bundle: Path) -> Ranges | None:
+    """Return the ranges in a bundle's folder; None where there are none."""
+    path = bundle / _FILE
+    return Ranges.model_validate_json(path.read_bytes()) if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A model that rounds as int8 kernels do, and learns.
+
+    Attributes:
+        module: Its layers keep the paths that they have in the float model.
+        places: Where activations are rounded.
+        bits: Of the weights.
+    """
+
+    module: "GraphModule"
+    places: list[Place]
+    bits: int
+
+    def ranges(self) -> Ranges:
+        """Return the ranges as they are now, of all nodes that have one."""
+        found: dict[str, tuple[float, float]] = {}
+        for place in self.places:
+            part: Any = self.module.get_submodule(_PREFIX + place.name)
+            found.update(dict.fromkeys((node.name for node in place.members), part.ends()))
+        return Ranges(bits=self.bits, activations=found)
+
+
+def folded(module: "nn.Module") -> "GraphModule":
+    """Return the traced copy of a module, with batch norms folded into their layers.
+
+    Raises:
+        SqueezeError: It cannot be traced.
+    """
+    try:
+        return graphs.folded(module)
+    except graphs.UntraceableError as error:
+        raise SqueezeError(f"the model cannot be: {error}", where=WHERE, hint=HINT) from error
+
+
+def observed(
+    graph: "GraphModule", calibration: "Split", progress: "Progress", percentile: float
+) -> dict[str, tuple[float, float]]:
+    """Return the range of every float tensor of a graph, as calibration for files finds it.
+
+    Raises:
+        SqueezeError: An activation is NaN or infinite.
+    """
+    seen: dict[str, list[Tensor]] = {}
+
+    def look(node: "Node", output: "Tensor", inputs: tuple[Any, ...]) -> None:
+        del inputs
+        if output.is_floating_point() and output.dim() > 1:
+            seen.setdefault(node.name, []).append(_ends(output))
+
+    observe.run(graph, calibration, progress, "observing ranges", look)
+    found = {}
+    for name, parts in seen.items():
+        ranges = np.concatenate([part.numpy() for part in parts])[:, None].astype(np.float64)
+        if not np.isfinite(ranges).all():
+            what = f"the activation {name} is NaN or infinite on calibration data"
+            raise SqueezeError(what, where=WHERE)
+        low, high = merged(ranges, percentile)[0]
+        found[name] = (float(low), float(high))
+    return found
+
+
+def simulation(
+    graph: "GraphModule", ranges: "Mapping[str, tuple[float, float]]", bits: int
+) -> Simulation:
+    """Round the weights and activations of a folded graph, in place.
+
+    Args:
+        graph: From ``folded``.
+        ranges: Of the nodes that are to be rounded, or of all.
+        bits: Of the weights.
+
+    Raises:
+        SqueezeError: A node does something of which it is not known how runtimes round it.
+    """
+    from squeeze.methods.quantize.qat.rounding import Rounding
+
+    layers = {node.name for node in graph.graph.nodes if _fuses(graph, node)}
+    found = places(graph, layers | set(ranges))
+    for node in graphs.layers(graph):
+        _round_weights_(graphs.layer(graph, node), LARGEST[bits])
+    for place in found:
+        low = min(ranges[node.name][0] for node in place.nodes)
+        high = max(ranges[node.name][1] for node in place.nodes)
+        graph.add_submodule(_PREFIX + place.name, Rounding(low, high))
+        for node in place.nodes:
+            _round_after_(graph, node, _PREFIX + place.name)
+    graph.recompile()
+    return Simulation(graph, found, bits)
+
+
+def of_trained(model: "Model", ranges: Ranges) -> Simulation:
+    """Return the simulation of the int8 files of a trained model."""
+    return simulation(folded(model.module), ranges.activations, ranges.bits)
+
+
+def _fuses(graph: "GraphModule", node: "Node") -> bool:
+    return graphs.layer(graph, node) is not None or graphs.is_add(node)
+
+
+def _round_weights_(part: Any, largest: int) -> None:  # noqa: ANN401
+    """Let a layer round its weights; it stays where it is in the model, so paths stay."""
+    from torch import nn
+
+    from squeeze.methods.quantize.qat.rounding import RoundedConv2d, RoundedLinear
+
+    part.__class__ = RoundedLinear if isinstance(part, nn.Linear) else RoundedConv2d
+    part.largest = largest
+
+
+def _round_after_(graph: "GraphModule", node: "Node", name: str) -> None:
+    with graph.graph.inserting_after(node):
+        after = graph.graph.call_module(name, (node,))
+    node.replace_all_uses_with(after, delete_user_cb=lambda user: user is not after)
+
+
+def _ends(output: "Tensor") -> "Tensor":
+    import torch
+
+    flat = output.flatten(1)
+    return torch.stack([flat.amin(1), flat.amax(1)], 1)

@@ -1,0 +1,105 @@
+"""Quantization-aware training: the float model learns in a simulation of the int8 files."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from squeeze.core import plugins
+from squeeze.methods.quantize.qat import simulation as simulations
+from squeeze.methods.quantize.qat.simulation import Ranges, Simulation
+from squeeze.methods.quantize.qat.unfold import unfolded
+from squeeze.methods.quantize.recovery.recover import LARGEST
+from squeeze.methods.training import objective as objectives
+from squeeze.methods.training.loop import Epoch, Training, train_
+from squeeze.recipe.plan import PRECISIONS
+from squeeze.sources.models import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from squeeze.recipe.schema import QatStep, Target
+    from squeeze.sources.data import Split
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training in the simulation leaves.
+
+    Attributes:
+        model: Float, its weights on the int8 grid.
+        ranges: Of the activations.
+        epochs: Their top-1 is that of the simulation.
+        notes: For the report.
+    """
+
+    model: Model
+    ranges: Ranges
+    epochs: list[Epoch]
+    notes: list[str]
+
+
+def weight_bits(step: "QatStep", targets: "Sequence[Target]") -> int:
+    """Return how many bits the weights of all files have: as few as one of the targets needs."""
+    names = {
+        target.runtime
+        for target in targets
+        if "int8" in PRECISIONS.get((target.runtime, target.device), ("int8",))
+        and target.precision != "fp32"
+        and step.backend in {"auto", target.runtime}
+    }
+    return min(int(plugins.load(plugins.BACKENDS, name).bits(step)) for name in sorted(names))
+
+
+def train(
+    model: Model, teacher: Model, step: "QatStep", training: Training, calibration: "Split"
+) -> Trained:
+    """Train a copy of a model so that its int8 files compute what was trained.
+
+    Batch norms are folded from the start. Ranges start from those that calibration finds and
+    learn along with the weights.
+
+    Args:
+        model: Float.
+        teacher: Imitated where the step has losses.
+        step: The recipe's numbers; its ``weight_bits`` is a number here.
+        training: Data and surroundings.
+        calibration: At most 256 images, for the ranges at the start.
+
+    Raises:
+        SqueezeError: The model cannot be traced, or does something of which it is not known how
+            runtimes round it.
+    """
+    bits = int(step.weight_bits)
+    graph = simulations.folded(model.module)
+    start = simulations.observed(graph, calibration, training.progress, step.range_percentile)
+    simulated = simulations.simulation(graph, start, bits)
+    epochs, notes = _train_(simulated, teacher, step, training)
+    notes.insert(0, f"{bits}-bit weights, {len(simulated.places)} learned ranges of activations")
+    module = unfolded(model.module, simulated.module, LARGEST[bits])
+    return Trained(replace(model, module=module), simulated.ranges(), epochs, notes)
+
+
+def _train_(
+    simulated: Simulation, teacher: Model, step: "QatStep", training: Training
+) -> tuple[list[Epoch], list[str]]:
+    if not step.losses:
+        return train_(simulated.module, step, training), []
+    import copy
+
+    import torch
+
+    from squeeze.methods.distill.imitation import imitating
+
+    guide = copy.deepcopy(teacher.module).eval().requires_grad_(requires_grad=False)
+    torch.manual_seed(training.seed)
+    with imitating(
+        simulated.module,
+        guide,
+        step.losses,
+        labels=objectives.of_task(training.task, step),
+        label_weight=step.label_weight,
+        shape=teacher.input.shape,
+    ) as imitation:
+        epochs = train_(
+            simulated.module, step, training, imitation.objective, extra=imitation.extra
+        )
+    return epochs, ["teacher: baseline", *imitation.notes]

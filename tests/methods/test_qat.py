@@ -1,0 +1,210 @@
+"""Training for int8: rounding and its gradients by hand, folded weights back, what is refused."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from squeeze.core.errors import SqueezeError
+from squeeze.core.types import Silent
+from squeeze.methods.quantize.qat import places, simulation
+from squeeze.methods.quantize.qat.matching import TrainedRanges
+from squeeze.methods.quantize.qat.rounding import Rounding, rounded
+from squeeze.methods.quantize.qat.unfold import unfolded
+from squeeze.sources.data import Data
+from squeeze.sources.models import Model
+
+X = [-2.0, -0.004, 0.006, 0.5, 3.0]
+
+
+def test_an_activation_is_rounded_to_steps_of_its_range() -> None:
+    part = Rounding(-1.0, 1.55)  # 255 steps of 0.01, 100 of them below 0
+    assert part(torch.tensor([X])).tolist()[0] == pytest.approx([-1.0, 0.0, 0.01, 0.5, 1.55])
+    assert part.ends() == pytest.approx((-1.0, 1.55))
+
+
+def test_the_gradients_are_those_of_learned_step_sizes() -> None:
+    part, x = Rounding(-1.0, 1.55), torch.tensor([X], requires_grad=True)
+    weights = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0])
+    (part(x) * weights).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0.0, 2.0, 4.0, 8.0, 0.0]]
+    # inside, d/d step is round(x / step) - x / step; outside, the end itself is what comes out
+    inside = 2 * (0 - -0.4) + 4 * (1 - 0.6) + 8 * (50 - 50)
+    low, high = 1 - inside / 255, 16 + inside / 255
+    factor = 1 / math.sqrt(255 * len(X))
+    assert part.stretch.grad is not None
+    assert part.stretch.grad.tolist() == pytest.approx(
+        [factor * low * -1.0, factor * high * 1.55], rel=1e-4
+    )
+
+
+def test_a_range_of_what_is_never_negative_starts_at_zero_and_stays_there() -> None:
+    part = Rounding(0.3, 2.0)
+    part.stretch.data = torch.tensor([3.0, 1.5])
+    assert part.ends() == pytest.approx((0.0, 3.0))
+
+
+@pytest.mark.parametrize(("largest", "expected"), [(64, [64, -21, 0]), (127, [127, -42, 0])])
+def test_weights_are_rounded_per_output_and_learn_as_if_they_were_not(
+    largest: int, expected: list[int]
+) -> None:
+    weight = torch.tensor([[0.9, -0.299, 0.001], [0.0, 0.0, 0.0]], requires_grad=True)
+    found = rounded(weight, largest)
+    assert (found[0] / 0.9 * largest).tolist() == pytest.approx(expected)
+    assert found[1].tolist() == [0.0, 0.0, 0.0]
+    assert torch.equal(rounded(found, largest), found)
+    found.sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[1.0] * 3] * 2
+
+
+class Activated(nn.BatchNorm2d):
+    """A batch norm that also activates, as timm's do."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.drop, self.act = nn.Identity(), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.act(self.drop(super().forward(x)))
+        return found
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    """Give batch norms statistics and weights that do something."""
+    torch.manual_seed(0)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            assert part.running_mean is not None
+            assert part.running_var is not None
+            part.running_mean.normal_()
+            part.running_var.uniform_(0.5, 2)
+            if part.affine:
+                part.weight.data.uniform_(0.5, 2)
+                part.bias.data.normal_()
+    return module.eval()
+
+
+def test_folded_weights_go_back_into_the_models_own_layers() -> None:
+    module = shaken(
+        nn.Sequential(
+            nn.Conv2d(2, 4, 3, bias=False),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 4, 3, groups=4),
+            nn.BatchNorm2d(4, affine=False),
+            nn.Conv2d(4, 3, 1),
+            Activated(3),
+            nn.Flatten(),
+            nn.Linear(27, 5),
+        )
+    )
+    graph = simulation.folded(module)
+    for part in graph.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            part.weight.data = rounded(part.weight.data, 127)
+    back = unfolded(module, graph, 127)
+    x = torch.randn(2, 2, 7, 7)
+    assert list(back.state_dict()) == list(module.state_dict())
+    assert torch.allclose(back(x), graph(x), rtol=1e-4, atol=1e-5)
+    again = simulation.folded(back)  # what exporters do
+    for first, second in zip(graph.parameters(), again.parameters(), strict=True):
+        assert torch.allclose(first, second, rtol=1e-6, atol=1e-7)
+
+
+class Mixed(nn.Module):
+    """What moves, joins, pools and adds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 1)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a = torch.relu(self.first(x))
+        b = self.second(nn.functional.max_pool2d(a, 2))
+        joined = torch.cat([nn.functional.avg_pool2d(a, 2), b], 1)
+        found: torch.Tensor = self.last(torch.flatten(joined.mean((2, 3)), 1))
+        return found
+
+
+def test_ranges_are_shared_where_runtimes_share_them() -> None:
+    graph = simulation.folded(Mixed().eval())
+    tensors = {node.name for node in graph.graph.nodes if node.op != "output"}
+    found = [
+        ([node.name for node in place.nodes], [node.name for node in place.members])
+        for place in places.places(graph, tensors)
+    ]
+    shared = ["relu", "max_pool2d", "second", "avg_pool2d", "cat"]
+    assert found == [
+        (["x"], ["x"]),
+        (["relu", "second", "avg_pool2d"], shared),
+        (["mean"], ["mean", "flatten"]),
+        (["last"], ["last"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [
+        (nn.Softmax(1), r"how runtimes round Softmax \(1\)"),
+        (nn.BatchNorm1d(3), r"how runtimes round BatchNorm1d \(1\)"),
+    ],
+)
+def test_what_is_not_known_is_refused_by_name(last: nn.Module, told: str) -> None:
+    module = nn.Sequential(nn.Linear(4, 3), last).eval()
+    if isinstance(last, nn.BatchNorm1d):
+        last.track_running_stats = False  # cannot be folded
+    graph = simulation.folded(module)
+    with pytest.raises(SqueezeError, match=told) as raised:
+        simulation.simulation(graph, {"input_1": (-1.0, 1.0), "_1": (0.0, 1.0)}, 8)
+    assert raised.value.hint == "use scheme: static_int8 for this model"
+
+
+class Branching(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_what_cannot_be_traced_is_refused() -> None:
+    with pytest.raises(SqueezeError, match=r"torch\.fx cannot trace it") as raised:
+        simulation.folded(Branching())
+    assert raised.value.where == "quantization-aware training"
+
+
+def test_the_simulation_of_a_trained_model_is_the_one_that_was_trained(
+    trained: Model, digits: Data
+) -> None:
+    assert digits.calibration is not None
+    graph = simulation.folded(trained.module)
+    start = simulation.observed(graph, digits.calibration, Silent(), 10.0)
+    found = simulation.simulation(graph, start, 7)
+    module = unfolded(trained.module, found.module, 64)
+    again = TrainedRanges(Model(module, trained.architecture), found.ranges(), digits.calibration)
+    images = torch.from_numpy(digits.validation.batch(range(32))[0])
+    with torch.inference_mode():
+        first, second = found.module.eval()(images), again.simulation().module.eval()(images)
+    step = (found.ranges().activations["fc"][1] - found.ranges().activations["fc"][0]) / 255
+    assert float((first - second).abs().max()) <= 1.01 * step
+    assert float((first != second).float().mean()) < 0.01
+
+
+def test_ranges_are_kept_beside_a_bundle(tmp_path: Path) -> None:
+    ranges = simulation.Ranges(bits=7, activations={"x": (-1.0, 0.1)})
+    assert simulation.read(tmp_path) is None
+    simulation.write(ranges, tmp_path)
+    assert simulation.read(tmp_path) == ranges
+
+
+def test_nan_activations_are_told(digits: Data, trained: Model) -> None:
+    broken: Any = trained.copy().module
+    broken.fc.weight.data[:] = float("nan")
+    assert digits.calibration is not None
+    graph = simulation.folded(broken)
+    with pytest.raises(SqueezeError, match="the activation fc is NaN or infinite"):
+        simulation.observed(graph, digits.calibration, Silent(), 10.0)
