@@ -214,6 +214,59 @@ def test_types_without_a_kernel(settings: dict[str, Any], kind: str, static: Mak
     assert all(f"its {kind}" in reason for reason in survivors(found).values())
 
 
+def small(path: Path, *nodes: Any, **stored: Any) -> Path:
+    """Save nodes from x (1, 4, 8, 8) to y, quantized with unsigned activations."""
+
+    class Square(Images):
+        def get_next(self) -> dict[str, Any] | None:
+            images = super().get_next()
+            return (
+                {"x": np.concatenate([images["x"][:1], images["x"][1:, :1]], 1)} if images else None
+            )
+
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in stored.items()],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    onnx.save(onnx.shape_inference.infer_shapes(model), path.with_name("float.onnx"))
+    logging.getLogger().setLevel(logging.ERROR)
+    quantize_static(
+        path.with_name("float.onnx"),
+        path,
+        Square(),
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+    return path
+
+
+def test_a_transposed_convolution_has_no_int8_kernel(tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).standard_normal((4, 4, 2, 2)).astype(np.float32)
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], name="up", strides=[2, 2])
+    found = onnxruntime.audit(small(tmp_path / "q.onnx", node, w=weights))
+    assert found.coverage.convolutions == (0, 1)
+    assert survivors(found) == {"up": "ONNX Runtime has no int8 kernel for ConvTranspose"}
+
+
+def test_products_of_two_activations_run_in_int8(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["xt"], perm=[0, 1, 3, 2], name="turn"),
+        helper.make_node("MatMul", ["x", "xt"], ["m"], name="scores"),
+        helper.make_node("Softmax", ["m"], ["s"], name="softmax"),
+        helper.make_node("MatMul", ["s", "x"], ["y"], name="mix"),
+    ]
+    found = onnxruntime.audit(small(tmp_path / "q.onnx", *nodes))
+    assert (found.coverage.int8, found.coverage.total) == (2, 2)
+    assert found.advice == (
+        "Nothing stands out: all convolutions and matrix products run in int8 kernels.",
+    )
+
+
 def test_the_operator_format_and_excluded_layers(static: Make) -> None:
     found = onnxruntime.audit(static(quant_format=QuantFormat.QOperator))
     assert (found.coverage.int8, found.coverage.total) == (5, 5)

@@ -6,6 +6,8 @@ from squeeze.runtimes.base import Audit
 
 _MANY_CONVERSIONS = 0.2
 _FLOAT_SHARE = 0.5
+_ENDS = 4  # quantize, transpose, transpose, dequantize: the ends of a whole int8 graph
+_SMALL_BYTES = 4096  # below it, scales outweigh weights
 _SMOOTH = {"HardSigmoid", "HardSwish", "Sigmoid", "Gelu", "Erf", "HARD_SWISH", "LOGISTIC", "GELU"}
 
 
@@ -38,6 +40,8 @@ def with_advice(found: Audit, facts: Facts) -> Audit:
 
 
 def _sentences(found: Audit, facts: Facts) -> list[str]:
+    if not found.coverage.total:
+        return ["It has no convolutions and no matrix products: there is nothing to run in int8."]
     said = [*_speed(found, facts), *_size(found, facts)]
     if not said:
         said = ["Nothing stands out: all convolutions and matrix products run in int8 kernels."]
@@ -74,8 +78,9 @@ def _speed(found: Audit, facts: Facts) -> list[str]:
             f"Between integer operators, {len(found.islands)} run in float "
             f"({', '.join(sorted(ops))}), with conversions around them.{cure}"
         )
-    share = sum(coverage.conversions.values()) / max(1, sum(found.operators.values()))
-    if share > _MANY_CONVERSIONS:
+    conversions = sum(coverage.conversions.values())
+    share = conversions / max(1, sum(found.operators.values()))
+    if share > _MANY_CONVERSIONS and conversions > _ENDS:
         said.append(f"{share:.0%} of the nodes that run only convert types or layouts.")
     if facts.undelegated:
         said.append(
@@ -88,13 +93,14 @@ def _speed(found: Audit, facts: Facts) -> list[str]:
 def _size(found: Audit, facts: Facts) -> list[str]:
     if facts.float_weights_bytes:
         text = (
-            f"Big: {facts.float_weights_bytes:,} bytes of weights are stored in float and quantized when "
-            "the file is loaded; store them quantized (fold the weight quantizers) for a quarter of that."
+            f"Big: {facts.float_weights_bytes:,} bytes of weights are stored in float and "
+            "quantized when the file is loaded; store them quantized (fold the weight quantizers) "
+            "for a quarter of that."
         )
         return [text]
     total = sum(stored.size_bytes for stored in found.weights.values())
     in_float = sum(held.size_bytes for kind, held in found.weights.items() if kind == "float32")
-    if facts.is_quantized and in_float > _FLOAT_SHARE * total:
+    if facts.is_quantized and total > _SMALL_BYTES and in_float > _FLOAT_SHARE * total:
         return [f"Big: {in_float / total:.0%} of the weights' bytes are float32."]
     return []
 
