@@ -46,7 +46,7 @@ def baseline(name: str, data: Data, shape: tuple[int, int, int], epochs: int, se
         args["in_channels"] = shape[0]
     block = ModelBlock(build=name, args=args, input=InputSpec(shape=shape))
     model = build(block, Path.cwd())
-    settings = TrainSettings(epochs=epochs, lr=0.1, batch_size=128, warmup_epochs=0.5)
+    settings = TrainSettings(epochs=epochs, lr=0.05, batch_size=64, warmup_epochs=0.5)
     train_(model.module, settings, training(data, seed))
     return model
 

@@ -87,15 +87,16 @@ def drawn(data: Data, step: PruneStep) -> Iterator[tuple[torch.Tensor, torch.Ten
 
 
 def same_latency(
-    model: Model, data: Data, step: PruneStep, goal: float, watch: Stopwatch
+    model: Model, data: Data, step: PruneStep, goal: Model, watch: Stopwatch
 ) -> tuple[Model, float]:
-    """Return the uniformly pruned model with the smallest ratio that is fast enough."""
+    """Return the uniformly pruned model with the smallest ratio that is as fast as ``goal``."""
     low, high = 0.0, 0.9
     best = uniform(model, data, step, high)
-    for _ in range(7):
+    for _ in range(6):
         middle = (low + high) / 2
         found = uniform(model, data, step, middle)
-        if watch.speedup(found).value >= goal:
+        target, own = (estimate.value for estimate in watch.speedups([goal, found]))
+        if own >= target:
             high, best = middle, found
         else:
             low = middle
@@ -178,8 +179,7 @@ def compare(
     outcome = run(model, step, around)
     notes.append("; ".join(outcome.notes))
     watch = Stopwatch(model, speedup)
-    reached = watch.speedup(outcome.model).value
-    other, ratio = same_latency(model, data, step, reached, watch)
+    other, ratio = same_latency(model, data, step, outcome.model, watch)
     notes[-1] += f"; uniform ratio {ratio:.3f}"
     both = {"squeeze": outcome.model, "uniform Torch-Pruning": other}
     # the uniform model gets the same re-estimation as squeeze's has had
@@ -188,7 +188,8 @@ def compare(
     for label, pruned in both.items():
         columns[label].kept.append(kept_importance(found, scored, pruned))
         finished(columns[label], model, pruned, data, (epochs, seed))
-        columns[label].speedups.append(watch.speedup(pruned).value)
+    for label, estimate in zip(both, watch.speedups(list(both.values())), strict=True):
+        columns[label].speedups.append(estimate.value)
     watch.close()
 
 

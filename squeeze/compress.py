@@ -28,7 +28,7 @@ from squeeze.recipe.schema import (
     Recipe,
     TrainSettings,
 )
-from squeeze.results import EpochRecord, State
+from squeeze.results import EpochRecord, State, Unmet
 from squeeze.sources import bundle, models, reference
 from squeeze.sources.models import Model
 from squeeze.store import RunFolder, key_of
@@ -47,12 +47,13 @@ BASELINE = "baseline"
 
 @dataclass(frozen=True)
 class Done:
-    """What a step's work gave: a model, its epochs, notes, and ranges where it trained them."""
+    """What a step's work gave: a model, its epochs, notes, ranges that it trained, a missed aim."""
 
     model: Model
     epochs: list[Epoch]
     notes: list[str]
     ranges: simulation.Ranges | None = None
+    unmet: Unmet | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
         notes=tuple(done.notes),
         epochs=tuple(EpochRecord(**asdict(epoch)) for epoch in done.epochs),
         bundle=str(place.relative_to(steps.folder.path)),
+        unmet=done.unmet,
     )
     steps.folder.finish_step(name, key, record.model_dump(mode="json"))
     kept = next((epoch for epoch in reversed(record.epochs) if epoch.kept), None)
@@ -223,7 +225,8 @@ def _work(
         )
         done = prune(current, step, around)
         before, after = cost.macs(current), cost.macs(done.model)
-        return Done(done.model, done.epochs, [f"{before / after:.2f}x fewer MACs", *done.notes])
+        notes = [f"{before / after:.2f}x fewer MACs", *done.notes]
+        return Done(done.model, done.epochs, notes, unmet=done.unmet)
 
     def run_distill(step: DistillStep) -> Done:
         import torch

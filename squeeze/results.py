@@ -144,6 +144,14 @@ class EpochRecord(Block):
     kept: bool = False
 
 
+class Unmet(Block):
+    """An aim that a step could not reach, and the best that it found; fails the run's gates."""
+
+    aim: str
+    limit: str
+    found: str
+
+
 class State(Block):
     """The model after a step.
 
@@ -153,6 +161,7 @@ class State(Block):
         macs: Multiply-adds of one image.
         seconds: How long the step took.
         reused_from: The earlier run whose result was taken over.
+        unmet: An aim that the step missed; the model is the best that it found.
     """
 
     name: str
@@ -164,6 +173,7 @@ class State(Block):
     epochs: tuple[EpochRecord, ...] = ()
     reused_from: str | None = None
     bundle: str | None = None
+    unmet: Unmet | None = None
 
 
 class GateResult(Block):

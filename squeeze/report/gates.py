@@ -20,9 +20,21 @@ _Finding = tuple[str, str, bool, str]
 def decide(gates: Sequence[Gate], rows: Sequence[Row], states: Sequence[State]) -> list[GateResult]:
     """Return one result per gate, limit and row of the final state.
 
-    A gate whose target has no measured row fails: a gate that cannot be checked is not passed.
+    A gate whose target has no measured row fails: a gate that cannot be checked is not passed. A
+    step that missed its own aim is a failed gate too.
     """
-    found: list[GateResult] = []
+    found = [
+        GateResult(
+            gate=f"{state.name}: {state.unmet.aim}",
+            target=None,
+            limit=state.unmet.limit,
+            found=state.unmet.found,
+            passed=False,
+            note="ask for less, raise max_ratio, or lower align",
+        )
+        for state in states
+        if state.unmet is not None
+    ]
     for gate in gates:
         if isinstance(gate, CostGate):
             found += [

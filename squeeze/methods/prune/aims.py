@@ -14,6 +14,7 @@ from squeeze.methods.prune.graph import Survey, narrowed
 from squeeze.methods.prune.ranking import Kept, Limits
 from squeeze.methods.prune.stopwatch import Stopwatch
 from squeeze.recipe.schema import Cut, PruneStep, Speedup
+from squeeze.results import Unmet
 from squeeze.store import key_of
 
 if TYPE_CHECKING:
@@ -52,10 +53,11 @@ class Round:
 
 @dataclass(frozen=True)
 class Choice:
-    """Units kept by group, and what to tell about them."""
+    """Units kept by group, what to tell about them, and the aim where they miss it."""
 
     kept: Kept
     notes: list[str]
+    unmet: Unmet | None = None
 
 
 class Aim(Protocol):
@@ -157,7 +159,10 @@ class CostAim:
         )
         fewer = f"{self._full / found.measured:.2f}x fewer than at first"
         told = f"{found.measured:,.0f} {self._unit}, {fewer} (goal {goal:,.0f})"
-        return Choice(found.kept, [told])
+        missed = Unmet(
+            aim=self._unit, limit=f"at most {goal:,.0f}", found=f"{found.measured:,.0f} at best"
+        )
+        return Choice(found.kept, [told], None if found.met else missed)
 
     def close(self) -> None:
         """Hold nothing."""
@@ -224,7 +229,12 @@ class SpeedupAim:
             f"latency table of {len(table.points)} models{source}, fitted to {fitted.error:.1%} "
             f"on average; channels aligned to {limits.align}"
         )
-        return Choice(found.kept, [told, how])
+        missed = Unmet(
+            aim=f"speed-up on {place}",
+            limit=f"at least {self._speedup.at_least:.2f}x",
+            found=f"{seen[str(found.kept)]} at best",
+        )
+        return Choice(found.kept, [told, how], None if found.met else missed)
 
     def close(self) -> None:
         """Close the baseline's sessions."""

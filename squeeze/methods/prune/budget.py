@@ -10,12 +10,11 @@ Source: the knapsack view of Shen et al., Structural Pruning via Latency-Salienc
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from squeeze.core.errors import SqueezeError
 from squeeze.methods.prune.graph import ChannelGroup
 from squeeze.methods.prune.ranking import Kept, Limits
 
@@ -42,12 +41,14 @@ class Found:
         predicted: What the cost model said of them.
         measured: What they really cost.
         tries: How many widths were measured.
+        met: Whether the goal was reached; otherwise these are the best widths that were tried.
     """
 
     kept: Kept
     predicted: float
     measured: float
     tries: int
+    met: bool = True
 
 
 def losses(
@@ -134,36 +135,29 @@ def search(
         progress: Told of every try.
         show: A cost as people read it.
 
-    Raises:
-        SqueezeError: The goal cannot be reached; the best that can is told.
     """
     aim, best, tries = goal, None, 0
-    tried: dict[tuple[tuple[str, int], ...], float] = {}
+    tried: dict[tuple[tuple[str, int], ...], Found] = {}
     for _ in range(_TRIES):
         kept = find(aim)
         if tuple(sorted(kept.items())) in tried:
             break
         tries += 1
         predicted, measured = predict(kept), measure(kept)
-        tried[tuple(sorted(kept.items()))] = measured
+        now = Found(kept, predicted, measured, tries, met=measured <= goal)
+        tried[tuple(sorted(kept.items()))] = now
         progress.say(
             f"widths predicted at {show(predicted)} reach {show(measured)}, goal {show(goal)}"
         )
-        met = measured <= goal
-        if met and (best is None or measured > best.measured):
-            best = Found(kept, predicted, measured, tries)
-        if met and measured >= goal * (1 - _TOLERANCE):
+        if now.met and (best is None or measured > best.measured):
+            best = now
+        if now.met and measured >= goal * (1 - _TOLERANCE):
             break
-        aim = min(aim * goal / measured, predicted) if not met else aim * goal / measured
-        if not met:
+        aim = min(aim * goal / measured, predicted) if not now.met else aim * goal / measured
+        if not now.met:
             aim *= 1 - _TOLERANCE / 2
-    if best is None:
-        raise SqueezeError(
-            f"no widths within max_ratio reach the goal of {show(goal)}; the best of {tries} tried "
-            f"has {show(min(tried.values()))}",
-            hint="ask for less, raise max_ratio, or lower align",
-        )
-    return Found(best.kept, best.predicted, best.measured, tries)
+    best = best or min(tried.values(), key=lambda found: found.measured)
+    return replace(best, tries=tries)
 
 
 def _narrower(group: ChannelGroup, kept: int, limits: Limits) -> int | None:

@@ -14,6 +14,7 @@ from squeeze.methods.prune.graph import OUTPUT, Survey, remove_, survey
 from squeeze.methods.prune.importance.base import Evidence
 from squeeze.methods.prune.ranking import Kept, Limits
 from squeeze.recipe.schema import PruneStep, SensitivityRatios
+from squeeze.results import Unmet
 from squeeze.sources.models import Model, PruningRound
 
 if TYPE_CHECKING:
@@ -63,11 +64,12 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The pruned model, with what to tell about it."""
+    """The pruned model, with what to tell about it, and its aim where that was missed."""
 
     model: Model
     epochs: "list[Epoch]"
     notes: list[str]
+    unmet: Unmet | None = None
 
 
 def prune(model: Model, step: PruneStep, *, seed: int) -> Model:
@@ -138,7 +140,7 @@ def run(model: Model, step: PruneStep, around: Surroundings) -> Outcome:
             where=model.architecture.build,
             hint="ask for more, raise max_ratio, or lower align",
         )
-    return Outcome(model, epochs, notes)
+    return Outcome(model, epochs, notes, chosen.unmet)
 
 
 def scores(found: Survey, step: PruneStep, around: Surroundings) -> "dict[str, Tensor | None]":

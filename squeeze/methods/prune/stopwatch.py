@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from squeeze.runtimes.base import Execution
 from squeeze.sources import bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from squeeze.core.types import Progress
     from squeeze.runtimes.base import Runtime, Session
@@ -56,14 +56,22 @@ class Stopwatch:
 
     def speedup(self, variant: "Model", progress: "Progress | None" = None) -> Estimate:
         """Measure the speed-up of the file that ships, in turns, for as long as reports do."""
-        with self._opened(variant, draft=False) as call:
-            calls = {"full": self._baseline(draft=False), "pruned": call}
-            timings = timing.in_turns(
-                calls, progress or Silent(), "timing the pruned model", self._clock
-            )
-        return statistics.speedup(
-            timings["full"].round_medians_s, timings["pruned"].round_medians_s
-        )
+        return self.speedups([variant], progress)[0]
+
+    def speedups(
+        self, variants: "Sequence[Model]", progress: "Progress | None" = None
+    ) -> list[Estimate]:
+        """Measure the speed-ups of several variants in the same rounds."""
+        label = "timing pruned models"
+        with ExitStack() as stack:
+            calls = {
+                str(number): stack.enter_context(self._opened(variant, draft=False))
+                for number, variant in enumerate(variants)
+            }
+            every = {"full": self._baseline(draft=False), **calls}
+            timings = timing.in_turns(every, progress or Silent(), label, self._clock)
+        full = timings["full"].round_medians_s
+        return [statistics.speedup(full, timings[name].round_medians_s) for name in calls]
 
     def close(self) -> None:
         """Give back what the sessions hold."""

@@ -160,15 +160,26 @@ def mean_gradients(module: Any, batches: Batches) -> dict[nn.Module, Tensor]:
     return {layer: layer.weight.grad.clone() for layer in module if hasattr(layer, "weight")}
 
 
-def test_taylor_is_weight_times_the_mean_gradient(model: Model, batches: Batches) -> None:
+def test_taylor_is_the_mean_squared_gradient_of_explicit_gates(
+    model: Model, batches: Batches
+) -> None:
+    """A gate behind the batch norm of the first group, behind the convolution of the second."""
     found = graph.survey(model)
     got = scored("taylor", found, batches)
-    gradients = mean_gradients(model.module, batches)
-    parts = coupled(model.module, lambda layer: (layer.weight.detach() * gradients[layer]).abs())
-    for group, score in got.items():
-        expected = sum(part.sum(1) for part in parts[group])
-        assert isinstance(expected, Tensor)
-        torch.testing.assert_close(score, expected)
+    layers = list(model.module)  # type: ignore[call-overload]
+    squares = {"0": torch.zeros(4), "3": torch.zeros(5)}
+    for images, labels in batches:
+        for image, label in zip(images, labels, strict=True):
+            first, second = torch.ones(4, requires_grad=True), torch.ones(5, requires_grad=True)
+            x = layers[1](layers[0](image[None])) * first[:, None, None]
+            x = layers[3](layers[2](x)) * second[:, None, None]
+            for layer in layers[4:]:
+                x = layer(x)
+            loss = functional.cross_entropy(x, label[None])
+            for name, gradient in zip(squares, torch.autograd.grad(loss, (first, second))):  # noqa: B905
+                squares[name] += gradient**2
+    for name, total in squares.items():
+        torch.testing.assert_close(got[name], total / sum(len(labels) for _, labels in batches))
 
 
 def test_hessian_is_squared_weights_times_the_mean_of_squared_gradients(
