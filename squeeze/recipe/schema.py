@@ -529,12 +529,15 @@ class QatStep(Quantization, TrainSettings):
     Attributes:
         scheme: ``qat_int8``: what ``static_int8`` makes, with trained weights and ranges.
         lr: Lower than for training from the start.
+        clip_norm: Keeps weights of very unequal channels from being thrown about; where training
+            makes the simulation worse, try 0.1.
         losses: Distillation losses from the baseline, added up by weight.
         label_weight: Weight of the labels' own loss beside them.
     """
 
     scheme: Literal["qat_int8"]
     lr: Positive = 0.005
+    clip_norm: Positive | None = 1.0
     losses: tuple[LossBlock, ...] = ()
     label_weight: NonNegative = 1.0
 

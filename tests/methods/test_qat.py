@@ -35,7 +35,7 @@ def test_the_gradients_are_those_of_learned_step_sizes() -> None:
     # inside, d/d step is round(x / step) - x / step; outside, the end itself is what comes out
     inside = 2 * (0 - -0.4) + 4 * (1 - 0.6) + 8 * (50 - 50)
     low, high = 1 - inside / 255, 16 + inside / 255
-    factor = 1 / math.sqrt(255 * len(X))
+    factor = 1 / math.sqrt(len(X))
     assert part.stretch.grad is not None
     assert part.stretch.grad.tolist() == pytest.approx(
         [factor * low * -1.0, factor * high * 1.55], rel=1e-4

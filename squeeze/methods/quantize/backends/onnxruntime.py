@@ -48,6 +48,8 @@ def quantize(request: Request) -> Outcome:
             f"ONNX Runtime's quantizer failed: {type(error).__name__}: {error}",
             where=str(request.source),
         ) from error
+    if request.trained is not None:
+        reason = f"{bits}-bit weights, as they were trained"
     return Outcome(bits, (reason, *told))
 
 

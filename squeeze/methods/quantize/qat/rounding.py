@@ -49,9 +49,10 @@ class Rounding(nn.Module):
 
         Args:
             count: Values of a sample that are rounded; their gradients add up, and LSQ's factor
-                ``1 / sqrt(255 * count)`` keeps the ends from moving faster than the weights.
+                ``1 / sqrt(count)`` keeps the ends from moving faster than the weights. Its 255
+                is in the unit already: an end is so many steps.
         """
-        factor = (STEPS * count) ** -0.5
+        factor = count**-0.5
         stretch = self.stretch * factor + (self.stretch * (1 - factor)).detach()
         low, high = self.start * stretch.clamp(min=_NARROWEST)
         step = (high - low) / STEPS
