@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from squeeze.export import file
 from squeeze.measure.target import Candidate
 from squeeze.methods.quantize.qat.agreement import agreement
 from squeeze.methods.quantize.qat.matching import TrainedRanges
+from squeeze.methods.quantize.qat.simulation import folded
 from squeeze.methods.quantize.recovery.recover import Recovered, recover
 from squeeze.methods.quantize.request import Request
 from squeeze.recipe.plan import PRECISIONS
@@ -237,7 +238,9 @@ def _to_quantize(
     if trained is None or trained.ranges is None or quantizing.calibration is None:
         raise SqueezeError("was not trained", where=quantizing.state)
     ranges = TrainedRanges(trained.model, trained.ranges, quantizing.calibration)
-    return trained.model, step.model_copy(update={"weight_bits": trained.ranges.bits}), ranges
+    # folded here and not by the converters, whose names make a small LiteRT file a third larger
+    model = replace(trained.model, module=folded(trained.model.module))
+    return model, step.model_copy(update={"weight_bits": trained.ranges.bits}), ranges
 
 
 def _recovered(

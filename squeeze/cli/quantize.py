@@ -38,6 +38,12 @@ def quantize(
     ] = "all",
 ) -> None:
     """Quantize the exported files to int8, measure, audit the kernels, report."""
+    if scheme == "qat_int8":
+        raise InputError(
+            "trains, which takes more settings than there are flags",
+            where="--scheme qat_int8",
+            hint="write a recipe, like recipes/digits_resnet8_prune50_qat_int8.yaml",
+        )
     has_train = "train" in flags.recipe["data"]
     drawn = {"from": "train" if has_train else "validation", "samples": calibration_samples}
     bits = int(weight_bits) if weight_bits.isdigit() else weight_bits

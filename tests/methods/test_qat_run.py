@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper
 
 import squeeze
-from squeeze.core.errors import RecipeError
+from squeeze.core.errors import InputError, RecipeError
 from squeeze.core.types import Silent
 from squeeze.methods.quantize.qat import simulation
 from squeeze.recipe import plan
@@ -212,3 +212,11 @@ def test_training_for_int8_needs_data_to_train_and_to_calibrate(
     found = mistakes(write_recipe, recipe)
     assert "steps.0: trains, which needs data.train" in found
     assert "steps.0: qat_int8 needs calibration data" in found
+
+
+def test_flags_do_not_train_for_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from squeeze.cli.quantize import quantize
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="takes more settings than there are flags"):
+        quantize(None, scheme="qat_int8")  # type: ignore[arg-type]
