@@ -13,7 +13,9 @@ from squeeze.core.types import Silent
 from squeeze.methods.quantize.qat import places, simulation
 from squeeze.methods.quantize.qat.matching import TrainedRanges
 from squeeze.methods.quantize.qat.rounding import Rounding, rounded
+from squeeze.methods.quantize.qat.step import weight_bits
 from squeeze.methods.quantize.qat.unfold import unfolded
+from squeeze.recipe.schema import QatStep, Target
 from squeeze.sources.data import Data
 from squeeze.sources.models import Model
 
@@ -208,3 +210,10 @@ def test_nan_activations_are_told(digits: Data, trained: Model) -> None:
     graph = simulation.folded(broken)
     with pytest.raises(SqueezeError, match="the activation fc is NaN or infinite"):
         simulation.observed(graph, digits.calibration, Silent(), 10.0)
+
+
+@pytest.mark.parametrize(("backend", "bits"), [("auto", 7), ("onnxruntime", 7), ("litert", 8)])
+def test_weights_have_the_bits_of_the_target_that_takes_fewest(backend: str, bits: int) -> None:
+    step = QatStep(scheme="qat_int8", epochs=1, weight_bits=7, backend=backend)
+    targets = [Target(runtime=name) for name in ("pytorch", "onnxruntime", "litert")]
+    assert weight_bits(step, targets) == bits
