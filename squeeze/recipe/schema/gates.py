@@ -1,0 +1,75 @@
+"""What a run must reach."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from squeeze.recipe.schema.base import Block, Count, Fraction, NonNegative, Positive
+
+
+class LimitedGate(Block):
+    """A gate of which at least one limit must be given."""
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        limits = sorted(set(type(self).model_fields) - {"metric", "target"})
+        if all(getattr(self, limit) is None for limit in limits):
+            raise ValueError(f"has no limit, allowed: {', '.join(limits)}")
+        return self
+
+
+class AccuracyGate(LimitedGate):
+    """``max_drop`` is absolute (0.01 = one point), against the baseline on the same samples."""
+
+    metric: Literal["top1", "top5"]
+    target: str | None = None
+    max_drop: NonNegative | None = None
+    min: Fraction | None = None
+
+
+class AgreementGate(Block):
+    """Share of samples on which candidate and baseline predict the same class."""
+
+    metric: Literal["agreement"]
+    target: str | None = None
+    min: Fraction
+
+
+class LatencyGate(LimitedGate):
+    """``min_speedup`` is the measured baseline/candidate ratio; ``max_latency_s`` the median."""
+
+    metric: Literal["latency"]
+    target: str | None = None
+    min_speedup: Positive | None = None
+    max_latency_s: Positive | None = None
+
+
+class SizeGate(LimitedGate):
+    """Bytes of the shipped file."""
+
+    metric: Literal["size"]
+    target: str | None = None
+    max_bytes: Count | None = None
+    min_reduction: Positive | None = None
+
+
+class CostGate(LimitedGate):
+    """``min_reduction`` is baseline/candidate; multiply-add counts as one MAC."""
+
+    metric: Literal["macs", "params"]
+    max: Count | None = None
+    min_reduction: Positive | None = None
+
+
+class CoverageGate(Block):
+    """Share of convolutions and matrix products that run in int8 kernels."""
+
+    metric: Literal["int8_coverage"]
+    target: str | None = None
+    min: Fraction
+
+
+Gate = Annotated[
+    AccuracyGate | AgreementGate | LatencyGate | SizeGate | CostGate | CoverageGate,
+    Field(discriminator="metric"),
+]

@@ -1,0 +1,145 @@
+"""What is read: the model, its input, and the data."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from squeeze.recipe.schema.base import Block, Count, Number, Positive
+
+
+class InputSpec(Block):
+    """What the model is fed: every runtime gets images prepared by exactly these numbers.
+
+    Attributes:
+        shape: ``(C, H, W)``; 1 channel is greyscale, 3 is RGB.
+        mean: Subtracted per channel from pixels in [0, 1].
+        std: Divides per channel afterwards.
+        crop_fraction: The image is scaled to cover ``(H, W) / crop_fraction``, then the centre
+            ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice.
+        interpolation: How images are resized.
+    """
+
+    shape: tuple[Count, Count, Count]
+    mean: tuple[Number, ...] = (0.0,)
+    std: tuple[Positive, ...] = (1.0,)
+    crop_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.875
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+
+    @model_validator(mode="after")
+    def _channels_agree(self) -> Self:
+        channels = self.shape[0]
+        if channels not in {1, 3}:
+            raise ValueError(f"found {channels} channels in shape, allowed: 1 (grey) or 3 (RGB)")
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) not in {1, channels}:
+                raise ValueError(
+                    f"{key} has {len(getattr(self, key))} numbers for {channels} channels"
+                )
+        return self
+
+
+class ModelBlock(Block):
+    """A model: how to build it, which weights to load, what it is fed.
+
+    Attributes:
+        build: ``torchvision:NAME``, ``timm:NAME``, ``builtin:NAME``, ``package.module:function``
+            or ``./file.py:function``. May be left out when ``weights`` is a bundle folder.
+        args: Keyword arguments of the factory.
+        weights: A ``.safetensors`` file, a bundle folder, a weights-only ``.pt``/``.pth`` file, or
+            ``package:NAME/FILE`` for a file inside an installed Python package.
+        input: May be left out when ``weights`` is a bundle folder.
+    """
+
+    build: str | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
+    input: InputSpec | None = None
+
+
+class DataSource(Block):
+    """Labelled images.
+
+    Attributes:
+        format: The name of a dataset format (``squeeze list datasets``).
+        path: Folder of ``image_folder``, ``idx`` and ``torchvision``.
+        name: Class name of ``torchvision``.
+        build: Factory of ``function``: ``./file.py:function`` or ``package.module:function``.
+        args: Keyword arguments of that factory or class.
+        split: Part of a format that has parts; follows the role when left out.
+        samples: Use only so many, drawn by the recipe's seed.
+        on_corrupt: What to do with images that cannot be decoded. They are always counted.
+    """
+
+    format: str
+    path: str | None = None
+    name: str | None = None
+    build: str | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+    split: Literal["train", "validation"] | None = None
+    samples: Count | None = None
+    on_corrupt: Literal["refuse", "skip"] = "refuse"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_reference(cls, value: Any) -> Any:  # noqa: ANN401
+        return expand_data_reference(value) if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Tell editors that a reference in a string will do."""
+        return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(core_schema))]}
+
+
+def expand_data_reference(text: str) -> dict[str, Any]:
+    """Expand ``builtin:digits``, ``idx:FOLDER``, ``./file.py:function`` or a folder's path."""
+    head, colon, tail = text.partition(":")
+    if not colon:
+        return {"format": "image_folder", "path": text}
+    if head == "builtin":
+        return {"format": tail}
+    if head == "torchvision":
+        name, _, path = tail.partition(":")
+        return {"format": "torchvision", "name": name, "path": path or None}
+    if head in {"idx", "image_folder"}:
+        return {"format": head, "path": tail}
+    return {"format": "function", "build": text}
+
+
+class CalibrationDraw(Block):
+    """Calibration samples drawn from another split.
+
+    Attributes:
+        source: ``train``, or ``validation``: then the drawn samples are taken out of validation.
+        samples: How many, drawn by the recipe's seed.
+    """
+
+    source: Literal["train", "validation"] = Field(alias="from")
+    samples: Count = 128
+
+
+def _calibration_tag(value: Any) -> str:  # noqa: ANN401
+    drawn = "from" in value if isinstance(value, dict) else isinstance(value, CalibrationDraw)
+    return "CalibrationDraw" if drawn else "DataSource"
+
+
+Calibration = Annotated[
+    Annotated[CalibrationDraw, Tag("CalibrationDraw")] | Annotated[DataSource, Tag("DataSource")],
+    Discriminator(_calibration_tag),
+]
+
+
+class DataBlock(Block):
+    """The three sets. None may share a sample with validation; that is checked by content.
+
+    Attributes:
+        on_overlap: ``error``, or ``drop_from_train`` to remove the shared samples from train.
+    """
+
+    validation: DataSource
+    train: DataSource | None = None
+    calibration: Calibration | None = None
+    on_overlap: Literal["error", "drop_from_train"] = "error"

@@ -1,0 +1,101 @@
+"""The quantize step, after training and with it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from squeeze.core.errors import unknown_name
+from squeeze.recipe.schema.base import Block, Flag, NonNegative, Positive
+from squeeze.recipe.schema.distill import LossBlock
+from squeeze.recipe.schema.training import TrainSettings
+
+
+class RecoverySettings(Block):
+    """What is done to a copy of the model so that it loses less accuracy as int8.
+
+    Attributes:
+        equalize: Scale channels so that all use the 8 bits that their activation has.
+        bias_correction: Undo what rounding the weights does to the mean of a layer's outputs.
+        rounding: ``adaptive`` rounds weights up or down by what it does to a layer's outputs on
+            calibration data, ``nearest`` does not.
+    """
+
+    equalize: Flag = True
+    bias_correction: Flag = True
+    rounding: Literal["nearest", "adaptive"] = "adaptive"
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is done."""
+        return self.equalize or self.bias_correction or self.rounding != "nearest"
+
+
+class Quantization(Block):
+    """What every quantize step says about the files.
+
+    Attributes:
+        scheme: What they hold.
+        backend: ``auto`` uses for every target the backend of its runtime.
+        weight_bits: ``auto`` takes 7 on an x86 CPU without VNNI, whose int8 kernels saturate on
+            8-bit weights, and 8 elsewhere. Only for ONNX Runtime.
+        range_percentile: Activation ranges are the per-image minima and maxima merged at this
+            percentile and at 100 minus it; 0 is plain min-max.
+    """
+
+    method: Literal["quantize"] = "quantize"
+    scheme: str
+    backend: str = "auto"
+    weight_bits: Literal["auto", 7, 8] = "auto"
+    range_percentile: Annotated[float, Field(strict=True, ge=0, lt=50)] = 10.0
+
+
+class QuantizeStep(Quantization):
+    """Quantize the exported files after training.
+
+    Attributes:
+        scheme: ``static_int8``: int8 weights per channel, 8-bit activations from calibration.
+        recovery: What is done against the loss of accuracy.
+    """
+
+    scheme: Literal["static_int8"] = "static_int8"
+    recovery: RecoverySettings = RecoverySettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_the_scheme(cls, value: Any) -> Any:  # noqa: ANN401
+        scheme = value.get("scheme", "static_int8") if isinstance(value, dict) else "static_int8"
+        if scheme != "static_int8":  # other keys' mistakes would be told by the wrong scheme
+            raise ValueError(unknown_name("scheme", str(scheme), ("static_int8", "qat_int8")))
+        return value
+
+
+class QatStep(Quantization, TrainSettings):
+    """Train in a simulation of the int8 files, then quantize them with what was learned.
+
+    One training serves all targets; if one of them takes 7-bit weights, all have them.
+
+    Attributes:
+        scheme: ``qat_int8``: what ``static_int8`` makes, with trained weights and ranges.
+        lr: Lower than for training from the start.
+        clip_norm: Keeps weights of very unequal channels from being thrown about; where training
+            makes the simulation worse, try 0.1.
+        losses: Distillation losses from the baseline, added up by weight.
+        label_weight: Weight of the labels' own loss beside them.
+    """
+
+    scheme: Literal["qat_int8"]
+    lr: Positive = 0.005
+    clip_norm: Positive | None = 1.0
+    losses: tuple[LossBlock, ...] = ()
+    label_weight: NonNegative = 1.0
+
+
+def _scheme(value: Any) -> str:  # noqa: ANN401
+    scheme = value.get("scheme") if isinstance(value, dict) else getattr(value, "scheme", None)
+    return "QatStep" if scheme == "qat_int8" else "QuantizeStep"
+
+
+Quantize = Annotated[
+    Annotated[QuantizeStep, Tag("QuantizeStep")] | Annotated[QatStep, Tag("QatStep")],
+    Discriminator(_scheme),
+]

@@ -1,0 +1,63 @@
+"""The whole recipe."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from squeeze.recipe.schema.base import Block, Count, Flag, Name, Seed
+from squeeze.recipe.schema.distill import DistillStep
+from squeeze.recipe.schema.gates import Gate
+from squeeze.recipe.schema.inputs import DataBlock, ModelBlock
+from squeeze.recipe.schema.prune import PruneStep
+from squeeze.recipe.schema.quantize import Quantize
+from squeeze.recipe.schema.training import BaselineBlock
+
+Step = Annotated[PruneStep | DistillStep | Quantize, Field(discriminator="method")]
+
+
+class Target(Block):
+    """A runtime that will serve the model.
+
+    Attributes:
+        precision: What the shipped model must hold there; ``auto`` takes what the steps made.
+        if_available: Leave the target out, with a row that says so, where it cannot run.
+    """
+
+    runtime: str
+    name: Name | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Count = 1
+    batch_size: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 1
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
+    if_available: Flag = False
+
+    @property
+    def label(self) -> str:
+        """The name that reports and gates use."""
+        return self.name or (self.runtime if self.device == "cpu" else f"{self.runtime}-cuda")
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """All batch sizes."""
+        return (self.batch_size,) if isinstance(self.batch_size, int) else self.batch_size
+
+
+def _no_flag(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, bool | float):  # true == 1 == 1.0 in Python, but not in a recipe
+        raise ValueError(f"found {value!r}, allowed: 1")  # noqa: TRY004  (pydantic wants this type)
+    return value
+
+
+class Recipe(Block):
+    """The whole recipe, version 1."""
+
+    version: Annotated[Literal[1], BeforeValidator(_no_flag)]
+    name: Name
+    seed: Seed = 0
+    task: Literal["classification"] = "classification"
+    model: ModelBlock
+    data: DataBlock
+    baseline: BaselineBlock | None = None
+    steps: tuple[Step, ...] = ()
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    gates: tuple[Gate, ...] = ()

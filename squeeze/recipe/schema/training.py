@@ -1,0 +1,120 @@
+"""How anything is trained."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from squeeze.recipe.schema.base import Block, Count, Flag, Natural, NonNegative, Positive
+
+
+class Augment(Block):
+    """Training-time augmentation. Left out or 0, nothing is done.
+
+    Attributes:
+        flip: Mirror left-right with probability 1/2.
+        shift: Pad by so many pixels (repeating the border) and cut out at a random place.
+        random_resized_crop: Cut a random part of the original picture, of at least this share of
+            its area, and resize it to the model's input (https://arxiv.org/abs/1409.4842).
+        rand_augment: Strength of two random operations per image, 1 to 30; 9 is usual
+            (https://arxiv.org/abs/1909.13719).
+        color_jitter: Strength of random brightness, contrast and saturation; 0.4 is usual.
+        mixup: Alpha of the Beta distribution by which an image and its label are blended with
+            another one; 0.2 is usual (https://arxiv.org/abs/1710.09412).
+        cutmix: The same for a rectangle of another image; 1.0 is usual
+            (https://arxiv.org/abs/1905.04899). With mixup too, every batch gets one of them.
+    """
+
+    flip: Flag = False
+    shift: Natural = 0
+    random_resized_crop: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = None
+    rand_augment: Annotated[int, Field(strict=True, ge=0, le=30)] = 0
+    color_jitter: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+    mixup: NonNegative = 0.0
+    cutmix: NonNegative = 0.0
+
+    @property
+    def draws_itself(self) -> bool:
+        """Whether something in it takes chance from torch while a batch is made."""
+        pixels = self.random_resized_crop or self.rand_augment or self.color_jitter
+        return bool(pixels or self.mixup or self.cutmix)
+
+
+class TrainSettings(Block):
+    """One training run: baseline, fine-tuning or distillation.
+
+    Attributes:
+        epochs: Passes through the training samples.
+        lr: The peak learning rate, after warm-up.
+        batch_size: Samples of a batch; an incomplete last batch is left out.
+        optimizer: ``sgd`` is Nesterov's; ``adamw`` takes no momentum.
+        momentum: Of SGD, [0, 1).
+        weight_decay: Spares norms and biases (everything of one dimension).
+        schedule: ``cosine`` goes down to 0, ``constant`` stays, ``step`` multiplies by
+            ``step_factor`` at every milestone, ``one_cycle`` rises from lr/25 over the warm-up (0.3
+            of the run when there is none) and falls to lr/250000.
+        warmup_epochs: The learning rate rises linearly over so many epochs.
+        milestones: Epochs at which ``step`` goes down, counted from the start.
+        step_factor: By what it goes down.
+        label_smoothing: Share of every label that is spread over all classes, [0, 1).
+        focal_gamma: Exponent of the focal loss, which turns to the samples that are still wrong; 2
+            is usual, 0 is plain cross-entropy (https://arxiv.org/abs/1708.02002).
+        balance_classes: Draw the samples of an epoch with replacement, every class as often.
+        augment: What is done to the images.
+        ema: Decay of a moving average of the weights, which is what is evaluated and kept then;
+            0.999 is usual. It is smaller in the first steps: (1 + t) / (10 + t).
+        clip_norm: Largest norm of all gradients together.
+        accumulate: Batches that make one optimizer step.
+        freeze: Patterns of modules or parameters that stay as they are, ``stem`` or ``layer1.*``;
+            BatchNorms among them keep their statistics too.
+        lr_scales: Factors of the learning rate by pattern; the last that matches decides.
+        precision: Number format of the forward pass; ``fp16`` needs a GPU.
+        channels_last: Train with channels-last memory, which convolutions on GPUs like.
+        compile: Train through ``torch.compile``.
+        patience: Stop after so many epochs in which top-1 on validation did not rise.
+        keep: Leave the ``last`` model, or the ``best`` on validation (the first of equals).
+        deterministic: Use only algorithms that give the same bits every time.
+        workers: Processes that prepare batches ahead, at most one per core; the batches are the
+            same whatever the number.
+    """
+
+    epochs: Count
+    lr: Positive = 0.05
+    batch_size: Count = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 5e-4
+    schedule: Literal["cosine", "constant", "step", "one_cycle"] = "cosine"
+    warmup_epochs: NonNegative = 0.0
+    milestones: tuple[Count, ...] = ()
+    step_factor: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1
+    label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+    focal_gamma: NonNegative = 0.0
+    balance_classes: Flag = False
+    augment: Augment = Augment()
+    ema: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = None
+    clip_norm: Positive | None = None
+    accumulate: Count = 1
+    freeze: tuple[str, ...] = ()
+    lr_scales: dict[str, Positive] = Field(default_factory=dict)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: Flag = False
+    compile: Flag = False
+    patience: Count | None = None
+    keep: Literal["last", "best"] = "last"
+    deterministic: Flag = False
+    workers: Natural = 0
+
+    @model_validator(mode="after")
+    def _milestones_belong_to_step(self) -> Self:
+        if (self.schedule == "step") != bool(self.milestones):
+            found = f"schedule {self.schedule} with milestones {list(self.milestones)}"
+            raise ValueError(f"found {found}; schedule: step needs milestones, and only it does")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones {list(self.milestones)} are not in rising order")
+        return self
+
+
+class BaselineBlock(Block):
+    """How the baseline comes to be when it does not come trained."""
+
+    train: TrainSettings
