@@ -236,7 +236,7 @@ def test_flags_make_a_recipe_and_a_failed_gate_exits_with_3(
 ) -> None:
     _, record = pruned
     (step,) = record["recipe"]["steps"]
-    assert (step["method"], step["pruning_ratio"], step["align"]) == ("prune", 0.5, 8)
+    assert (step["method"], step["pruning_ratio"], step["align"]) == ("prune", 0.5, "auto")
     assert [gate["passed"] for gate in record["gates"]] == [False]
     assert [row["state"] for row in record["rows"]] == ["baseline", "1-prune"]
 
