@@ -141,7 +141,10 @@ def test_nothing_to_measure_is_an_error(squeeze: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (MODEL, "squeeze inspect: say what to look at: --pruning or --sensitivity"),
+        (
+            MODEL,
+            "squeeze inspect: say what to look at: --pruning, --sensitivity, --int8 or --layers",
+        ),
         ((*MODEL, "--sensitivity"), "--sensitivity: needs --data, what top-1 is measured on"),
         ((*MODEL, "--pruning", "--plot", "x.png"), "--plot: is for --sensitivity"),
         ((*MODEL, "--pruning", *DIGITS), "--data: is for --sensitivity"),

@@ -77,7 +77,7 @@ def test_a_file_of_another_model_is_found_out(
 ) -> None:
     assert digits.validation.spec == trained.input
     assert file.difference(onnxruntime, files["onnx"], trained, 2) < 1e-3
-    other = Model(type(trained.module)(1, 10, 1).eval(), trained.architecture)
+    other = Model(type(trained.module)(1, 10, 1, "projection").eval(), trained.architecture)
     with pytest.raises(SqueezeError, match="its outputs differ from torch by up to"):
         file.difference(onnxruntime, files["onnx"], other, 2)
 

@@ -193,6 +193,8 @@ class Loader:
         with warnings.catch_warnings():
             # newer Pythons warn of every fork; the workers call nothing that the threads hold
             warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
+            # jax, which LiteRT brings, does too
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             return iter(self._ahead)
 
 
