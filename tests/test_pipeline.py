@@ -208,7 +208,8 @@ def test_ctrl_c_keeps_what_was_finished(write_recipe: Write, tmp_path: Path) -> 
     assert process.returncode == 130
     assert "stopped; finished steps are kept" in stderr
     (run,) = (output / "small").iterdir()
-    assert sorted(p.name for p in (run / "steps").iterdir()) == ["1-prune", "baseline"]
+    left = {p.name for p in (run / "steps").iterdir()}
+    assert left - {"2-distill.unfinished"} == {"1-prune", "baseline"}
     assert not list(run.rglob(".*"))
     loaded = squeeze.load_recipe(path, ("steps.1.epochs=1", "targets=[{runtime: onnxruntime}]"))
     results, _ = squeeze.run(loaded, output=output)
