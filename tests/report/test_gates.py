@@ -16,6 +16,7 @@ from squeeze.results import (
     Latency,
     Row,
     State,
+    Unmet,
 )
 
 
@@ -120,3 +121,13 @@ def test_coverage_without_a_target_is_about_the_int8_files_there_are() -> None:
     assert [(r.target, r.passed) for r in found] == [("t", True)]
     (alone,) = decided({"metric": "int8_coverage", "min": 0.9}, [float_target])
     assert (alone.passed, alone.found) == (False, "nothing to measure")
+
+
+def test_a_step_that_missed_its_own_aim_is_a_failed_gate() -> None:
+    unmet = Unmet(aim="MACs", limit="at most 10", found="20 at best")
+    state = State(
+        name="1-prune", method="prune", params=50, macs=20, seconds=0, notes=(), unmet=unmet
+    )
+    (gate,) = decide([], [], [state])
+    assert (gate.gate, gate.limit, gate.found) == ("1-prune: MACs", "at most 10", "20 at best")
+    assert not gate.passed

@@ -91,7 +91,7 @@ def run(model: Model, step: PruneStep, around: Surroundings) -> Outcome:
 
     Raises:
         InputError: The step does not fit the model: a pattern that matches nothing.
-        SqueezeError: Nothing can be pruned, or the aim cannot be reached.
+        SqueezeError: Nothing can be pruned, or a score is not finite.
     """
     notes: list[str] = []
     epochs: list[Epoch] = []
