@@ -24,9 +24,11 @@ import torch
 import torch_pruning
 from torch.optim.swa_utils import update_bn
 
+from squeeze.core import plugins
 from squeeze.core.types import Silent
 from squeeze.measure import cost
 from squeeze.methods.prune.graph import Survey, survey
+from squeeze.methods.prune.importance.base import Evidence
 from squeeze.methods.prune.step import Surroundings, run, scores
 from squeeze.methods.prune.stopwatch import Stopwatch
 from squeeze.methods.training.loop import train_
@@ -52,12 +54,9 @@ class Column:
 def uniform(model: Model, data: Data, step: PruneStep, ratio: float) -> Model:
     """Prune every layer at one ratio with Torch-Pruning's own pruner."""
     module = copy.deepcopy(model.module).eval()
-    if step.importance == "taylor":
-        for x, y in drawn(data, step):
-            torch.nn.functional.cross_entropy(module(x), y, reduction="sum").backward()
-        criterion = torch_pruning.importance.GroupTaylorImportance()
-    else:
-        criterion = torch_pruning.importance.GroupMagnitudeImportance(p=2)
+    # squeeze's own criterion: the two must differ in widths only, not in what they rank by
+    evidence = Evidence(module, lambda: drawn(data, step), torch.nn.functional.cross_entropy)
+    criterion = plugins.load(plugins.IMPORTANCE, step.importance).scorer(evidence)
     last = [m for m in module.modules() if isinstance(m, torch.nn.Linear)][-1]
     pruner = torch_pruning.pruner.BasePruner(
         module,

@@ -6,7 +6,7 @@ the channels, and add up over a group. Scores are in units of the loss (squared)
 between groups.
 
 Torch-Pruning's version is not used: it multiplies weights by the gradient averaged over all
-samples, which in a trained model is next to nothing (benchmarks/results/pruning_criteria.md).
+samples, which in a trained model is next to nothing.
 
 Source: Molchanov et al., Importance Estimation for Neural Network Pruning
 (https://arxiv.org/abs/1906.10771), equation 8 with gates, section 3.2.
