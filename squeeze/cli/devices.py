@@ -15,6 +15,11 @@ def started_together() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def leads() -> bool:
+    """Tell whether this process is the only one, or the first of several."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextmanager
 def together(count: int) -> Iterator[int]:
     """Start the other processes unless somebody has, and meet them for the time of the block.

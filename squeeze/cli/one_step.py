@@ -28,6 +28,7 @@ class Flags:
     save_recipe: Path | None
     args: tuple[str, ...] = ()
     show: dict[str, bool] = field(default_factory=dict)
+    devices: int = 1
 
 
 def common(
@@ -69,6 +70,7 @@ def common(
     save_recipe: Annotated[
         Path | None, typer.Option(help="Write the recipe to this file as well.")
     ] = None,
+    devices: options.Devices = 1,
     fresh: options.Fresh = False,
     quiet: options.Quiet = False,
     json: options.AsJson = False,
@@ -103,6 +105,7 @@ def common(
         save_recipe,
         tuple(pair(item) for item in arg or ()),
         {"fresh": fresh, "quiet": quiet, "json": json, "debug": debug},
+        devices,
     )
 
 
@@ -132,7 +135,8 @@ def model_block(
 
 def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  # noqa: ANN401
     """Complete the recipe with its step, save it where asked, and run it."""
-    from squeeze.cli.run import execute
+    from squeeze.cli import devices as processes
+    from squeeze.cli.run import start
     from squeeze.recipe import plan
     from squeeze.recipe.load import from_data
 
@@ -146,9 +150,9 @@ def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  #
     overrides = tuple(f"model.args.{pair}" for pair in flags.args) + flags.overrides
     loaded = from_data(recipe, Path.cwd(), overrides)
     plan.check(loaded)
-    if flags.save_recipe is not None:
+    if flags.save_recipe is not None and processes.leads():
         save(recipe, flags.save_recipe)
-    execute(loaded, flags.output, flags.show)
+    start(loaded, flags.output, flags.show, flags.devices)
 
 
 def save(recipe: dict[str, Any], path: Path) -> None:

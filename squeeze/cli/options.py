@@ -24,6 +24,10 @@ Fresh = Annotated[
         "--fresh", help="Compute every step anew instead of taking over those of earlier runs."
     ),
 ]
+Devices = Annotated[
+    int,
+    typer.Option(min=1, help="Train in so many processes: a GPU or a share of the CPU each."),
+]
 Shape = Annotated[
     str | None,
     typer.Option("--input", metavar="C,H,W", help="Input shape; 3,224,224 if not given."),

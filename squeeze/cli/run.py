@@ -21,32 +21,34 @@ def run(
     quiet: options.Quiet = False,
     json: options.AsJson = False,
     debug: options.Debug = False,
-    devices: Annotated[
-        int,
-        typer.Option(min=1, help="Train in so many processes: a GPU or a share of the CPU each."),
-    ] = 1,
+    devices: options.Devices = 1,
 ) -> None:
     """Run a recipe: baseline, steps, files, measurements, gates, report.
 
     Under torchrun its processes train together, on several machines too if all see the output.
     """
-    from squeeze.cli import devices as processes
-    from squeeze.recipe import plan
     from squeeze.recipe.load import load_recipe
 
     show = {"fresh": fresh, "quiet": quiet, "json": json, "debug": debug}
-    loaded = load_recipe(recipe, tuple(set or ()))
-    if devices > 1 or processes.started_together():
-        plan.check(loaded)
-        with processes.together(devices) as number:
-            if number:
-                from squeeze import pipeline
+    start(load_recipe(recipe, tuple(set or ())), output, show, devices)
 
-                pipeline.follow(loaded, fresh=fresh)
-                return
-            execute(loaded, output, show)
+
+def start(loaded: "LoadedRecipe", output: Path, show: dict[str, bool], devices: int) -> None:
+    """Run a loaded recipe in so many processes, of which this one leads or follows."""
+    from squeeze.cli import devices as processes
+    from squeeze.recipe import plan
+
+    if devices == 1 and not processes.started_together():
+        execute(loaded, output, show)
         return
-    execute(loaded, output, show)
+    plan.check(loaded)
+    with processes.together(devices) as number:
+        if number:
+            from squeeze import pipeline
+
+            pipeline.follow(loaded, fresh=show["fresh"])
+            return
+        execute(loaded, output, show)
 
 
 def execute(loaded: "LoadedRecipe", output: Path, show: dict[str, bool]) -> None:

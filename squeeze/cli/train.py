@@ -1,18 +1,24 @@
 """``squeeze train``."""
 
 import shutil
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from squeeze.cli import options
+
+if TYPE_CHECKING:
+    from squeeze.cli.console import Terminal
+    from squeeze.recipe.load import LoadedRecipe
 
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe with a baseline.train block.")],
     bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Where the bundle goes.")],
     set: options.Overrides = None,
+    devices: options.Devices = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -22,20 +28,35 @@ def train(
     """
     del debug
     from squeeze.cli import console
+    from squeeze.cli import devices as processes
     from squeeze.recipe import plan
     from squeeze.recipe.load import load_recipe
-    from squeeze.store import UNFINISHED, new_folder
 
     loaded = load_recipe(recipe, tuple(set or ()))
     plan.check(loaded)
+    terminal = console.Terminal(quiet=quiet)
+    if devices == 1 and not processes.started_together():
+        _lead(loaded, bundle, terminal)
+        return
+    with processes.together(devices) as number:
+        if number:
+            _follow(loaded)
+            return
+        _lead(loaded, bundle, terminal)
+
+
+def _lead(loaded: "LoadedRecipe", bundle: Path, terminal: "Terminal") -> None:
+    from squeeze.store import UNFINISHED, new_folder
+
     with new_folder(bundle):
         pass  # a place that cannot be written is told before the training, not after it
     bundle.rmdir()
     from squeeze import pipeline
+    from squeeze.cli import console
     from squeeze.sources.bundle import save
 
     unfinished = bundle.with_name(bundle.name + UNFINISHED)
-    model, epochs = pipeline.train_baseline(loaded, console.Terminal(quiet=quiet), unfinished)
+    model, epochs = pipeline.train_baseline(loaded, terminal, unfinished)
     save(model, bundle)
     shutil.rmtree(unfinished, ignore_errors=True)
     kept = next(number for number, epoch in enumerate(epochs, start=1) if epoch.kept)
@@ -44,3 +65,12 @@ def train(
     last = epochs[-1]
     console.out(f"{last.images_per_s:,.0f} images/s, {last.data_wait:.0%} waiting for data")
     console.out(f"bundle  {bundle}")
+
+
+def _follow(loaded: "LoadedRecipe") -> None:
+    """Take part in the training that another process leads, and leave nothing."""
+    from squeeze import pipeline
+    from squeeze.core.types import Silent
+
+    with tempfile.TemporaryDirectory() as scratch:
+        pipeline.train_baseline(loaded, Silent(), Path(scratch) / "unfinished")

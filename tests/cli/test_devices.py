@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-COMMAND = (sys.executable, "-m", "squeeze", "run")
+COMMAND = (sys.executable, "-m", "squeeze")
 
 
 def start(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
@@ -36,7 +36,7 @@ def test_two_processes_make_one_run(
     recipe_data |= {"targets": [{"runtime": "pytorch"}], "gates": []}
     recipe = write_recipe(recipe_data)
     for _ in range(2):
-        process = start(tmp_path, recipe, "--devices", 2)
+        process = start(tmp_path, "run", recipe, "--devices", 2)
         _, narration = process.communicate()
         assert process.returncode == 0, narration
     together, taken_over = (
@@ -49,11 +49,34 @@ def test_two_processes_make_one_run(
 
 
 @pytest.mark.slow
+def test_two_processes_train_and_distill_from_flags(
+    recipe_data: dict[str, Any], write_recipe: Callable[[Any], Path], tmp_path: Path
+) -> None:
+    teacher = tmp_path / "teacher"
+    process = start(
+        tmp_path, "train", write_recipe(recipe_data), "--bundle", teacher, "--devices", 2
+    )
+    _, narration = process.communicate()
+    assert process.returncode == 0, narration
+    assert sorted(path.name for path in tmp_path.glob("teacher*")) == ["teacher"]
+    flags = ["--train", "builtin:digits", "--validation", "builtin:digits", "--epochs", 1]
+    flags += ["--target", "pytorch", "--save-recipe", "saved.yaml"]
+    process = start(tmp_path, "distill", teacher, "--teacher", teacher, *flags, "--devices", 2)
+    _, narration = process.communicate()
+    assert process.returncode == 0, narration
+    (found,) = tmp_path.glob("runs/*/*/results.json")
+    assert [state["name"] for state in json.loads(found.read_text())["states"]] == [
+        "baseline",
+        "1-distill",
+    ]
+
+
+@pytest.mark.slow
 def test_when_one_process_dies_the_run_ends_with_a_sentence(
     recipe_data: dict[str, Any], write_recipe: Callable[[Any], Path], tmp_path: Path
 ) -> None:
     recipe_data |= {"steps": [], "gates": [], "baseline": {"train": {"epochs": 500}}}
-    process = start(tmp_path, write_recipe(recipe_data), "--devices", 2)
+    process = start(tmp_path, "run", write_recipe(recipe_data), "--devices", 2)
     end = time.monotonic() + 200
     while not any(tmp_path.rglob("1.safetensors")):
         assert process.poll() is None, process.communicate()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from squeeze.core.errors import InputError
+from squeeze.methods.distill.answers import Answers
 from squeeze.methods.distill.losses.base import Traits, Views
 from squeeze.methods.distill.taps import Kept, tap
 from squeeze.methods.distill.ties import Survey, Tie, choose, survey
@@ -29,11 +30,21 @@ class Imitation:
         objective: Weighted sum of the losses.
         extra: The losses' learned parts, to be trained along and thrown away.
         notes: Which layers are compared.
+        answers: The teacher's, where they are kept.
     """
 
     objective: "Objective"
     extra: "nn.Module"
     notes: list[str]
+    answers: Answers | None = None
+
+    def told(self) -> list[str]:
+        """Return the notes, and after the training how often the teacher was not asked again."""
+        found = self.answers
+        if found is None or not found.recalled:
+            return self.notes
+        share = found.recalled / (found.recalled + found.asked)
+        return [*self.notes, f"the teacher's answers were kept: {share:.0%} of its passes saved"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,7 @@ def imitating(
     labels: "Objective",
     label_weight: float,
     shape: Sequence[int],
+    answers: Answers | None = None,
 ) -> Iterator[Imitation]:
     """Observe two models for the time of the block, and give the training loop an objective.
 
@@ -144,6 +156,7 @@ def imitating(
         labels: The loss on labels, added by ``label_weight``.
         label_weight: At least 0.
         shape: An input's ``(C, H, W)``.
+        answers: Where the teacher's answers are kept; it is asked every time when None.
 
     Yields:
         Objective, learned parts and notes.
@@ -170,7 +183,9 @@ def imitating(
         ready = [_ready(plan, sides, example) for plan in planned]
         extra = nn.ModuleList(loss.term for loss in ready)
         notes = [note for plan in planned if (note := _note(plan))]
-        yield Imitation(_objective(sides, ready, labels, label_weight), extra, notes)
+        ask = _asking(sides[1], answers)
+        objective = _objective(sides, ready, (labels, label_weight), ask)
+        yield Imitation(objective, extra, notes, answers)
 
 
 def _tied(number: int, block: LossBlock, student: Survey, teacher: Survey) -> _Plan:
@@ -209,20 +224,41 @@ def _note(plan: _Plan) -> str:
     return f"{plan.block.name}: {', '.join(map(str, plan.ties))} ({how})"
 
 
+def _asking(guide: _Side, answers: Answers | None) -> "Callable[[Tensor], Tensor]":
+    """Return how the teacher's logits, and in ``guide.kept`` its maps, are come by."""
+    if answers is None:
+        return guide.module
+
+    def anew(images: "Tensor") -> "dict[str, Tensor]":
+        found = {"logits": guide.module(images)}
+        found |= {f"outputs/{path}": tensor for path, tensor in guide.kept.outputs.items()}
+        return found | {f"inputs/{path}": tensor for path, tensor in guide.kept.inputs.items()}
+
+    def ask(images: "Tensor") -> "Tensor":
+        found = answers.take(images, anew)
+        for name, tensor in found.items():
+            kind, _, path = name.partition("/")
+            if path:
+                getattr(guide.kept, kind)[path] = tensor
+        return found["logits"]
+
+    return ask
+
+
 def _objective(
     sides: tuple[_Side, _Side],
     losses: Sequence[_Loss],
-    labels_loss: "Objective",
-    label_weight: float,
+    labels: "tuple[Objective, float]",
+    ask: "Callable[[Tensor], Tensor]",
 ) -> "Objective":
-    own, guide = sides
+    (own, guide), (labels_loss, label_weight) = sides, labels
 
     def objective(images: "Tensor", outputs: "Tensor", labels: "Tensor") -> "Tensor":
         import torch
 
         guide.module.to(images.device)  # does nothing but the first time
         with torch.no_grad():
-            goal = guide.module(images)
+            goal = ask(images)
         total = label_weight * labels_loss(images, outputs, labels)
         classes = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed images
         with torch.autocast(images.device.type, enabled=False):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from squeeze.core.errors import InputError
+from squeeze.methods.distill.answers import Answers, repeat
 from squeeze.methods.distill.imitation import imitating
 from squeeze.methods.training import objective as objectives
 from squeeze.methods.training.loop import Epoch, Training, train_
@@ -44,9 +45,10 @@ def distill(
         labels=objectives.of_task(training.task, step),
         label_weight=step.label_weight,
         shape=student.input.shape,
+        answers=Answers() if repeat(step) else None,
     ) as imitation:
         epochs = train_(module, step, training, imitation.objective, extra=imitation.extra)
-    return replace(student, module=module), epochs, imitation.notes
+    return replace(student, module=module), epochs, imitation.told()
 
 
 def _check_inputs(student: "InputSpec", teacher: "InputSpec", data: "InputSpec") -> None:

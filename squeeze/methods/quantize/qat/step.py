@@ -87,6 +87,7 @@ def _train_(
 
     import torch
 
+    from squeeze.methods.distill.answers import Answers, repeat
     from squeeze.methods.distill.imitation import imitating
 
     guide = copy.deepcopy(teacher.module).eval().requires_grad_(requires_grad=False)
@@ -98,8 +99,9 @@ def _train_(
         labels=objectives.of_task(training.task, step),
         label_weight=step.label_weight,
         shape=teacher.input.shape,
+        answers=Answers() if repeat(step) else None,
     ) as imitation:
         epochs = train_(
             simulated.module, step, training, imitation.objective, extra=imitation.extra
         )
-    return epochs, ["teacher: baseline", *imitation.notes]
+    return epochs, ["teacher: baseline", *imitation.told()]
