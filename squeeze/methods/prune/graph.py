@@ -262,7 +262,8 @@ def _groups(
         root = members[0].dep.target.module
         ties = tuple(_ties(members, graph, names))
         made = [tie.path for tie in ties if tie.is_out]
-        reason = next((kept[path] for path in made if path in kept), None)
+        # a kept layer's inputs stay as well: it is never touched
+        reason = next((kept[tie.path] for tie in ties if tie.path in kept), None)
         if any(path in ends for path in made):
             reason = OUTPUT
         parts, whole = _parts(members, graph, blocks)

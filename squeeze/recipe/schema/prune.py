@@ -100,7 +100,8 @@ class PruneStep(Block):
         ranking: With ratios: rank channels within a layer, among all, or among layers alike.
         rounds: Prune in so many equal rounds, fine-tuning after each.
         max_ratio: Largest fraction of a layer's channels that may go, [0, 1).
-        keep: Layers never touched: patterns of module paths, or class names.
+        keep: Layers never touched, so that what they read stays too: patterns of module paths, or
+            class names. With ``pruning_ratio``, ``ratios: {pattern: 0}`` spares outputs only.
         attention: What attention layers lose inside: the same ``dimensions`` of every head, or
             whole ``heads``. The tokens' width is a group like any other.
         align: Keep channel counts multiples of this; ``auto`` measures what the runtime likes

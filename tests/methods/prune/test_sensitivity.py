@@ -31,7 +31,7 @@ def test_curves_are_those_of_pruning_by_hand(trained: Model, digits: Data) -> No
     found = graph.survey(trained)
     scored = scores(found, STEP, Surroundings(0))
     split = digits.validation.take(range(0, 540, 5))
-    curves = sensitivity.curves(found, scored, split, Silent(), (0.25, 0.5))
+    curves = sensitivity.curves(found, scored, split, classification, Silent(), (0.25, 0.5))
     assert [curve.group for curve in curves] == [group.name for group in found.prunable]
     images, labels = split.batch(range(len(split)))
     full = top1(trained.module, images, labels)
@@ -89,7 +89,7 @@ def test_ratios_from_sensitivity_are_removed(trained: Model, digits: Data) -> No
     assert digits.train is not None
     split = digits.train.take(sensitivity.draw(digits.train, 200, 3))
     scored = scores(found, step, around)
-    curves = sensitivity.curves(found, scored, split, Silent())
+    curves = sensitivity.curves(found, scored, split, classification, Silent())
     removed = done.architecture.pruning[0].removed
     for group, curve in zip(found.prunable, curves, strict=True):
         share = len(removed.get(group.name, ())) / group.channels
@@ -149,10 +149,11 @@ def test_a_ratio_that_changes_nothing_is_an_error(
 
 
 def test_a_kept_layer_is_left_alone_and_told(residual: Model) -> None:
-    done = run(residual, PruneStep(pruning_ratio=0.5, align=1, keep=("inner",)), Surroundings(0))
-    assert widths_of(done.model) == (4, 6)
-    assert "left alone: inner (6 channels) kept by the recipe ('inner')" in done.notes
-    nothing = PruneStep(pruning_ratio=0.5, keep=("inner", "stem"))
+    done = run(residual, PruneStep(pruning_ratio=0.5, align=1, keep=("head",)), Surroundings(0))
+    assert widths_of(done.model) == (8, 3)
+    assert torch.equal(done.model.module.head.weight, residual.module.head.weight)  # type: ignore[union-attr, arg-type]
+    assert "left alone: outer (8 channels) kept by the recipe ('head')" in done.notes
+    nothing = PruneStep(pruning_ratio=0.5, keep=("inner",))
     with pytest.raises(SqueezeError, match=r"nothing can be pruned: .*kept by the recipe"):
         prune(residual, nothing, seed=0)
 
