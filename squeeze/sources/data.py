@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from squeeze.core import plugins
+from squeeze.core.boxes import Boxes, Placement
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import CalibrationDraw, DataBlock, DataSource, InputSpec
-from squeeze.sources import preprocess
+from squeeze.sources import checks, preprocess
 from squeeze.sources.cache import EqualImages, UnequalImages, limit_bytes
 from squeeze.sources.datasets.base import CorruptImageError, Samples
 
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from squeeze.core.types import Progress
     from squeeze.sources.datasets.base import Picture
 
-    Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
-
-_SHOWN = 5
+    Batch = tuple[NDArray[np.float32], Any]
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Split:
         spec: The preprocessing.
         keep: Whether images may be kept in memory, as long as they fit (``cache.limit_bytes``).
         notes: What a reader should know, for example skipped files.
+        drawn: Where drawn samples came from, and the seed.
     """
 
     samples: Samples
@@ -47,29 +47,57 @@ class Split:
     spec: InputSpec
     keep: bool = False
     notes: tuple[str, ...] = ()
+    drawn: str = ""
 
     def __len__(self) -> int:
         return len(self.indices)
 
     @cached_property
-    def labels(self) -> "NDArray[np.int64]":
-        """Class indices ``(N,)``."""
+    def labels(self) -> Any:  # noqa: ANN401 - what it is depends on the samples
+        """Class indices ``(N,)`` int64, or a list of N ``Boxes`` in pixels of the input."""
+        if self.has_boxes:
+            return [boxes.into(self.placement(p)) for p, boxes in enumerate(self.truth)]
         return np.array([self.samples.label(i) for i in self.indices], np.int64)
+
+    @cached_property
+    def has_boxes(self) -> bool:
+        """Whether samples are labelled with boxes, and not with a class."""
+        return len(self) > 0 and isinstance(self.samples.label(self.indices[0]), Boxes)
+
+    @cached_property
+    def truth(self) -> list[Boxes]:
+        """The boxes of every sample, in pixels of its picture: what detections are scored with."""
+        return [self.samples.label(index) for index in self.indices]
+
+    def placement(self, position: int) -> Placement:
+        """Return how the picture of a sample with boxes lies in the model's input."""
+        size = self.samples.size(self.indices[position])  # type: ignore[attr-defined]  # BoxedSamples
+        return preprocess.placement(size, self.spec)
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all contents and labels, in order."""
-        whole = hashlib.blake2b(self.labels.tobytes(), digest_size=16)
+        whole = hashlib.blake2b(digest_size=16)
+        if self.has_boxes:
+            for boxes in self.truth:
+                for part in (boxes.xyxy, boxes.classes, boxes.ignored):
+                    whole.update(part.tobytes())
+        else:
+            whole.update(self.labels.tobytes())
         for digest in self.digests:
             whole.update(digest)
         return whole.hexdigest()
 
     def batch(self, positions: "Sequence[int] | NDArray[np.int64]") -> "Batch":
-        """Return model inputs ``(n, C, H, W)`` float32 and labels ``(n,)`` at these positions."""
+        """Return model inputs ``(n, C, H, W)`` float32 and labels at these positions.
+
+        Labels are classes ``(n,)``, or a list of ``Boxes`` in pixels of the input.
+        """
         chosen = np.asarray(positions, np.int64)
-        return preprocess.normalise(self._prepared.take(chosen, self._fit), self.spec), self.labels[
-            chosen
-        ]
+        images = preprocess.normalise(self._prepared.take(chosen, self._fit), self.spec)
+        if self.has_boxes:
+            return images, [self.labels[position] for position in chosen]
+        return images, self.labels[chosen]
 
     def batches(self, size: int) -> "Iterator[Batch]":
         """Iterate over the whole split in order; one batch is prepared ahead."""
@@ -187,15 +215,17 @@ def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: b
     elif draw is not None:
         calibration = _open(draw, "calibration", opening, keep=False)
     if train is not None:
-        _same_classes(train, validation)
-        train = _without_overlap(train, validation, drop=block.on_overlap == "drop_from_train")
+        checks.same_classes(train, validation)
+        train = checks.without_overlap(
+            train, validation, drop=block.on_overlap == "drop_from_train"
+        )
         if from_train and calibration is not None:
             hidden = set(validation.digests)
             calibration = calibration.take(
                 [p for p, d in enumerate(calibration.digests) if d not in hidden]
             )
     if calibration is not None and not from_train:
-        _refuse_overlap("calibration", calibration, validation)
+        checks.refuse_overlap("calibration", calibration, validation)
     return Data(validation, train, calibration, validation.samples.classes)
 
 
@@ -216,10 +246,10 @@ def _open(source: DataSource, role: str, opening: Opening, *, keep: bool) -> Spl
         drawn = np.random.default_rng(opening.seed).permutation(len(samples))
         chosen = np.sort(drawn[: source.samples])
     indices, digests, corrupt = _scan(samples, chosen, role, opening.progress)
-    notes = _handle_corrupt(corrupt, len(chosen), source.on_corrupt, where)
+    notes = checks.handle_corrupt(corrupt, len(chosen), source.on_corrupt, where)
+    notes += tuple(f"{where}: {note}" for note in getattr(samples, "notes", ()))
     split = Split(samples, indices, digests, opening.spec, keep, notes)
-    _check_labels(split, where)
-    return split
+    return checks.check_labels(split, where)
 
 
 def _scan(
@@ -248,32 +278,6 @@ def _scan(
     return indices, digests, corrupt
 
 
-def _handle_corrupt(corrupt: list[str], total: int, rule: str, where: str) -> tuple[str, ...]:
-    if not corrupt:
-        return ()
-    text = f"{len(corrupt)} of {total} images cannot be decoded: " + "; ".join(corrupt[:_SHOWN])
-    text += "; …" if len(corrupt) > _SHOWN else ""
-    if rule == "refuse" or len(corrupt) == total:
-        raise InputError(
-            text, where=where, hint="mend or remove them, or set on_corrupt: skip to leave them out"
-        )
-    return (f"{where}: skipped, {text}",)
-
-
-def _check_labels(split: Split, where: str) -> None:
-    found = np.unique(split.labels)
-    if len(found) == 1:
-        name = split.samples.classes[int(found[0])]
-        raise InputError(
-            f"has one class only ('{name}'); nothing can be learned or measured", where=where
-        )
-    if found.min() < 0 or found.max() >= len(split.samples.classes):
-        raise InputError(
-            f"has labels {found.min()} to {found.max()} for {len(split.samples.classes)} classes",
-            where=where,
-        )
-
-
 def _draw(
     draw: CalibrationDraw, train: Split | None, validation: Split, seed: int
 ) -> tuple[Split, Split]:
@@ -289,46 +293,3 @@ def _draw(
     if draw.source == "train":
         return drawn, validation
     return drawn, pool.take(np.sort(order[draw.samples :]).tolist())
-
-
-def _same_classes(train: Split, validation: Split) -> None:
-    left, right = list(train.samples.classes), list(validation.samples.classes)
-    if left != right:
-        odd = sorted(set(left) ^ set(right))[:_SHOWN]
-        raise InputError(
-            f"has {len(left)} classes and data.validation {len(right)}; not in both: "
-            f"{', '.join(odd)}",
-            where="data.train",
-        )
-
-
-def _shared(split: Split, validation: Split) -> list[int]:
-    held_out = set(validation.digests)
-    return [position for position, digest in enumerate(split.digests) if digest in held_out]
-
-
-def _refuse_overlap(role: str, split: Split, validation: Split) -> None:
-    shared = _shared(split, validation)
-    if shared:
-        twins = {digest: position for position, digest in enumerate(validation.digests)}
-        pairs = [
-            f"{split.name(p)} = {validation.name(twins[split.digests[p]])}" for p in shared[:_SHOWN]
-        ]
-        raise InputError(
-            f"{len(shared)} samples are also in data.validation (same content): {'; '.join(pairs)}",
-            where=f"data.{role}",
-            hint="keep them apart"
-            + (", or set data.on_overlap: drop_from_train" if role == "train" else ""),
-        )
-
-
-def _without_overlap(train: Split, validation: Split, *, drop: bool) -> Split:
-    if not drop:
-        _refuse_overlap("train", train, validation)
-        return train
-    shared = set(_shared(train, validation))
-    if not shared:
-        return train
-    kept = train.take([p for p in range(len(train)) if p not in shared])
-    note = f"data.train: {len(shared)} samples that are also in validation were dropped"
-    return replace(kept, notes=(*kept.notes, note))

@@ -4,12 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.core.boxes import Placement
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import InputSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
+
+PAD = 114
+"""The grey of a letterbox's bars, the one that YOLO models are trained with."""
 
 _GREY_RANK = 2
 
@@ -28,7 +32,27 @@ def fit(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: A
                 hint="set model.input.shape, or return pixels (uint8) instead",
             )
         return picture
-    return _channels_first(_resize_and_crop(_image(picture, spec), spec))
+    way = _resize_and_crop if spec.fit == "crop" else _resize_and_pad
+    return _channels_first(way(_image(picture, spec), spec))
+
+
+def placement(size: tuple[int, int], spec: InputSpec) -> Placement:
+    """Return where ``fit`` puts a picture of this height and width, in continuous coordinates.
+
+    ``letterbox`` keeps the proportions up to whole pixels and centres the picture; what is odd
+    goes to the right and to the bottom. ``stretch`` fills the input.
+
+    Raises:
+        ValueError: For ``crop``, which may cut objects off.
+    """
+    (tall, wide), (height, width) = spec.shape[1:], size
+    if spec.fit == "crop":
+        raise ValueError("fit: crop has no placement")
+    if spec.fit == "letterbox":
+        scale = min(tall / height, wide / width)
+        tall, wide = max(1, round(height * scale)), max(1, round(width * scale))
+    left, top = (spec.shape[2] - wide) // 2, (spec.shape[1] - tall) // 2
+    return Placement(wide / width, tall / height, left, top, size)
 
 
 def pixels(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: ANN401
@@ -66,6 +90,22 @@ def _resize_and_crop(image: "Image", spec: InputSpec) -> "Image":
         image = image.resize(size, getattr(Image.Resampling, spec.interpolation.upper()))
     left, top = round((image.width - width) / 2), round((image.height - height) / 2)
     return image.crop((left, top, left + width, top + height))
+
+
+def _resize_and_pad(image: "Image", spec: InputSpec) -> "Image":
+    """Scale to the input's size, or as far as it fits with grey bars around it."""
+    from PIL import Image
+
+    place = placement((image.height, image.width), spec)
+    size = round(image.width * place.scale_x), round(image.height * place.scale_y)
+    if size != image.size:
+        image = image.resize(size, getattr(Image.Resampling, spec.interpolation.upper()))
+    whole = spec.shape[2], spec.shape[1]
+    if size == whole:
+        return image
+    padded = Image.new(image.mode, whole, PAD if image.mode == "L" else (PAD,) * 3)
+    padded.paste(image, (int(place.left), int(place.top)))
+    return padded
 
 
 def normalise(images: "NDArray[Any]", spec: InputSpec) -> "NDArray[np.float32]":

@@ -16,14 +16,18 @@ class InputSpec(Block):
         shape: ``(C, H, W)``; 1 channel is greyscale, 3 is RGB.
         mean: Subtracted per channel from pixels in [0, 1].
         std: Divides per channel afterwards.
-        crop_fraction: The image is scaled to cover ``(H, W) / crop_fraction``, then the centre
-            ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice.
+        fit: ``crop`` is for classification. ``letterbox`` scales the whole image into ``(H, W)``
+            and fills the rest with grey (114), ``stretch`` scales both sides to ``(H, W)``;
+            detection takes one of these, because boxes must not be cut away.
+        crop_fraction: Of ``crop``: the image is scaled to cover ``(H, W) / crop_fraction``, then
+            the centre ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice.
         interpolation: How images are resized.
     """
 
     shape: tuple[Count, Count, Count]
     mean: tuple[Number, ...] = (0.0,)
     std: tuple[Positive, ...] = (1.0,)
+    fit: Literal["crop", "letterbox", "stretch"] = "crop"
     crop_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.875
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
 
@@ -37,6 +41,8 @@ class InputSpec(Block):
                 raise ValueError(
                     f"{key} has {len(getattr(self, key))} numbers for {channels} channels"
                 )
+        if self.fit != "crop" and self.crop_fraction not in {0.875, 1.0}:
+            raise ValueError(f"fit: {self.fit} does not use crop_fraction, leave it out")
         return self
 
 
@@ -63,13 +69,26 @@ class DataSource(Block):
 
     Attributes:
         format: The name of a dataset format (``squeeze list datasets``).
-        path: Folder of ``image_folder``, ``idx`` and ``torchvision``.
+        path: Folder of ``image_folder``, ``idx``, ``torchvision``, ``voc`` and ``yolo``; of
+            ``coco`` the folder of the images.
+        annotations: JSON file of ``coco``.
+        image_set: Which images of ``voc`` (a file in ``ImageSets/Main``, without ``.txt``) or
+            ``yolo`` (a folder such as ``images/train``, or a list such as ``train.txt``); follows
+            the role when left out.
+        classes: Class names in the order of the model's outputs. Left out, ``voc`` sorts the names
+            that it finds, ``coco`` takes its categories by rising id, ``yolo`` its own list.
+        class_map: From a class name in the annotations to the name to use, or null to leave the
+            boxes of this class out.
+        on_bad_boxes: What to do with boxes that are not finite, have no area or reach out of the
+            picture: refuse the data, or repair it: cut boxes off at the picture's border and leave
+            out those of which nothing remains. They are always counted.
         name: Class name of ``torchvision``.
         build: Factory of ``function``: ``./file.py:function`` or ``package.module:function``.
         args: Keyword arguments of that factory or class.
         split: Part of a format that has parts; follows the role when left out.
         samples: Use only so many, drawn by the recipe's seed.
-        on_corrupt: What to do with images that cannot be decoded. They are always counted.
+        on_corrupt: What to do with images that are missing or cannot be decoded. They are always
+            counted.
     """
 
     format: str
@@ -80,6 +99,19 @@ class DataSource(Block):
     split: Literal["train", "validation"] | None = None
     samples: Count | None = None
     on_corrupt: Literal["refuse", "skip"] = "refuse"
+    annotations: str | None = None
+    image_set: str | None = None
+    classes: tuple[str, ...] | None = None
+    class_map: dict[str, str | None] = Field(default_factory=dict)
+    on_bad_boxes: Literal["refuse", "repair"] = "refuse"
+
+    @model_validator(mode="after")
+    def _classes_are_different(self) -> Self:
+        names = self.classes or ()
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"classes names {', '.join(twice)} more than once")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -95,7 +127,7 @@ class DataSource(Block):
 
 
 def expand_data_reference(text: str) -> dict[str, Any]:
-    """Expand ``builtin:digits``, ``idx:FOLDER``, ``./file.py:function`` or a folder's path."""
+    """Expand ``builtin:digits``, ``voc:FOLDER``, ``./file.py:function`` or a folder's path."""
     head, colon, tail = text.partition(":")
     if not colon:
         return {"format": "image_folder", "path": text}
@@ -104,7 +136,7 @@ def expand_data_reference(text: str) -> dict[str, Any]:
     if head == "torchvision":
         name, _, path = tail.partition(":")
         return {"format": "torchvision", "name": name, "path": path or None}
-    if head in {"idx", "image_folder"}:
+    if head in {"idx", "image_folder", "voc", "yolo"}:
         return {"format": head, "path": tail}
     return {"format": "function", "build": text}
 

@@ -1,12 +1,13 @@
-"""What every dataset format gives: labelled images with a content hash each."""
+"""What every dataset format gives: images with a label or boxes, and a content hash each."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from squeeze.core.boxes import Boxes
 from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Samples(Protocol):
         """Return what messages call the sample."""
         ...
 
-    def label(self, index: int) -> int:
-        """Return the class index."""
+    def label(self, index: int) -> Any:  # noqa: ANN401
+        """Return the class index, or the ``Boxes`` in pixels of the picture."""
         ...
 
     def picture(self, index: int) -> "Picture":
@@ -55,6 +56,22 @@ class Samples(Protocol):
 
         Raises:
             CorruptImageError: It cannot be decoded.
+        """
+        ...
+
+
+class BoxedSamples(Samples, Protocol):
+    """Images with boxes around their objects: what detection learns from."""
+
+    def label(self, index: int) -> Boxes:
+        """Return the boxes in pixels of the picture."""
+        ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of the picture, without decoding it where that is possible.
+
+        Raises:
+            CorruptImageError: It cannot be read.
         """
         ...
 

@@ -1,7 +1,5 @@
 """A folder with one sub-folder per class; sorted folder names give the class indices."""
 
-import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import DataSource
-from squeeze.sources.datasets.base import CorruptImageError, Samples
+from squeeze.sources import image_files
+from squeeze.sources.datasets.base import Samples
 
 if TYPE_CHECKING:
     from squeeze.sources.datasets.base import Picture
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"}
 
 
 @dataclass(frozen=True)
@@ -37,27 +34,11 @@ class FolderSamples:
 
     def picture(self, index: int) -> "Picture":
         """Decode the file."""
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            with Image.open(self.files[index][0]) as image:
-                image.load()
-                return image.copy()
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-            raise CorruptImageError(f"{self.name(index)}: {error}") from error
+        return image_files.decode(self.files[index][0])
 
     def digest(self, index: int) -> bytes:
-        """Hash the file's bytes and decode it once; JPEG at 1/8 scale still reads every byte."""
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            data = self.files[index][0].read_bytes()
-            with Image.open(io.BytesIO(data)) as image:
-                image.draft(None, (1, 1))
-                image.load()
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-            raise CorruptImageError(f"{self.name(index)}: {error}") from error
-        return hashlib.blake2b(data, digest_size=16).digest()
+        """Hash the file's bytes and decode it once."""
+        return image_files.digest(self.files[index][0])
 
 
 def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
@@ -79,7 +60,7 @@ def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
         (file, label)
         for label, name in enumerate(classes)
         for file in sorted((root / name).rglob("*"))
-        if file.suffix.lower() in SUFFIXES and file.is_file()
+        if file.suffix.lower() in image_files.SUFFIXES and file.is_file()
     ]
     if not files:
         raise InputError(f"has {len(classes)} class folders but no images in them", where=str(root))

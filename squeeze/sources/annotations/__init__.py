@@ -1,0 +1,1 @@
+"""Boxes as files hold them: read, named, checked against their pictures."""

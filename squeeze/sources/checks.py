@@ -1,0 +1,142 @@
+"""What makes sets unusable: corrupt images, labels that teach nothing, sets that overlap."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from squeeze.core.boxes import count_boxes
+from squeeze.core.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from squeeze.sources.data import Split
+
+_SHOWN = 5
+
+
+def handle_corrupt(corrupt: Sequence[str], total: int, rule: str, where: str) -> tuple[str, ...]:
+    """Return what to tell about images that cannot be read.
+
+    Raises:
+        InputError: The rule is ``refuse``, or none can be read.
+    """
+    if not corrupt:
+        return ()
+    text = f"{len(corrupt)} of {total} images cannot be decoded: " + "; ".join(corrupt[:_SHOWN])
+    text += "; …" if len(corrupt) > _SHOWN else ""
+    if rule == "refuse" or len(corrupt) == total:
+        raise InputError(
+            text, where=where, hint="mend or remove them, or set on_corrupt: skip to leave them out"
+        )
+    return (f"{where}: skipped, {text}",)
+
+
+def check_labels(split: "Split", where: str) -> "Split":
+    """Make sure that there is something to learn, and return the split with notes about it.
+
+    Raises:
+        InputError: One class only, no boxes at all, labels out of range, or a way to fit images
+            that may cut boxes off.
+    """
+    if split.has_boxes:
+        return _check_boxes(split, where)
+    found = np.unique(split.labels)
+    if len(found) == 1:
+        name = split.samples.classes[int(found[0])]
+        raise InputError(
+            f"has one class only ('{name}'); nothing can be learned or measured", where=where
+        )
+    _check_range(found, len(split.samples.classes), where)
+    return split
+
+
+def _check_range(found: "NDArray[np.int64]", classes: int, where: str) -> None:
+    if found.min() < 0 or found.max() >= classes:
+        raise InputError(
+            f"has labels {found.min()} to {found.max()} for {classes} classes", where=where
+        )
+
+
+def _check_boxes(split: "Split", where: str) -> "Split":
+    if split.spec.fit == "crop":
+        raise InputError(
+            "fit: crop may cut objects off",
+            where="model.input",
+            hint="set model.input.fit: letterbox (keeps proportions) or stretch",
+        )
+    classes = split.samples.classes
+    found = np.concatenate([boxes.classes for boxes in split.truth])
+    if len(found) == 0:
+        raise InputError(
+            f"has {len(split)} images and no boxes at all; nothing can be learned or measured",
+            where=where,
+        )
+    _check_range(found, len(classes), where)
+    counts = count_boxes(split.truth, len(classes))
+    lacking = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    if not lacking:
+        return split
+    shown = ", ".join(lacking[:_SHOWN]) + (", …" if len(lacking) > _SHOWN else "")
+    return replace(split, notes=(*split.notes, f"{where}: no boxes of {shown}"))
+
+
+def same_classes(train: "Split", validation: "Split") -> None:
+    """Make sure that a class index means the same in both.
+
+    Raises:
+        InputError: It does not.
+    """
+    left, right = list(train.samples.classes), list(validation.samples.classes)
+    if left != right:
+        odd = sorted(set(left) ^ set(right))[:_SHOWN]
+        raise InputError(
+            f"has {len(left)} classes and data.validation {len(right)}; not in both: "
+            f"{', '.join(odd)}" + ("" if odd else "none, but their order differs"),
+            where="data.train",
+            hint="name them by 'classes' in both" if train.has_boxes else None,
+        )
+
+
+def _shared(split: "Split", validation: "Split") -> list[int]:
+    held_out = set(validation.digests)
+    return [position for position, digest in enumerate(split.digests) if digest in held_out]
+
+
+def refuse_overlap(role: str, split: "Split", validation: "Split") -> None:
+    """Make sure that no sample of a split is in validation too.
+
+    Raises:
+        InputError: One is.
+    """
+    shared = _shared(split, validation)
+    if shared:
+        twins = {digest: position for position, digest in enumerate(validation.digests)}
+        pairs = [
+            f"{split.name(p)} = {validation.name(twins[split.digests[p]])}" for p in shared[:_SHOWN]
+        ]
+        raise InputError(
+            f"{len(shared)} samples are also in data.validation (same content): {'; '.join(pairs)}",
+            where=f"data.{role}",
+            hint="keep them apart"
+            + (", or set data.on_overlap: drop_from_train" if role == "train" else ""),
+        )
+
+
+def without_overlap(train: "Split", validation: "Split", *, drop: bool) -> "Split":
+    """Return the training samples that are not in validation.
+
+    Raises:
+        InputError: Some are, and they are not to be dropped.
+    """
+    if not drop:
+        refuse_overlap("train", train, validation)
+        return train
+    shared = set(_shared(train, validation))
+    if not shared:
+        return train
+    kept = train.take([p for p in range(len(train)) if p not in shared])
+    note = f"data.train: {len(shared)} samples that are also in validation were dropped"
+    return replace(kept, notes=(*kept.notes, note))
