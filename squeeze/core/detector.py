@@ -61,7 +61,7 @@ class DetectorSpec:
         box_weights: What regressed x, y, width and height were multiplied with (``ssd``,
             ``retinanet``).
         distances: How ``anchor_free`` regression becomes distances in anchor sizes: as it is, or
-            by exp.
+            by exp. Of an ``anchor_grid``: ``exp`` is YOLOv3's rule, ``linear`` that of YOLOv5.
         score_threshold: Candidates must score more, [0, 1).
         candidates: The best of each level (``ssd``: of each class) that go into suppression.
         nms: ``greedy`` and ``soft`` act within each class; ``none`` for queries.
@@ -131,6 +131,11 @@ class DetectorSpec:
         """Return how many rows and columns a level has for an input of this height and width."""
         return math.ceil(size[0] / level.stride), math.ceil(size[1] / level.stride)
 
+    def steps(self, level: Level, size: tuple[int, int]) -> tuple[float, float]:
+        """Return how many pixels neighbouring cells of a level are apart, in x and in y."""
+        rows, columns = self.grid(level, size)
+        return self._step(level, size[1], columns), self._step(level, size[0], rows)
+
     def places(self, size: tuple[int, int]) -> int | None:
         """Return A, how many boxes each image gets; None where the model decides (queries)."""
         if not self.levels:
@@ -163,8 +168,9 @@ class DetectorSpec:
 
     def _anchors(self, level: Level, size: tuple[int, int]) -> "NDArray[np.float32]":
         rows, columns = self.grid(level, size)
-        centres_y = (np.arange(rows) + self.offset) * self._step(level, size[0], rows)
-        centres_x = (np.arange(columns) + self.offset) * self._step(level, size[1], columns)
+        step_x, step_y = self.steps(level, size)
+        centres_x = (np.arange(columns) + self.offset) * step_x
+        centres_y = (np.arange(rows) + self.offset) * step_y
         unit = np.array((size[1], size[0]) if self.relative else (1, 1), np.float64)
         half = np.asarray(level.anchors, np.float64).reshape(-1, 2) * unit / 2
         middle = np.stack(np.meshgrid(centres_x, centres_y), axis=-1)[:, :, None]

@@ -164,6 +164,10 @@ def _torchvision(name: str, args: "Mapping[str, Any]") -> Any:  # noqa: ANN401
         raise InputError(
             unknown_name("torchvision model", name, known), where=f"torchvision:{name}"
         )
+    if name in models.list_models(module=models.detection):
+        from squeeze.sources.detectors.torchvision import build
+
+        return _call(build, {"name": name, "args": args}, f"torchvision:{name}")
     plain = (
         {"weights": None}
         | ({"init_weights": True} if name in {"googlenet", "inception_v3"} else {})

@@ -79,7 +79,7 @@ def load_weights_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where
         InputError: Keys or shapes differ; the first of each kind are listed.
     """
     own = module.state_dict()
-    missing = [key for key in own if key not in weights]
+    missing = [key for key in own if key not in weights and not _is_counter(key)]
     surplus = [key for key in weights if key not in own]
     shapes = [
         (key, tuple(weights[key].shape), tuple(own[key].shape))
@@ -102,6 +102,11 @@ def load_weights_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where
         if keys
     )
     raise InputError(f"does not fit the model: {text}", where=where, hint=_classes_hint(shapes))
+
+
+def _is_counter(key: str) -> bool:
+    """Tell what only counts batches: files with frozen batch norms, as of detectors, lack it."""
+    return key.endswith("num_batches_tracked")
 
 
 def _classes_hint(shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> str | None:

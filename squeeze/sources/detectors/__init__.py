@@ -1,0 +1,1 @@
+"""Detectors that end at their heads: torchvision's, unpacked, and small ones of our own."""
