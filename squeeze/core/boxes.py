@@ -22,6 +22,21 @@ def areas_of(xyxy: "NDArray[np.float32]") -> "NDArray[np.float32]":
     return areas
 
 
+def overlaps(one: "NDArray[np.float32]", other: "NDArray[np.float32]") -> "NDArray[np.float64]":
+    """Return intersection over union ``(n, m)``, in [0, 1], of boxes ``(n, 4)`` and ``(m, 4)``.
+
+    Boxes without area overlap nothing.
+    """
+    left, right = one.astype(np.float64)[:, None], other.astype(np.float64)[None]
+    low = np.maximum(left[..., :2], right[..., :2])
+    high = np.minimum(left[..., 2:], right[..., 2:])
+    both = np.maximum(high - low, 0).prod(-1)
+    areas = [np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(-1) for boxes in (left, right)]
+    union = areas[0] + areas[1] - both
+    shares: NDArray[np.float64] = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+    return shares
+
+
 @dataclass(frozen=True, eq=False)
 class Boxes:
     """The annotations of one image.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeeze.core.boxes import Boxes, Detections, Placement, areas_of, count_boxes
+from squeeze.core.boxes import Boxes, Detections, Placement, areas_of, count_boxes, overlaps
 
 _SIDE = st.integers(1, 5000)
 _SHARE = st.floats(0, 1, width=32)
@@ -82,3 +82,10 @@ def test_annotated_areas_scale_with_the_picture() -> None:
     boxes = Boxes.of([[0, 0, 4, 4]], [0], areas=[10]).into(Placement(2, 3, 1, 1, (8, 8)))
     assert boxes.areas.tolist() == [60]
     assert boxes.xyxy.tolist() == [[1, 1, 9, 13]]
+
+
+def test_overlaps_are_shares_of_the_union() -> None:
+    """Half of each other: a third of both together. A box without area overlaps nothing."""
+    one = np.array([[0, 0, 4, 2], [1, 1, 1, 5]], np.float32)
+    other = np.array([[2, 0, 6, 2], [0, 0, 4, 2], [9, 9, 10, 10]], np.float32)
+    assert overlaps(one, other).tolist() == [[pytest.approx(1 / 3), 1, 0], [0, 0, 0]]

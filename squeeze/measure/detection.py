@@ -1,0 +1,259 @@
+"""How good detections are: COCO's average precisions, and VOC's.
+
+Average precision (AP) is the area under the curve of precision over recall of one class; a
+detection is right when it overlaps an annotated box of its class that no better one has taken, by
+an intersection over union (IoU) of at least a threshold. COCO's are computed by faster-coco-eval.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.core.boxes import Boxes, Detections, count_boxes, overlaps
+from squeeze.core.errors import SqueezeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_HALF = 0.5
+_IOU_50, _IOU_75 = 0, 5
+_ALL, _SMALL, _MEDIUM, _LARGE = range(4)
+_HUNDRED = 2
+
+
+@dataclass(frozen=True)
+class ClassPrecision:
+    """Average precisions of one class, in [0, 1]; None where the set has no box of it.
+
+    Attributes:
+        name: The class.
+        boxes: How many boxes it has; ignored ones do not count.
+        ap: Mean over the IoU thresholds 0.5, 0.55, … 0.95.
+        ap50: At IoU 0.5.
+        voc_ap50: The same by VOC's rule.
+        curve: Precision at the recalls 0, 0.01, … 1 for IoU 0.5, of at most 100 detections per
+            image.
+    """
+
+    name: str
+    boxes: int
+    ap: float | None
+    ap50: float | None
+    voc_ap50: float | None
+    curve: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class DetectionScore:
+    """Average precisions over all classes that have boxes, in [0, 1].
+
+    Attributes:
+        images: How many were scored.
+        boxes: Annotated boxes in them; ignored ones do not count.
+        map: COCO's mAP: mean over classes and over IoU 0.5, 0.55, … 0.95.
+        ap50: At IoU 0.5.
+        ap75: At IoU 0.75.
+        small: mAP for annotated areas below 32² pixels of the picture; None without such boxes.
+        medium: From 32² to 96².
+        large: Above 96².
+        recall: Mean over the same thresholds of the recall of the best 100 detections per image.
+        voc_ap50: Mean over classes of VOC's AP at IoU 0.5.
+        per_class: In the order of the classes.
+    """
+
+    images: int
+    boxes: int
+    map: float
+    ap50: float
+    ap75: float
+    small: float | None
+    medium: float | None
+    large: float | None
+    recall: float
+    voc_ap50: float
+    per_class: tuple[ClassPrecision, ...]
+
+
+def score(
+    detections: Sequence[Detections], truth: Sequence[Boxes], classes: Sequence[str]
+) -> DetectionScore:
+    """Compare detections with annotations, both in pixels of the pictures.
+
+    Args:
+        detections: Per image; those of one class beyond its best 100 do not count for COCO.
+        truth: Per image, in the same order. Ignored boxes count as COCO's crowds: any number of
+            detections mostly inside one are neither right nor wrong. VOC's AP ignores detections
+            that overlap one best, as VOC does.
+        classes: Names; a class index points into them.
+
+    Raises:
+        SqueezeError: Detections that are not finite or of a class that does not exist, another
+            number of images, or no annotated box at all.
+
+    Source: https://cocodataset.org/#detection-eval
+    """
+    _check(detections, truth, len(classes))
+    found = _coco(detections, truth, len(classes))
+    precision: NDArray[np.float64] = found["precision"][..., _HUNDRED]
+    recall: NDArray[np.float64] = found["recall"][:, :, _ALL, _HUNDRED]
+    voc = [voc_ap50(detections, truth, number) for number in range(len(classes))]
+    counts = count_boxes(truth, len(classes))
+    per_class = tuple(
+        ClassPrecision(
+            name,
+            int(counts[k]),
+            _mean(precision[:, :, k, _ALL]),
+            _mean(precision[_IOU_50, :, k, _ALL]),
+            voc[k],
+            tuple(np.maximum(precision[_IOU_50, :, k, _ALL], 0).tolist()),
+        )
+        for k, name in enumerate(classes)
+    )
+    return DetectionScore(
+        images=len(truth),
+        boxes=int(counts.sum()),
+        map=_mean(precision[..., _ALL]) or 0.0,
+        ap50=_mean(precision[_IOU_50, ..., _ALL]) or 0.0,
+        ap75=_mean(precision[_IOU_75, ..., _ALL]) or 0.0,
+        small=_mean(precision[..., _SMALL]),
+        medium=_mean(precision[..., _MEDIUM]),
+        large=_mean(precision[..., _LARGE]),
+        recall=_mean(recall) or 0.0,
+        voc_ap50=float(np.mean([ap for ap in voc if ap is not None])),
+        per_class=per_class,
+    )
+
+
+def voc_ap50(detections: Sequence[Detections], truth: Sequence[Boxes], number: int) -> float | None:
+    """Return VOC's AP of one class at IoU 0.5: the area under the whole curve, not 11 points of it.
+
+    A detection belongs to the annotated box that it overlaps most; if a better one has that box
+    already, it is wrong. This is where VOC differs from COCO, which then tries the next box. Boxes
+    are taken as continuous, where VOC's own code adds a pixel to sides counted in whole pixels.
+
+    Args:
+        detections: Per image.
+        truth: Per image.
+        number: The class.
+
+    Returns:
+        In [0, 1], or None when there is no box of this class that is not ignored.
+
+    Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf, section 3.4
+    """
+    parts = [
+        _matched(found.take(found.classes == number), boxes.take(boxes.classes == number))
+        for found, boxes in zip(detections, truth, strict=True)
+    ]
+    total = sum(int((~boxes.ignored[boxes.classes == number]).sum()) for boxes in truth)
+    if total == 0:
+        return None
+    scores = np.concatenate([part[0] for part in parts])
+    right = np.concatenate([part[1] for part in parts])[np.argsort(-scores, kind="stable")]
+    hits = np.cumsum(right)
+    # the best precision at this recall or any higher one
+    envelope = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
+    return float(envelope[right].sum() / total)
+
+
+def _matched(found: Detections, boxes: Boxes) -> "tuple[NDArray[np.float32], NDArray[np.bool_]]":
+    """Return score and rightness of one image's detections that count, best first."""
+    if len(found) == 0 or len(boxes) == 0:
+        return found.scores, np.zeros(len(found), np.bool_)
+    shares = overlaps(found.xyxy, boxes.xyxy)
+    nearest = shares.argmax(1)
+    near = shares.max(1) >= _HALF
+    first = np.zeros(len(found), np.bool_)
+    first[np.flatnonzero(near)[np.unique(nearest[near], return_index=True)[1]]] = True
+    counts = ~(near & boxes.ignored[nearest])
+    return found.scores[counts], first[counts]
+
+
+def _check(detections: Sequence[Detections], truth: Sequence[Boxes], classes: int) -> None:
+    if len(detections) != len(truth):
+        raise SqueezeError(f"detections of {len(detections)} images for {len(truth)} annotated")
+    for position, found in enumerate(detections):
+        if not (np.isfinite(found.xyxy).all() and np.isfinite(found.scores).all()):
+            raise SqueezeError(f"detections of image {position} hold NaN or infinity")
+        if len(found) and not 0 <= found.classes.min() <= found.classes.max() < classes:
+            raise SqueezeError(
+                f"detections of image {position} have classes {found.classes.min()} to "
+                f"{found.classes.max()}, there are {classes}"
+            )
+    if not any((~boxes.ignored).any() for boxes in truth):
+        raise SqueezeError("no annotated box at all, so no precision can be measured")
+
+
+def _coco(detections: Sequence[Detections], truth: Sequence[Boxes], classes: int) -> dict[str, Any]:
+    """Return precision ``(10, 101, K, 4, 3)`` and recall ``(10, K, 4, 3)``, -1 without boxes."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    annotated = COCO(coco_dataset(truth, classes), print_function=_silent)
+    results = _results(detections)
+    evaluation = COCOeval_faster(
+        annotated, annotated.loadRes(results), iouType="bbox", print_function=_silent
+    )
+    evaluation.evaluate()
+    evaluation.accumulate()
+    found: dict[str, Any] = evaluation.eval
+    return found
+
+
+def coco_dataset(truth: Sequence[Boxes], classes: int) -> dict[str, Any]:
+    """Return annotations in COCO's form; images and classes are numbered from 1, in order."""
+    annotations: list[dict[str, Any]] = []
+    for image, boxes in enumerate(truth, 1):
+        for corners, category, ignored, area in zip(
+            _with_sides(boxes.xyxy),
+            (boxes.classes + 1).tolist(),
+            boxes.ignored.tolist(),
+            boxes.areas.tolist(),
+            strict=True,
+        ):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,  # COCO's code takes 0 for "not matched"
+                    "image_id": image,
+                    "category_id": category,
+                    "bbox": corners,
+                    "area": area,
+                    "iscrowd": int(ignored),
+                }
+            )
+    return {
+        "images": [{"id": image} for image in range(1, len(truth) + 1)],
+        "categories": [{"id": k, "name": str(k)} for k in range(1, classes + 1)],
+        "annotations": annotations,
+    }
+
+
+def _results(detections: Sequence[Detections]) -> list[dict[str, Any]]:
+    return [
+        {"image_id": image, "category_id": category, "bbox": corners, "score": sure}
+        for image, found in enumerate(detections, 1)
+        for corners, category, sure in zip(
+            _with_sides(found.xyxy),
+            (found.classes + 1).tolist(),
+            found.scores.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _with_sides(xyxy: "NDArray[np.float32]") -> list[list[float]]:
+    """Return left, top, width and height of boxes ``(n, 4)``."""
+    corners = xyxy.astype(np.float64)
+    sided: list[list[float]] = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]).tolist()
+    return sided
+
+
+def _mean(values: "NDArray[np.float64]") -> float | None:
+    """Return the mean of those that exist; COCO's code marks the others with -1."""
+    there = values[values > -1]
+    return float(there.mean()) if there.size else None
+
+
+def _silent(*_: object) -> None:
+    """Print nothing."""
