@@ -26,9 +26,12 @@ def quantize(
     weight_bits: Annotated[
         str, typer.Option(help="auto, 7 or 8; auto decides by this CPU (ONNX Runtime).")
     ] = "auto",
-    range_percentile: Annotated[
-        float, typer.Option(help="Per-image ranges are merged at this percentile; 0 is min-max.")
-    ] = 10.0,
+    calibrator: Annotated[
+        str, typer.Option(help="How ranges come from the samples: squeeze list calibrators.")
+    ] = "image_percentile",
+    percentile: Annotated[
+        float | None, typer.Option(help="Of a calibrator that has one; its own default.")
+    ] = None,
     recovery: Annotated[
         str,
         typer.Option(
@@ -44,8 +47,15 @@ def quantize(
             where="--scheme qat_int8",
             hint="write a recipe, like recipes/digits_resnet8_prune50_qat_int8.yaml",
         )
+    from squeeze.recipe.schemes import SCHEMES
+
     has_train = "train" in flags.recipe["data"]
-    drawn = {"from": "train" if has_train else "validation", "samples": calibration_samples}
+    drawn: dict[str, Any] | None = {
+        "from": "train" if has_train else "validation",
+        "samples": calibration_samples,
+    }
+    if scheme in SCHEMES and not SCHEMES[scheme].calibrates and not has_train:
+        drawn = None  # taken out of validation for nothing that must be had
     bits = int(weight_bits) if weight_bits.isdigit() else weight_bits
     one_step.run(
         flags,
@@ -54,11 +64,15 @@ def quantize(
             "scheme": scheme,
             "backend": backend,
             "weight_bits": bits,
-            "range_percentile": range_percentile,
+            "calibrator": _calibrator(calibrator, percentile),
             "recovery": _recovery(recovery),
         },
         calibration or drawn,
     )
+
+
+def _calibrator(name: str, percentile: float | None) -> Any:  # noqa: ANN401
+    return name if percentile is None else {"name": name, "percentile": percentile}
 
 
 def _recovery(wanted: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ IMPORTANCE = "squeeze.methods.prune.importance"
 SPARSE = "squeeze.methods.prune.sparse"
 LOSSES = "squeeze.methods.distill.losses"
 BACKENDS = "squeeze.methods.quantize.backends"
+CALIBRATORS = "squeeze.methods.quantize.calibrators"
 RUNTIMES = "squeeze.runtimes"
 DATASETS = "squeeze.sources.datasets"
 
@@ -26,6 +27,7 @@ KINDS = {
     "sparse": SPARSE,
     "losses": LOSSES,
     "backends": BACKENDS,
+    "calibrators": CALIBRATORS,
     "runtimes": RUNTIMES,
     "datasets": DATASETS,
 }

@@ -3,13 +3,13 @@
 Each check is a function from a recipe to mistakes; ``problems`` runs them all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from squeeze.core import plugins
+from squeeze.core import cpu, plugins
 from squeeze.core.errors import Problem, RecipeError, unknown_name
-from squeeze.recipe import losses, pruning
+from squeeze.recipe import calibrators, losses, pruning, schemes
 from squeeze.recipe.document import Path_
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
@@ -20,6 +20,7 @@ from squeeze.recipe.schema import (
     PruneStep,
     QatStep,
     Quantization,
+    QuantizeStep,
     Recipe,
     Target,
     TrainSettings,
@@ -27,23 +28,35 @@ from squeeze.recipe.schema import (
 
 Mistakes = Iterator[tuple[Path_, str]]
 
-PRECISIONS = {
-    ("pytorch", "cpu"): ("fp32", "bf16"),
-    ("pytorch", "cuda"): ("fp32", "fp16", "bf16"),
-    ("onnxruntime", "cpu"): ("fp32", "int8"),
-    ("litert", "cpu"): ("fp32", "int8"),
-}
-"""What each built-in runtime can hold, by device."""
-
 MODULES = {
     "pytorch": ("torch",),
     "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
     "litert": ("ai_edge_litert", "litert_torch", "ai_edge_quantizer"),
 }
-EXTRAS = {"onnxruntime": "onnx", "litert": "litert"}
+"""What each built-in runtime cannot do without."""
 
-NEEDS = {"image_folder": "path", "idx": "path", "function": "build", "torchvision": "name"}
-"""The key that each built-in dataset format cannot do without."""
+BACKEND_MODULES = {"neural_compressor": ("neural_compressor", "cpuinfo", "torchao")}
+"""The same for quantization backends that are not a runtime's own."""
+
+EXTRAS = {
+    "onnxruntime": "onnx",
+    "litert": "litert",
+    "neural_compressor": "neural-compressor",
+}
+
+NEEDS = {
+    "image_folder": ("path",),
+    "idx": ("path",),
+    "function": ("build",),
+    "torchvision": ("name",),
+    "coco": ("path", "annotations"),
+    "voc": ("path",),
+    "yolo": ("path",),
+}
+"""The keys that each built-in dataset format cannot do without."""
+
+BOXES = {"classes", "class_map", "on_bad_boxes"}
+"""The keys of formats whose labels are boxes."""
 
 USES = {
     "digits": {"split"},
@@ -51,6 +64,10 @@ USES = {
     "idx": {"path", "split"},
     "function": {"build", "args", "split"},
     "torchvision": {"name", "path", "args", "split"},
+    "coco": {"path", "annotations"} | BOXES,
+    "voc": {"path", "image_set"} | BOXES,
+    "yolo": {"path", "image_set"} | BOXES,
+    "digit_scenes": {"split", "args"},
 }
 """The keys that each built-in dataset format looks at, besides those of every format."""
 
@@ -73,6 +90,12 @@ def check(loaded: LoadedRecipe) -> None:
 def missing_modules(runtime: str) -> list[str]:
     """Return the packages that a built-in runtime needs and that are not installed."""
     return [name for name in MODULES.get(runtime, ()) if find_spec(name) is None]
+
+
+def not_installed(runtime: str, missing: list[str]) -> str:
+    """Return the sentence for a runtime whose packages are missing."""
+    extra = EXTRAS.get(runtime, "all")
+    return f"{runtime} is not installed (no {', '.join(missing)}); pip install 'squeeze[{extra}]'"
 
 
 def _models(recipe: Recipe, folder: Path) -> Mistakes:
@@ -146,15 +169,19 @@ def _source(source: DataSource, path: Path_, folder: Path) -> Mistakes:
     formats = plugins.names(plugins.DATASETS)
     if source.format not in formats:
         yield (*path, "format"), unknown_name("format", source.format, formats)
-    key = NEEDS.get(source.format)
-    if key and getattr(source, key) is None:
-        yield path, f"format '{source.format}' needs '{key}'"
-    every = {"path", "name", "build", "args", "split"}
+    for key in NEEDS.get(source.format, ()):
+        if getattr(source, key) is None:
+            yield path, f"format '{source.format}' needs '{key}'"
+    every = {"path", "name", "build", "args", "split", "annotations", "image_set"} | BOXES
     for unused in sorted(every - USES.get(source.format, every)):
-        if getattr(source, unused):
+        if getattr(source, unused) != DataSource.model_fields[unused].get_default(
+            call_default_factory=True
+        ):
             yield (*path, unused), f"format '{source.format}' does not use '{unused}'"
     if source.path is not None and not (folder / source.path).exists():
         yield (*path, "path"), f"no such folder: {source.path}"
+    if source.annotations is not None and not (folder / source.annotations).is_file():
+        yield (*path, "annotations"), f"no such file: {source.annotations}"
     if source.build is not None:
         yield from _reference(source.build, (*path, "build"), folder)
 
@@ -185,15 +212,33 @@ def _steps(recipe: Recipe, folder: Path) -> Mistakes:
         if isinstance(step, PruneStep):
             for place, what in pruning.mistakes(step, has_train=recipe.data.train is not None):
                 yield (*path, *place), what
+            missing = missing_modules(step.speedup.runtime) if step.speedup else []
+            if step.speedup and missing:
+                yield (*path, "speedup", "runtime"), not_installed(step.speedup.runtime, missing)
 
 
 def _quantization(step: Quantization, recipe: Recipe, path: Path_) -> Mistakes:
-    if recipe.data.calibration is None:
+    autotunes = isinstance(step, QuantizeStep) and step.autotune is not None
+    if recipe.data.calibration is None and (schemes.SCHEMES[step.scheme].calibrates or autotunes):
         yield (
             path,
             (
                 f"{step.scheme} needs calibration data; add for example "
                 "data.calibration: {from: train, samples: 128}"
+            ),
+        )
+    if autotunes and step.backend != "neural_compressor":
+        yield (*path, "autotune"), "is of 'backend: neural_compressor', which is not asked for"
+    refused = schemes.backend_refusal(step.scheme, step.backend)
+    if refused is not None:
+        yield (*path, "backend"), refused
+    missing = [n for n in BACKEND_MODULES.get(step.backend, ()) if find_spec(n) is None]
+    if missing:
+        yield (
+            (*path, "backend"),
+            (
+                f"{step.backend} is not installed (no {', '.join(missing)}); "
+                f"pip install 'squeeze[{EXTRAS[step.backend]}]'"
             ),
         )
     if not isinstance(step, QatStep):
@@ -214,6 +259,8 @@ def _names(recipe: Recipe, folder: Path) -> Mistakes:
             for place, what in losses.mistakes(loss, batch_size):
                 yield ("steps", index, "losses", number, *place), what
         if isinstance(step, Quantization):
+            for place, what in calibrators.mistakes(step.calibrator):
+                yield ("steps", index, "calibrator", *place), what
             known = plugins.names(plugins.BACKENDS)
             if step.backend not in {"auto", *known}:
                 yield (
@@ -242,30 +289,25 @@ def _targets(recipe: Recipe, folder: Path) -> Mistakes:
             )
         seen.setdefault(target.label, index)
         yield from _target(target, path, quantize)
-    if quantize and not any(_holds_int8(t) for t in recipe.targets):
-        yield ("targets",), "the quantize step makes int8 files, but no target can hold int8"
-    if quantize and quantize.backend not in {"auto", *(t.runtime for t in recipe.targets)}:
-        yield (
-            ("targets",),
-            (
-                f"the quantize step's backend is '{quantize.backend}', "
-                "but no target has that runtime"
-            ),
-        )
+    if quantize is not None:
+        yield from _nowhere(quantize, recipe.targets)
+
+
+def _nowhere(quantize: Quantization, targets: Sequence[Target]) -> Mistakes:
+    """Yield the reasons where no target at all takes the quantized model."""
+    reasons = {t.label: schemes.left_out(quantize, t, cpu.host()) for t in targets}
+    if all(reasons.values()):
+        told = "; ".join(f"{label}: {reason}" for label, reason in reasons.items())
+        what = f"the quantize step makes {quantize.scheme} files, which no target takes: {told}"
+        yield ("targets",), what
 
 
 def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
     missing = missing_modules(target.runtime)
     if missing and not target.if_available:
-        extra = EXTRAS.get(target.runtime, "all")
-        yield (
-            (*path, "runtime"),
-            (
-                f"{target.runtime} is not installed (no {', '.join(missing)}); "
-                f"pip install 'squeeze[{extra}]' or set if_available: true"
-            ),
-        )
-    holds = PRECISIONS.get((target.runtime, target.device))
+        what = not_installed(target.runtime, missing)
+        yield (*path, "runtime"), f"{what} or set if_available: true"
+    holds = schemes.precisions(target.runtime, target.device, cpu.host())
     if holds is None and target.runtime in MODULES:
         yield (*path, "device"), f"{target.runtime} runs on cpu only here, found {target.device}"
     elif holds is not None and target.precision not in {"auto", *holds}:
@@ -276,15 +318,11 @@ def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mista
                 f"{target.precision}, allowed: auto, {', '.join(holds)}"
             ),
         )
-    elif target.precision == "int8" and (
-        quantize is None or quantize.backend not in {"auto", target.runtime}
-    ):
-        yield (*path, "precision"), "is int8, but no step quantizes for this runtime"
-
-
-def _holds_int8(target: Target) -> bool:
-    holds = PRECISIONS.get((target.runtime, target.device), ("int8",))
-    return "int8" in holds and target.precision in {"auto", "int8"}
+    elif target.precision not in {"auto", "fp32"} and target.runtime != "pytorch":
+        if quantize is not None and schemes.left_out(quantize, target, cpu.host()) is None:
+            return
+        what = f"is {target.precision}, but no step quantizes to it for this runtime"
+        yield (*path, "precision"), what
 
 
 def _gates(recipe: Recipe, folder: Path) -> Mistakes:

@@ -8,13 +8,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from squeeze.core.chatter import chatter_to
 from squeeze.core.cpu import Cpu
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Silent
-from squeeze.methods.quantize.backends import litert as litert_backend
 from squeeze.methods.quantize.backends import onnxruntime as onnx_backend
-from squeeze.methods.quantize.request import Request, merged
+from squeeze.methods.quantize.request import Request
 from squeeze.recipe.schema import QuantizeStep
 from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
@@ -28,16 +26,6 @@ def request(files: dict[str, Path], kind: str, out: Path, digits: Data, **step: 
     return Request(
         files[kind], out, QuantizeStep.model_validate(step), digits.calibration, Silent(), None
     )
-
-
-def test_ranges_are_merged_by_percentile() -> None:
-    per_image = np.zeros((11, 1, 2))
-    per_image[:, 0, 0] = -np.arange(11.0)
-    per_image[:, 0, 1] = np.arange(11.0)
-    assert merged(per_image, 0).tolist() == [[-10.0, 10.0]]
-    assert merged(per_image, 10).tolist() == [[-9.0, 9.0]]
-    per_image[5, 0] = [-1000, 1000]
-    assert merged(per_image, 10).tolist() == [[-10.0, 10.0]]
 
 
 @pytest.mark.parametrize(
@@ -93,38 +81,6 @@ def test_weights_use_their_bits_and_no_more(
     assert max(int(np.abs(t.astype(int)).max()) for t in found) == largest
 
 
-def test_calibration_keeps_two_numbers_per_tensor_and_image(
-    files: dict[str, Path], digits: Data, tmp_path: Path
-) -> None:
-    prepared = tmp_path / "prepared.onnx"
-    onnx_backend._prepare(files["onnx"], prepared)
-    wanted = request(files, "onnx", tmp_path / "x.onnx", digits)
-    names, ranges = onnx_backend._observe(prepared, tmp_path / "observed.onnx", wanted)
-    assert ranges.shape == (64, len(names), 2)
-    assert (ranges[..., 0] <= ranges[..., 1]).all()
-    assert digits.calibration is not None
-    images, _ = digits.calibration.batch(range(64))
-    expected = np.stack([images.min((1, 2, 3)), images.max((1, 2, 3))], axis=1)
-    assert np.allclose(ranges[:, names.index("images")], expected)
-
-
-def test_the_litert_ranges_are_those_of_single_images(
-    files: dict[str, Path], digits: Data, tmp_path: Path
-) -> None:
-    from ai_edge_quantizer import quantizer, recipe
-
-    worker = quantizer.Quantizer(str(files["tflite"]))
-    worker.load_quantization_recipe(recipe.static_wi8_ai8())
-    wanted = request(files, "tflite", tmp_path / "x.tflite", digits, range_percentile=0.0)
-    with chatter_to(None):
-        ranges, count = litert_backend._observe(worker, wanted)
-    assert count == 64
-    assert digits.calibration is not None
-    images, _ = digits.calibration.batch(range(64))
-    found = [(float(np.ravel(r["min"])[0]), float(np.ravel(r["max"])[0])) for r in ranges.values()]
-    assert any(np.allclose(pair, (images.min(), images.max())) for pair in found)
-
-
 def test_what_is_already_quantized_is_refused(
     files: dict[str, Path], digits: Data, tmp_path: Path
 ) -> None:
@@ -146,6 +102,6 @@ def test_nan_activations_are_told_and_nothing_is_written(
             break
     broken = tmp_path / "nan.onnx"
     onnx.save(model, broken)
-    with pytest.raises(SqueezeError, match="NaN or infinite on calibration data, first: "):
+    with pytest.raises(SqueezeError, match=r"the activation \S+ is NaN or infinite on"):
         onnx_backend.quantize(request({"nan": broken}, "nan", tmp_path / "out.onnx", digits))
     assert [p.name for p in tmp_path.iterdir()] == ["nan.onnx"]

@@ -1,18 +1,35 @@
 """The neutral request that every quantization backend takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from squeeze.core.errors import SqueezeError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Mapping
 
     from squeeze.core.types import Progress
+    from squeeze.methods.quantize.mixed.kept import KeepFloat
     from squeeze.methods.quantize.qat.matching import TrainedRanges
     from squeeze.recipe.schema import Quantization
     from squeeze.sources.data import Split
+    from squeeze.sources.models import Model
+
+
+@dataclass
+class Found:
+    """What a backend finds out about a float file, to be reused when it is quantized again.
+
+    Attributes:
+        ranges: Of its activations, in the backend's own form, with what to tell of them.
+        computed: Which of the module's operations each of the file's operators computes.
+        kept: Operators that stay float because the request says so, with the reason.
+    """
+
+    ranges: Any = None
+    computed: "Mapping[str, frozenset[str]] | None" = None
+    kept: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -23,19 +40,36 @@ class Request:
         source: The float file.
         destination: The file to write.
         step: The recipe's numbers.
-        calibration: Samples that set the activation ranges.
+        calibration: Samples that set the activation ranges; schemes that set none do without.
         progress: Where the bar goes.
         log: Where the library's chatter goes.
         trained: Ranges from training, which go before those of calibration.
+        keep_float: What stays float.
+        model: The torch model that the file was exported from.
+        found: Filled by the backend; what it holds already is not looked for again.
     """
 
     source: Path
     destination: Path
     step: "Quantization"
-    calibration: "Split"
+    calibration: "Split | None"
     progress: "Progress"
     log: Path | None
     trained: "TrainedRanges | None" = None
+    keep_float: "KeepFloat | None" = None
+    found: Found = field(default_factory=Found)
+    model: "Model | None" = None
+
+    @property
+    def samples(self) -> "Split":
+        """The calibration samples.
+
+        Raises:
+            SqueezeError: There are none.
+        """
+        if self.calibration is None:
+            raise SqueezeError("needs calibration data", where=self.step.scheme)
+        return self.calibration
 
 
 @dataclass(frozen=True)
@@ -43,20 +77,9 @@ class Outcome:
     """What was done, for the report.
 
     Attributes:
-        weight_bits: 7 or 8.
+        weight_bits: 7 or 8; 16 of half-precision floats.
         notes: Choices made and why.
     """
 
     weight_bits: int
     notes: tuple[str, ...]
-
-
-def merged(per_image: "NDArray[np.float64]", percentile: float) -> "NDArray[np.float64]":
-    """Merge per-image ranges ``(images, tensors, 2)`` to one range per tensor ``(tensors, 2)``.
-
-    One odd image cannot widen a range that all others keep narrow: the lower end is the
-    ``percentile`` of the minima, the upper end ``100 - percentile`` of the maxima.
-    """
-    low = np.percentile(per_image[..., 0], percentile, axis=0)
-    high = np.percentile(per_image[..., 1], 100 - percentile, axis=0)
-    return np.stack([low, high], axis=-1)

@@ -12,6 +12,7 @@ from squeeze.recipe.schema.base import (
     Positive,
     Seed,
 )
+from squeeze.recipe.schema.calibrator import CalibratorBlock
 from squeeze.recipe.schema.distill import (
     DistillStep,
     LayerTie,
@@ -48,6 +49,7 @@ from squeeze.recipe.schema.prune import (
     expand_ratios,
 )
 from squeeze.recipe.schema.quantize import (
+    Autotune,
     QatStep,
     Quantization,
     Quantize,
@@ -69,10 +71,12 @@ __all__ = [
     "AccuracyGate",
     "AgreementGate",
     "Augment",
+    "Autotune",
     "BaselineBlock",
     "Block",
     "Calibration",
     "CalibrationDraw",
+    "CalibratorBlock",
     "CostGate",
     "Count",
     "CoverageGate",

@@ -1,11 +1,12 @@
 """The quantize step, after training and with it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Tag, model_validator
 
 from squeeze.core.errors import unknown_name
 from squeeze.recipe.schema.base import Block, Flag, NonNegative, Positive
+from squeeze.recipe.schema.calibrator import Calibrator, CalibratorBlock
 from squeeze.recipe.schema.distill import LossBlock
 from squeeze.recipe.schema.training import TrainSettings
 
@@ -38,35 +39,80 @@ class Quantization(Block):
         backend: ``auto`` uses for every target the backend of its runtime.
         weight_bits: ``auto`` takes 7 on an x86 CPU without VNNI, whose int8 kernels saturate on
             8-bit weights, and 8 elsewhere. Only for ONNX Runtime.
-        range_percentile: Activation ranges are the per-image minima and maxima merged at this
-            percentile and at 100 minus it; 0 is plain min-max.
+        calibrator: How the ranges of activations come from the calibration samples.
     """
 
     method: Literal["quantize"] = "quantize"
     scheme: str
     backend: str = "auto"
     weight_bits: Literal["auto", 7, 8] = "auto"
-    range_percentile: Annotated[float, Field(strict=True, ge=0, lt=50)] = 10.0
+    calibrator: Calibrator = CalibratorBlock()
+
+
+class Autotune(Block):
+    """Try several configurations of the backend and take the first that is accurate enough.
+
+    Attributes:
+        max_drop: Largest allowed loss of top-1 on the labelled calibration samples, absolute
+            (0.01 is one point). Validation decides nothing here: it is what the report measures.
+    """
+
+    max_drop: NonNegative = 0.01
+
+
+PostTraining = Literal[
+    "static_int8", "dynamic_int8", "weight_only_int8", "static_int8_int16", "fp16", "bf16"
+]
 
 
 class QuantizeStep(Quantization):
     """Quantize the exported files after training.
 
     Attributes:
-        scheme: ``static_int8``: int8 weights per channel, 8-bit activations from calibration.
-        recovery: What is done against the loss of accuracy.
+        scheme: ``static_int8``: int8 weights per channel, 8-bit activations from calibration;
+            ``static_int8_int16``: the same with 16-bit activations; ``dynamic_int8``: int8 weights,
+            activations quantized while running; ``weight_only_int8``: int8 weights that are
+            computed with in float; ``fp16`` and ``bf16``: half-precision floats.
+        recovery: What is done against the loss of accuracy of int8 weights.
+        autotune: Of the backend ``neural_compressor``.
     """
 
-    scheme: Literal["static_int8"] = "static_int8"
+    scheme: PostTraining = "static_int8"
     recovery: RecoverySettings = RecoverySettings()
+    autotune: Autotune | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _knows_the_scheme(cls, value: Any) -> Any:  # noqa: ANN401
         scheme = value.get("scheme", "static_int8") if isinstance(value, dict) else "static_int8"
-        if scheme != "static_int8":  # other keys' mistakes would be told by the wrong scheme
-            raise ValueError(unknown_name("scheme", str(scheme), ("static_int8", "qat_int8")))
+        if scheme not in get_args(PostTraining):  # other mistakes would be told by a wrong scheme
+            allowed = (*get_args(PostTraining), "qat_int8")
+            raise ValueError(unknown_name("scheme", str(scheme), allowed))
         return value
+
+    @model_validator(mode="after")
+    def _has_what_it_says(self) -> Self:
+        """Refuse what a scheme does not do; the defaults may be written out."""
+        for key, schemes in _ONLY.items():
+            if self.scheme in schemes or key not in type(self).model_fields:
+                continue
+            value = getattr(self, key)
+            if value != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"{key} has no effect on scheme {self.scheme}, allowed: {', '.join(schemes)}"
+                )
+        return self
+
+
+_STATIC = ("static_int8", "static_int8_int16")
+_INT8_WEIGHTS = (*_STATIC, "dynamic_int8", "weight_only_int8")
+_ONLY = {
+    "weight_bits": _INT8_WEIGHTS,
+    "calibrator": _STATIC,
+    "recovery": _INT8_WEIGHTS,
+    "autotune": ("static_int8",),
+}
+"""The keys that say nothing to other schemes."""
 
 
 class QatStep(Quantization, TrainSettings):

@@ -1,7 +1,7 @@
-"""Static int8 for LiteRT through ai-edge-quantizer: int8 weights per channel, int8 activations.
+"""Files of LiteRT through ai-edge-quantizer; static int8 is per channel, with int8 activations.
 
-The quantizer's own calibration averages the ranges of the images, which clips; here the per-image
-ranges are kept and merged by percentile, then handed to it.
+The quantizer's own calibration averages the ranges of the images, which clips; here the recipe's
+calibrator finds them, and they are handed to it.
 """
 
 from pathlib import Path
@@ -11,12 +11,12 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError, SqueezeError
-from squeeze.methods.quantize.request import Outcome, Request, merged
+from squeeze.methods.quantize.mixed import litert as file
+from squeeze.methods.quantize.observing import litert as activations
+from squeeze.methods.quantize.request import Outcome, Request
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from squeeze.methods.quantize.qat.matching import TrainedRanges
@@ -24,12 +24,19 @@ if TYPE_CHECKING:
 
 RUNTIME = "litert"
 _LARGEST = 127
+_UNCALIBRATED = {
+    "dynamic_int8": "weights are int8; ranges of activations are found while it runs",
+    "weight_only_int8": "weights are int8; products are made in float",
+    "fp16": "weights of layers are fp16; products are made in float32",
+}
+"""What to tell of schemes that need no ranges."""
+
 _CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 """The output channels' axis of an operator's weights."""
 
 
 def quantize(request: Request) -> Outcome:
-    """Calibrate and write the int8 ``.tflite``; inputs and outputs stay as the file has them.
+    """Write the ``.tflite`` of the step's scheme; inputs and outputs stay as the file has them.
 
     Raises:
         InputError: The file is quantized already.
@@ -44,7 +51,7 @@ def quantize(request: Request) -> Outcome:
         raise SqueezeError(
             f"ai-edge-quantizer failed: {type(error).__name__}: {error}", where=str(request.source)
         ) from error
-    return Outcome(8, (told,))
+    return Outcome(16 if request.step.scheme == "fp16" else 8, (told,))
 
 
 def bits(step: "Quantization") -> int:
@@ -54,21 +61,56 @@ def bits(step: "Quantization") -> int:
 
 
 def _quantize(request: Request) -> str:
-    """Write the file and return what to tell of its ranges."""
-    from ai_edge_quantizer import quantizer, recipe
+    """Write the file and return what to tell of it."""
+    from ai_edge_quantizer import quantizer
 
     _refuse_quantized(request.source)
     worker = quantizer.Quantizer(str(request.source))
-    worker.load_quantization_recipe(recipe.static_wi8_ai8())
-    ranges, count = _observe(worker, request)
-    told = f"ranges of {count} images merged at percentile {request.step.range_percentile:g}"
-    if request.trained is not None:
-        told = _take_trained_(ranges, request.source, request.trained)
+    worker.load_quantization_recipe(_recipe(request.step.scheme))
+    ranges, told = None, _UNCALIBRATED.get(request.step.scheme, "")
+    if not told:
+        ranges, told = request.found.ranges or activations.ranges(worker, request)
+        if request.trained is not None:
+            told = _take_trained_(ranges, request.source, request.trained)
+        request.found.ranges = ranges, told
+    _keep_(worker, request)
     result = worker.quantize(ranges)
     with new_file(request.destination) as inside:
         inside.unlink()  # the exporter refuses to overwrite
         result.export_model(str(inside))
     return told
+
+
+def _recipe(scheme: str) -> Any:  # noqa: ANN401  (the quantizer's own)
+    """Return the quantizer's recipe for a scheme."""
+    from ai_edge_quantizer import qtyping, recipe, recipe_manager
+
+    if scheme == "fp16":
+        halves = recipe_manager.RecipeManager()
+        halves.add_weight_only_config(
+            ".*", qtyping.TFLOperationName.ALL_SUPPORTED, 16, algorithm_key="float_casting"
+        )
+        return halves.get_quantization_recipe()
+    recipes = {
+        "dynamic_int8": recipe.dynamic_wi8_afp32,
+        "weight_only_int8": recipe.weight_only_wi8_afp32,
+        "static_int8_int16": recipe.static_wi8_ai16,
+    }
+    return recipes.get(scheme, recipe.static_wi8_ai8)()
+
+
+def _keep_(worker: Any, request: Request) -> None:  # noqa: ANN401
+    """Tell the quantizer which operators stay float."""
+    keep, found = request.keep_float, request.found
+    if keep is None:
+        return
+    operators = file.operators(request.source)
+    found.kept, found.computed = keep.of_file(operators, file.values(request.source, keep.images))
+    for operator in operators:
+        if operator.name in found.kept:
+            worker.update_quantization_recipe(
+                file.scope(operator), "*", algorithm_key="no_quantize"
+            )
 
 
 def _take_trained_(ranges: dict[str, Any], path: Path, trained: "TrainedRanges") -> str:
@@ -77,29 +119,18 @@ def _take_trained_(ranges: dict[str, Any], path: Path, trained: "TrainedRanges")
     Weights that were trained for 7 bits stay what they are: their range is what gives 8 bits the
     same step.
     """
-    from ai_edge_litert import interpreter
-
-    float_file = interpreter.Interpreter(
-        str(path),
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    float_file.allocate_tensors()
-    entry = float_file.get_input_details()[0]
-    image = np.repeat(trained.image.transpose(0, 2, 3, 1), entry["shape"][0], axis=0)
-    float_file.set_tensor(entry["index"], np.ascontiguousarray(image))
-    float_file.invoke()
-    places = {detail["name"]: detail["index"] for detail in float_file.get_tensor_details()}
-    matched = trained.match((name, float_file.get_tensor(places[name])[:1]) for name in ranges)
+    watched = activations.Watched(path)
+    watched.run(trained.image)
+    matched = trained.match(watched.first(ranges))
     for name, (low, high) in matched.ranges.items():
         shape = ranges[name]["min"].shape
         for end, value in (("min", low), ("max", high)):
             ranges[name][end] = np.full(shape, value, np.float32)
-    for operator in float_file._get_ops_details():  # noqa: SLF001  (there is no public way)
+    for operator in watched.file._get_ops_details():  # noqa: SLF001  (there is no public way)
         if operator["op_name"] in _CHANNELS:
             index = operator["inputs"][1]
-            weight = float_file.get_tensor(index)
-            name = float_file._get_tensor_details(index, 0)["name"]  # noqa: SLF001
+            weight = watched.file.get_tensor(index)
+            name = watched.file._get_tensor_details(index, 0)["name"]  # noqa: SLF001
             ranges[name] = _weight_range(weight, _CHANNELS[operator["op_name"]], trained.largest)
     return matched.note
 
@@ -111,56 +142,14 @@ def _weight_range(weight: "NDArray[Any]", axis: int, largest: int) -> dict[str, 
     return {"min": -reach, "max": reach}
 
 
-def _observe(worker: Any, request: Request) -> tuple[dict[str, Any], int]:  # noqa: ANN401
-    """Run the quantizer's calibration image by image and merge what it saw.
-
-    Its moving average over one image is that image's own range.
-    """
-    signature, name, size = _input(request.source)
-    seen: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
-    with request.progress.task("calibrating litert", len(request.calibration)) as advance:
-        for images in _padded(request, size):
-            found = worker.calibrate({signature: [{name: images}]}, num_threads=1)
-            for tensor, values in found.items():
-                seen.setdefault(tensor, []).append(
-                    (np.asarray(values["min"]), np.asarray(values["max"]))
-                )
-            advance()
-    return {tensor: _merge(tensor, ranges, request) for tensor, ranges in seen.items()}, len(
-        request.calibration
-    )
-
-
-def _padded(request: Request, size: int) -> "Iterator[NDArray[np.float32]]":
-    for images, _ in request.calibration.batches(1):
-        yield np.repeat(images.transpose(0, 2, 3, 1), size, axis=0)
-
-
-def _merge(
-    tensor: str, ranges: "list[tuple[NDArray[np.float64], NDArray[np.float64]]]", request: Request
-) -> dict[str, Any]:
-    low, high = (np.stack([pair[i] for pair in ranges]) for i in (0, 1))
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise SqueezeError(
-            f"the activation {tensor} is NaN or infinite on calibration data",
-            where=str(request.source),
-        )
-    whole = merged(np.stack([low, high], axis=-1), request.step.range_percentile)
-    return {"min": whole[..., 0].astype(np.float32), "max": whole[..., 1].astype(np.float32)}
-
-
 def _refuse_quantized(path: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     tensors = Interpreter(str(path)).get_tensor_details()
     if any(len(detail["quantization_parameters"]["scales"]) for detail in tensors):
-        raise InputError("is already quantized", where=str(path), hint="start from the float model")
-
-
-def _input(path: Path) -> tuple[str, str, int]:
-    """Return the signature, the name of its input and its batch size."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path))
-    signature, names = next(iter(interpreter.get_signature_list().items()))
-    return signature, names["inputs"][0], int(interpreter.get_input_details()[0]["shape"][0])
+        found = "is already quantized"
+    elif any(detail["dtype"] == np.float16 for detail in tensors):
+        found = "is already half precision"
+    else:
+        return
+    raise InputError(found, where=str(path), hint="start from the float model")

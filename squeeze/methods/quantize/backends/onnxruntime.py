@@ -1,4 +1,4 @@
-"""Static int8 for ONNX Runtime: QDQ, per-channel QInt8 weights, QUInt8 activations.
+"""Files of ONNX Runtime; static int8 is QDQ: per-channel QInt8 weights, QUInt8 activations.
 
 QUInt8 activations with QInt8 weights are what ONNX Runtime fuses into int8 kernels on x86; the
 quantizer's own default (QInt8 activations) leaves part of the convolutions in float there. Source:
@@ -7,31 +7,29 @@ https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html an
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from squeeze.core import cpu
 from squeeze.core.chatter import chatter_to
-from squeeze.core.errors import InputError, SqueezeError
-from squeeze.methods.quantize.request import Outcome, Request, merged
+from squeeze.core.errors import SqueezeError
+from squeeze.methods.quantize import onnx_weights
+from squeeze.methods.quantize.mixed import onnx as file
+from squeeze.methods.quantize.observing import onnxruntime as activations
+from squeeze.methods.quantize.request import Outcome, Request
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
     from squeeze.recipe.schema import Quantization
 
 RUNTIME = "onnxruntime"
 _FULL, _REDUCED = 8, 7
+_UNCALIBRATED = {"dynamic_int8", "weight_only_int8", "fp16"}
 
 
 def quantize(request: Request) -> Outcome:
-    """Calibrate and write the int8 ``.onnx``.
+    """Write the ``.onnx`` of the step's scheme.
 
-    Memory does not grow with the number of samples: per image, two numbers per tensor are kept.
+    Memory does not grow with the number of calibration samples.
 
     Raises:
         InputError: The file is quantized already.
@@ -40,6 +38,9 @@ def quantize(request: Request) -> Outcome:
     bits, reason = weight_bits(request.step.weight_bits, cpu.host())
     try:
         with tempfile.TemporaryDirectory() as folder, chatter_to(request.log):
+            onnx_weights.refuse_quantized(request.source)
+            if request.step.scheme in _UNCALIBRATED:
+                return _uncalibrated(request, Path(folder), bits, reason)
             told = _quantize(request, Path(folder), reduced=bits == _REDUCED)
     except (SqueezeError, OSError):
         raise
@@ -55,45 +56,42 @@ def quantize(request: Request) -> Outcome:
 
 def bits(step: "Quantization") -> int:
     """Return how many bits weights are going to have."""
+    if step.scheme == "weight_only_int8":  # computed with in float, which cannot saturate
+        return _FULL
     return weight_bits(step.weight_bits, cpu.host())[0]
+
+
+def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Outcome:
+    """Write a file of a scheme that needs no ranges."""
+    scheme = request.step.scheme
+    with new_file(request.destination) as inside:
+        if scheme == "fp16":
+            return Outcome(16, (onnx_weights.half(request.source, inside),))
+        prepared = folder / "prepared.onnx"
+        _prepare(request.source, prepared)
+        kept = _kept(request, prepared)
+        if scheme == "dynamic_int8":
+            return Outcome(bits, (reason, onnx_weights.dynamic(prepared, inside, kept, bits=bits)))
+        return Outcome(_FULL, (onnx_weights.weight_only(prepared, inside, kept),))
 
 
 def _quantize(request: Request, folder: Path, *, reduced: bool) -> list[str]:
     """Write the file and return what to tell of its ranges."""
     prepared, cache = folder / "prepared.onnx", folder / "ranges.json"
     _prepare(request.source, prepared)
-    names, ranges = _observe(prepared, folder / "observed.onnx", request)
-    percentile = request.step.range_percentile
-    found = merged(ranges, percentile)
-    told = [f"ranges of {len(ranges)} images merged at percentile {percentile:g}"]
+    ranges, told = request.found.ranges or activations.ranges(prepared, folder, request)
     if request.trained is not None:
-        matched = request.trained.match(_values(prepared, names, request.trained.image))
-        for place, name in enumerate(names):
-            found[place] = matched.ranges.get(name, found[place])
-        told = [matched.note]
-    _write_ranges(cache, names, found)
+        matched = request.trained.match(
+            activations.values(prepared, list(ranges), request.trained.image)
+        )
+        ranges |= matched.ranges
+        told = matched.note
+    request.found.ranges = ranges, told
+    activations.write(ranges, cache)
+    kept = _kept(request, prepared)
     with new_file(request.destination) as inside:
-        _insert_qdq(prepared, inside, cache, reduced=reduced)
-    return told
-
-
-def _values(
-    path: Path, names: list[str], image: "NDArray[np.float32]"
-) -> "Iterator[tuple[str, NDArray[Any]]]":
-    """Yield tensors of a float file by name, on one image."""
-    import onnx
-    import onnxruntime
-
-    model = onnx.load(path)
-    feed = model.graph.input[0].name
-    inner = [name for name in names if name != feed]
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    yield feed, image
-    yield from zip(inner, session.run(inner, {feed: image}), strict=True)
+        _insert_qdq(prepared, inside, cache, kept, reduced=reduced)
+    return [told]
 
 
 def weight_bits(wanted: str | int, host: cpu.Cpu) -> tuple[int, str]:
@@ -111,70 +109,25 @@ def weight_bits(wanted: str | int, host: cpu.Cpu) -> tuple[int, str]:
 
 def _prepare(source: Path, prepared: Path) -> None:
     """Infer shapes and fold batch norms, so that ranges are those of the fused graph."""
-    import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    nodes = {node.op_type for node in onnx.load(source, load_external_data=False).graph.node}
-    if nodes & {"QuantizeLinear", "QLinearConv", "DequantizeLinear"}:
-        raise InputError(
-            "is already quantized", where=str(source), hint="start from the float model"
-        )
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
 
 
-def _observe(
-    prepared: Path, augmented: Path, request: Request
-) -> "tuple[list[str], NDArray[np.float64]]":
-    """Return tensor names and their per-image ranges ``(images, tensors, 2)``."""
-    from onnxruntime.quantization.calibrate import MinMaxCalibrater
-
-    calibrater = MinMaxCalibrater(prepared, augmented_model_path=str(augmented))
-    calibrater.augment_graph()
-    calibrater.create_inference_session()
-    session: Any = calibrater.infer_session
-    observed = [
-        output.name
-        for output in session.get_outputs()
-        if output.name not in calibrater.model_original_outputs
-    ]
-    feed = session.get_inputs()[0].name
-    rows = []
-    with request.progress.task("calibrating onnxruntime", len(request.calibration)) as advance:
-        for images, _ in request.calibration.batches(1):
-            rows.append(
-                np.array(
-                    [float(np.ravel(value)[0]) for value in session.run(observed, {feed: images})]
-                )
-            )
-            advance()
-    names = [name.rpartition("_")[0] for name in observed[::2]]
-    ranges = np.stack(rows).reshape(len(rows), len(names), 2)
-    broken = ~np.isfinite(ranges).all(axis=(0, 2))
-    if broken.any():
-        raise SqueezeError(
-            f"{int(broken.sum())} activations are NaN or infinite on calibration "
-            f"data, first: {names[int(np.argmax(broken))]}",
-            where=str(request.source),
-        )
-    return names, ranges
-
-
-def _write_ranges(cache: Path, names: list[str], ranges: "NDArray[np.float64]") -> None:
-    from onnxruntime.quantization.calibrate import (
-        CalibrationMethod,
-        TensorData,
-        TensorsData,
-        save_tensors_data,
+def _kept(request: Request, prepared: Path) -> list[str]:
+    """Return the names of the nodes that stay float."""
+    keep, found = request.keep_float, request.found
+    if keep is None:
+        return []
+    found.kept, found.computed = keep.of_file(
+        file.operators(prepared), file.values(prepared, keep.images)
     )
-
-    data = {
-        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
-        for name, (low, high) in zip(names, ranges, strict=True)
-    }
-    save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), cache)
+    return list(found.kept)
 
 
-def _insert_qdq(prepared: Path, destination: Path, cache: Path, *, reduced: bool) -> None:
+def _insert_qdq(
+    prepared: Path, destination: Path, cache: Path, kept: list[str], *, reduced: bool
+) -> None:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     quantize_static(
@@ -186,5 +139,7 @@ def _insert_qdq(prepared: Path, destination: Path, cache: Path, *, reduced: bool
         reduce_range=reduced,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
+        nodes_to_exclude=kept,
         calibration_cache_path=cache,
     )
+    file.hold_apart_(destination, kept)

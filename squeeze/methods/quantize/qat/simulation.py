@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from squeeze.core.errors import SqueezeError
+from squeeze.methods.quantize.calibration import Calibration
 from squeeze.methods.quantize.qat.places import HINT, Place, places
 from squeeze.methods.quantize.recovery import graph as graphs
 from squeeze.methods.quantize.recovery import observe
 from squeeze.methods.quantize.recovery.recover import LARGEST
-from squeeze.methods.quantize.request import merged
 from squeeze.recipe.schema import Block
 from squeeze.store import write_text
 
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
 
     from squeeze.core.types import Progress
+    from squeeze.recipe.schema import CalibratorBlock
     from squeeze.sources.data import Split
     from squeeze.sources.models import Model
 
@@ -89,30 +88,23 @@ def folded(module: "nn.Module") -> "GraphModule":
 
 
 def observed(
-    graph: "GraphModule", calibration: "Split", progress: "Progress", percentile: float
+    graph: "GraphModule", calibration: "Split", progress: "Progress", calibrator: "CalibratorBlock"
 ) -> dict[str, tuple[float, float]]:
     """Return the range of every float tensor of a graph, as calibration for files finds it.
 
     Raises:
         SqueezeError: An activation is NaN or infinite.
     """
-    seen: dict[str, list[Tensor]] = {}
+    gathered = Calibration(calibrator, WHERE)
 
     def look(node: "Node", output: "Tensor", inputs: tuple[Any, ...]) -> None:
         del inputs
         if output.is_floating_point() and output.dim() > 1:
-            seen.setdefault(node.name, []).append(_ends(output))
+            for image in output.numpy():
+                gathered.see_values(node.name, image)
 
     observe.run(graph, calibration, progress, "observing ranges", look)
-    found = {}
-    for name, parts in seen.items():
-        ranges = np.concatenate([part.numpy() for part in parts])[:, None].astype(np.float64)
-        if not np.isfinite(ranges).all():
-            what = f"the activation {name} is NaN or infinite on calibration data"
-            raise SqueezeError(what, where=WHERE)
-        low, high = merged(ranges, percentile)[0]
-        found[name] = (float(low), float(high))
-    return found
+    return gathered.ranges()
 
 
 def simulation(
@@ -167,10 +159,3 @@ def _round_after_(graph: "GraphModule", node: "Node", name: str) -> None:
     with graph.graph.inserting_after(node):
         after = graph.graph.call_module(name, (node,))
     node.replace_all_uses_with(after, delete_user_cb=lambda user: user is not after)
-
-
-def _ends(output: "Tensor") -> "Tensor":
-    import torch
-
-    flat = output.flatten(1)
-    return torch.stack([flat.amin(1), flat.amax(1)], 1)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from squeeze.core import plugins
+from squeeze.core import cpu, plugins
 from squeeze.methods.quantize.qat import simulation as simulations
 from squeeze.methods.quantize.qat.simulation import Ranges, Simulation
 from squeeze.methods.quantize.qat.unfold import unfolded
 from squeeze.methods.quantize.recovery.recover import LARGEST
 from squeeze.methods.training import objective as objectives
 from squeeze.methods.training.loop import Epoch, Training, train_
-from squeeze.recipe.plan import PRECISIONS
+from squeeze.recipe import schemes
 from squeeze.sources.models import Model
 
 if TYPE_CHECKING:
@@ -40,11 +40,9 @@ class Trained:
 def weight_bits(step: "QatStep", targets: "Sequence[Target]") -> int:
     """Return how many bits the weights of all files have: as few as one of the targets needs."""
     names = {
-        target.runtime
+        schemes.backend_of(step.backend, target.runtime)
         for target in targets
-        if "int8" in PRECISIONS.get((target.runtime, target.device), ("int8",))
-        and target.precision != "fp32"
-        and step.backend in {"auto", target.runtime}
+        if schemes.left_out(step, target, cpu.host()) is None
     }
     return min(int(plugins.load(plugins.BACKENDS, name).bits(step)) for name in sorted(names))
 
@@ -70,7 +68,7 @@ def train(
     """
     bits = int(step.weight_bits)
     graph = simulations.folded(model.module)
-    start = simulations.observed(graph, calibration, training.progress, step.range_percentile)
+    start = simulations.observed(graph, calibration, training.progress, step.calibrator)
     simulated = simulations.simulation(graph, start, bits)
     epochs, notes = _train_(simulated, teacher, step, training)
     notes.insert(0, f"{bits}-bit weights, {len(simulated.places)} learned ranges of activations")

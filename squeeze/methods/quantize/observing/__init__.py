@@ -1,0 +1,1 @@
+"""What calibration images do inside a float file, for each runtime."""
