@@ -24,7 +24,7 @@ from squeeze.core import cpu, plugins
 from squeeze.core.types import Silent
 from squeeze.measure.environment import packages
 from squeeze.methods.distill.step import distill
-from squeeze.methods.training.loop import Training, evaluate, train_
+from squeeze.methods.training.loop import Training, train_
 from squeeze.recipe import losses as blocks
 from squeeze.recipe.schema import (
     DataBlock,
@@ -110,7 +110,7 @@ def taught(train: Split, validation: Split, setting: Setting) -> tuple[Model, fl
         TrainSettings(epochs=setting.teacher_epochs, lr=0.1, batch_size=128),
         training(train, validation, _DRAW),
     )
-    return teacher, evaluate(teacher.module, validation, "cpu")
+    return teacher, classification.evaluate(teacher.module, validation, "cpu")
 
 
 def training(train: Split, validation: Split, seed: int) -> Training:
@@ -144,7 +144,7 @@ def student(
         step = DistillStep(**plain.model_dump(), teacher="baseline", losses=(loss,))
         fresh = distill(fresh, teacher, step, given)[0]
     seconds = time.perf_counter() - started
-    return evaluate(fresh.module, data[1], "cpu"), seconds
+    return classification.evaluate(fresh.module, data[1], "cpu"), seconds
 
 
 def spread(values: list[float]) -> float:

@@ -60,9 +60,7 @@ def training(data: Data, seed: int) -> Training:
 
 def top1(model: Model, data: Data) -> float:
     """Return top-1 in torch, [0, 1]."""
-    from squeeze.methods.training.loop import evaluate
-
-    return evaluate(model.module, data.validation, "cpu")
+    return classification.evaluate(model.module, data.validation, "cpu")
 
 
 def head(title: str) -> list[str]:

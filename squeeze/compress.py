@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     Work = Callable[[], "Done"]
 
 BASELINE = "baseline"
+_RECORDS = 2
+"""Raised when ``State`` changes, so that steps of earlier versions are done anew."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def baseline_key(model: Model, steps: Steps) -> str:
     recipe = steps.recipe
     key = key_of(
         __version__,
+        _RECORDS,
+        recipe.task,
         recipe.seed,
         _content(recipe.model, steps.base),
         model.input.model_dump(),
@@ -178,7 +182,7 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
     )
     steps.folder.finish_step(name, key, record.model_dump(mode="json"))
     kept = next((epoch for epoch in reversed(record.epochs) if epoch.kept), None)
-    last = f", top-1 in torch {kept.top1:.1%}" if kept else ""
+    last = f", {steps.task.METRIC} in torch {kept.score:.1%}" if kept else ""
     if kept:
         last += f"; {kept.images_per_s:,.0f} images/s, {kept.data_wait:.0%} waiting for data"
     steps.progress.say(f"{name}: {record.params:,} params, {record.macs:,} MACs{last}")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from squeeze.sources.data import Split
     from squeeze.sources.models import Model
     from squeeze.store import RunFolder
+    from squeeze.tasks.base import Task
 
 
 @dataclass
@@ -71,6 +72,7 @@ class _Quantizing:
     state: str
     step: Quantization
     calibration: "Split | None"
+    task: "Task"
     trained: "ModelState | None" = None
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
@@ -97,6 +99,7 @@ def make(
     recipe: Recipe,
     states: "Sequence[ModelState]",
     calibration: "Split | None",
+    task: "Task",
     folder: "RunFolder",
     progress: "Progress",
 ) -> Shipped:
@@ -105,7 +108,7 @@ def make(
     Raises:
         SqueezeError: An exporter or a quantizer failed.
     """
-    shipped, quantizing = Shipped(), _quantizing(recipe, calibration, states)
+    shipped, quantizing = Shipped(), _quantizing(recipe, calibration, task, states)
     states = [state for state in states if state.ranges is None]
     for place in _places(recipe):
         target = place.target
@@ -156,12 +159,15 @@ def _places(recipe: Recipe) -> Iterator[_Place]:
 
 
 def _quantizing(
-    recipe: Recipe, calibration: "Split | None", states: "Sequence[ModelState]"
+    recipe: Recipe,
+    calibration: "Split | None",
+    task: "Task",
+    states: "Sequence[ModelState]",
 ) -> _Quantizing | None:
     trained = next((state for state in states if state.ranges is not None), None)
     for number, step in enumerate(recipe.steps, start=1):
         if isinstance(step, Quantization):
-            return _Quantizing(f"{number}-{step.method}", step, calibration, trained)
+            return _Quantizing(f"{number}-{step.method}", step, calibration, task, trained)
     return None
 
 
@@ -222,7 +228,7 @@ def _quantized(
         notes = list(outcome.notes)
         if trained is not None:
             session = _runtime(place.target).open_session(path, Execution())
-            notes.append(agreement(session, trained, quantizing.calibration))
+            notes.append(agreement(session, trained, quantizing.calibration, quantizing.task))
         quantizing.notes += [f"{place.target.label}: {note}" for note in notes]
     quantizing.seconds += time.perf_counter() - started
     return Candidate(state, path, "int8", None)

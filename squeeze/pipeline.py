@@ -11,7 +11,7 @@ from squeeze import compress, files
 from squeeze._version import __version__
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.types import Progress, Silent
-from squeeze.measure import environment, pictures
+from squeeze.measure import environment
 from squeeze.measure.target import Bench, measure
 from squeeze.methods.training import distributed
 from squeeze.methods.training.checkpoint import Checkpoints
@@ -28,18 +28,19 @@ from squeeze.recipe.schema import (
     TrainSettings,
 )
 from squeeze.report import gates, write
-from squeeze.results import DataRecord, Results, Row
+from squeeze.results import DataRecord, Picture, Results, Row
 from squeeze.sources import data as sources_data
 from squeeze.sources import models
 from squeeze.store import RunFolder, start_or_take_up
-from squeeze.tasks import classification
+from squeeze.tasks import open_task
+from squeeze.tasks.base import Task
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
+
     from PIL.Image import Image
 
-    Predictions = dict[str, NDArray[np.int64]]
+    from squeeze.measure.judge import Predictions
 
 
 @dataclass
@@ -84,13 +85,11 @@ def run(
     started, watch = datetime.now(UTC), Stopwatch()
     plan.check(loaded)
     files.check_targets(recipe)
-    model, data = _opened(loaded, progress)
+    model, data, task = _opened(loaded, progress)
     watch.lap("data")
 
     folder = RunFolder.create(output, recipe.name)
-    steps = compress.Steps(
-        recipe, loaded.folder, data, classification, folder, progress, fresh=fresh
-    )
+    steps = compress.Steps(recipe, loaded.folder, data, task, folder, progress, fresh=fresh)
     try:
         write.recipe(recipe, folder.path)
         states = compress.compress(model, steps)
@@ -99,10 +98,11 @@ def run(
         raise
     watch.lap("steps")
 
-    shipped = files.make(recipe, states, data.calibration, folder, progress)
+    shipped = files.make(recipe, states, data.calibration, task, folder, progress)
     watch.lap("export and quantize")
 
-    bench = Bench(data.validation, classification, progress, folder.path)
+    readers = {state.record.name: task.of(state.model.module) for state in states}
+    bench = Bench(data.validation, task, progress, folder.path, readers)
     rows, seen = _measure(recipe, shipped, bench)
     files.check_parity(rows)
     watch.lap("measure")
@@ -121,7 +121,7 @@ def run(
         states=records,
         rows=tuple(rows),
         gates=tuple(gates.decide(recipe.gates, rows, records)),
-        pictures=tuple(pictures.changed(seen, data.validation)),
+        pictures=tuple(_changed(seen, task, data.validation)),
         warnings=tuple(write.warnings(rows, _noticed(data))),
         stages_s=watch.stages_s,
     )
@@ -140,16 +140,18 @@ def follow(loaded: LoadedRecipe, *, fresh: bool = False) -> None:
         SqueezeError: The leading process is gone.
     """
     plan.check(loaded)
-    model, data = _opened(loaded, Silent())
+    model, data, task = _opened(loaded, Silent())
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder.create(Path(scratch), loaded.recipe.name)
         steps = compress.Steps(
-            loaded.recipe, loaded.folder, data, classification, folder, Silent(), fresh=fresh
+            loaded.recipe, loaded.folder, data, task, folder, Silent(), fresh=fresh
         )
         compress.compress(model, steps)
 
 
-def _opened(loaded: LoadedRecipe, progress: Progress) -> tuple[models.Model, sources_data.Data]:
+def _opened(
+    loaded: LoadedRecipe, progress: Progress
+) -> tuple[models.Model, sources_data.Data, Task]:
     """Open the model and the data, and make sure that they fit."""
     for number, step in enumerate(loaded.recipe.steps):
         if distributed.size() > 1 and isinstance(step, PruneStep) and step.speedup is not None:
@@ -160,8 +162,9 @@ def _opened(loaded: LoadedRecipe, progress: Progress) -> tuple[models.Model, sou
             )
     model = models.build(loaded.recipe.model, loaded.folder)
     data = open_data(loaded, model, progress)
-    classification.check_model(model.module, model.input, len(data.classes))
-    return model, data
+    task = open_task(loaded.recipe.task)
+    task.check_model(model.module, model.input, len(data.classes))
+    return model, data, task.of(model.module)
 
 
 def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> sources_data.Data:
@@ -177,10 +180,10 @@ def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> 
 
 def _measure(
     recipe: Recipe, shipped: files.Shipped, bench: Bench
-) -> "tuple[list[Row], Predictions]":
+) -> "tuple[list[Row], dict[str, Predictions]]":
     """Measure every target; return the rows and the predictions of the first target."""
     rows: list[Row] = []
-    first: Predictions = {}
+    first: dict[str, Predictions] = {}
     for target in recipe.targets:
         for batch_size in target.batch_sizes:
             candidates = shipped.candidates.get((target.label, batch_size), [])
@@ -189,6 +192,15 @@ def _measure(
                 rows += measured
                 first = first or predictions
     return [*rows, *shipped.skipped], first
+
+
+def _changed(
+    seen: "dict[str, Predictions]", task: Task, validation: sources_data.Split
+) -> "Iterator[Picture]":
+    """Yield the images on which the first and the last state differ."""
+    states = list(seen)
+    if len(states) > 1:
+        yield from task.changed(seen[states[0]], seen[states[-1]], validation)
 
 
 def _environment(recipe: Recipe) -> dict[str, object]:
@@ -262,12 +274,8 @@ def train_baseline(
             where=loaded.recipe.name,
         )
     settings = loaded.recipe.baseline.train
-    model = models.build(loaded.recipe.model, loaded.folder)
-    data = open_data(loaded, model, progress)
-    classification.check_model(model.module, model.input, len(data.classes))
-    steps = compress.Steps(
-        loaded.recipe, loaded.folder, data, classification, RunFolder(Path()), progress
-    )
+    model, data, task = _opened(loaded, progress)
+    steps = compress.Steps(loaded.recipe, loaded.folder, data, task, RunFolder(Path()), progress)
     key = compress.baseline_key(model, steps)
     steps.checkpoints.append(Checkpoints(start_or_take_up(unfinished, key), key))
     return compress.train_baseline(model, settings, steps)

@@ -45,6 +45,10 @@ class Change(Block):
     mended: int
 
 
+AccuracyBlock = Accuracy
+ChangeBlock = Change
+
+
 class Latency(Block):
     """Seconds per call, measured in turns with all other states of the target.
 
@@ -129,7 +133,7 @@ class EpochRecord(Block):
 
     Attributes:
         loss: Mean over the training samples.
-        top1: On validation, in torch.
+        score: The task's metric (top-1) on validation, in torch.
         seconds: Training and validation together.
         images_per_s: Training only.
         data_wait: Share of the training's time in which it waited for data, [0, 1].
@@ -137,7 +141,7 @@ class EpochRecord(Block):
     """
 
     loss: float
-    top1: float
+    score: float
     seconds: float
     images_per_s: float = 0.0
     data_wait: float = 0.0

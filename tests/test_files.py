@@ -15,6 +15,7 @@ from squeeze.results import Parity, Row, State
 from squeeze.sources.data import Data
 from squeeze.sources.models import Model
 from squeeze.store import RunFolder
+from squeeze.tasks import classification
 
 
 def recipe(targets: list[dict[str, Any]], **step: Any) -> Recipe:
@@ -39,7 +40,9 @@ def make(
     chosen: Recipe, trained: Model, digits: Data, bundle: Path, root: Path
 ) -> tuple[shipping.Shipped, RunFolder]:
     folder = RunFolder.create(root, "x")
-    made = shipping.make(chosen, states(trained, bundle), digits.calibration, folder, Silent())
+    made = shipping.make(
+        chosen, states(trained, bundle), digits.calibration, classification, folder, Silent()
+    )
     return made, folder
 
 

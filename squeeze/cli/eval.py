@@ -38,7 +38,7 @@ def evaluate(
         session, split, classification, 1, terminal, f"evaluating {file}"
     )
     session.close()
-    score = accuracy.score(predictions, split.labels)
+    score = classification.score(predictions, split)
     if json:
         console.out(score.model_dump_json(indent=1))
         return

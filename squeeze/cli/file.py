@@ -45,11 +45,12 @@ class File:
         """
         import numpy as np
 
-        from squeeze.runtimes.base import Execution
+        from squeeze.runtimes.base import Execution, several
 
         session = self.load().open_session(self.path, Execution(threads))
         try:
-            outputs = session.invoke(session.prepare(np.zeros((1, *self.spec.shape), np.float32)))
+            blank = np.zeros((1, *self.spec.shape), np.float32)
+            outputs = several(session.invoke(session.prepare(blank)))
         except Exception as error:
             session.close()
             raise InputError(
@@ -57,10 +58,11 @@ class File:
                 where=str(self.path),
                 hint="give its input as --input C,H,W",
             ) from error
-        if classes is not None and outputs.shape[1:] != (classes,):
+        shapes = [output.shape[1:] for output in outputs]
+        if classes is not None and shapes != [(classes,)]:
             session.close()
             raise InputError(
-                f"gives outputs {outputs.shape[1:]} and the data has {classes} classes",
+                f"gives outputs {', '.join(map(str, shapes))} and the data has {classes} classes",
                 where=str(self.path),
             )
         return session

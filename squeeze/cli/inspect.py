@@ -192,7 +192,7 @@ def _curves(
             hint="'squeeze inspect --pruning' shows why",
         )
     split = opened.validation.take(sensitivity.draw(opened.validation, samples, 0))
-    return sensitivity.curves(found, scored, split, progress)
+    return sensitivity.curves(found, scored, split, classification, progress)
 
 
 def _groups(found: "Survey") -> list[dict[str, Any]]:

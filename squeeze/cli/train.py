@@ -54,14 +54,15 @@ def _lead(loaded: "LoadedRecipe", bundle: Path, terminal: "Terminal") -> None:
     from squeeze import pipeline
     from squeeze.cli import console
     from squeeze.sources.bundle import save
+    from squeeze.tasks import open_task
 
     unfinished = bundle.with_name(bundle.name + UNFINISHED)
     model, epochs = pipeline.train_baseline(loaded, terminal, unfinished)
     save(model, bundle)
     shutil.rmtree(unfinished, ignore_errors=True)
     kept = next(number for number, epoch in enumerate(epochs, start=1) if epoch.kept)
-    top1 = epochs[kept - 1].top1
-    console.out(f"top-1 in torch {top1:.2%} after epoch {kept} of {len(epochs)}")
+    metric, score = open_task(loaded.recipe.task).METRIC, epochs[kept - 1].score
+    console.out(f"{metric} in torch {score:.2%} after epoch {kept} of {len(epochs)}")
     last = epochs[-1]
     console.out(f"{last.images_per_s:,.0f} images/s, {last.data_wait:.0%} waiting for data")
     console.out(f"bundle  {bundle}")

@@ -10,7 +10,9 @@ from squeeze.store import new_file
 
 
 def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = None) -> None:
-    """Write a LiteRT file: input ``(batch_size, H, W, C)``, output ``(batch_size, classes)``.
+    """Write a LiteRT file: input ``(batch_size, H, W, C)``, outputs as the model's.
+
+    The file's signature calls them ``output_0``, ``output_1`` and so on in the model's order.
 
     Args:
         model: What to export.

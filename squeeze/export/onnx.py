@@ -2,15 +2,24 @@
 
 import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError
 from squeeze.sources.models import Model
 from squeeze.store import new_file
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_OF_DETECTORS = ["class_logits", "boxes", "centerness"]
+
 
 def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = None) -> None:
-    """Write an ONNX file: input ``images`` ``(batch, C, H, W)``, output ``logits``.
+    """Write an ONNX file: input ``images`` ``(batch, C, H, W)``.
+
+    One output is called ``logits``. Those of a detector are ``class_logits``, ``boxes`` and, where
+    there is a third, ``centerness``; several of anything else ``output_0``, ``output_1`` and so on.
 
     Args:
         model: What to export.
@@ -37,7 +46,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
                     external_data=False,
                     verbose=False,
                     input_names=["images"],
-                    output_names=["logits"],
+                    output_names=_names(module, example),
                     dynamic_shapes=({0: torch.export.Dim("batch")},),
                 )
             _forget_origin_(inside)
@@ -49,6 +58,18 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
                 where=model.architecture.build,
                 hint=f"its full message is in {log}" if log else None,
             ) from error
+
+
+def _names(module: "nn.Module", example: "Tensor") -> list[str]:
+    import torch
+
+    with torch.inference_mode():
+        found = module(example)
+    if torch.is_tensor(found):
+        return ["logits"]
+    if hasattr(module, "detector"):
+        return _OF_DETECTORS[: len(found)]
+    return [f"output_{number}" for number in range(len(found))]
 
 
 def draft(model: Model, path: Path, *, batch_size: int) -> None:

@@ -1,21 +1,23 @@
-"""Accuracy of an exported file, in its own runtime, on the whole validation set."""
+"""Run an exported file, in its own runtime, on the whole validation set, and against torch."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from squeeze.core.errors import SqueezeError
-from squeeze.measure import statistics
-from squeeze.results import Accuracy, Change, Parity
+from squeeze.results import Parity
+from squeeze.runtimes.base import several
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from squeeze.core.types import Progress
-    from squeeze.runtimes.base import Session
+    from squeeze.measure.judge import Judge, Predictions
+    from squeeze.runtimes.base import Outputs, Session
     from squeeze.sources.data import Split
     from squeeze.sources.models import Model
-    from squeeze.tasks.base import Task
 
 _PARITY_SAMPLES = 16
 
@@ -23,75 +25,69 @@ _PARITY_SAMPLES = 16
 def predict(
     session: "Session",
     split: "Split",
-    task: "Task",
+    task: "Judge",
     batch_size: int,
     progress: "Progress",
     label: str,
-) -> "NDArray[np.int64]":
-    """Return predictions ``(N, 5)`` for every sample, best class first."""
+) -> "Predictions":
+    """Return what the task reads from the outputs for every sample."""
     found = []
     with progress.task(label, len(split)) as advance:
         for images, labels in split.batches(batch_size):
             found.append(task.predictions(session.invoke(session.prepare(images))))
             advance(len(labels))
-    return np.concatenate(found)
+    return _joined(found)
 
 
-def score(predictions: "NDArray[np.int64]", labels: "NDArray[np.int64]") -> Accuracy:
-    """Compare predictions with labels."""
-    best, among = hits(predictions, labels)
-    total = len(labels)
-    return Accuracy(
-        samples=total,
-        top1=statistics.proportion(int(best.sum()), total),
-        top5=statistics.proportion(int(among.sum()), total),
-    )
+def _joined(found: "Sequence[Predictions]") -> "Predictions":
+    if isinstance(found[0], np.ndarray):
+        return np.concatenate(found)
+    return [prediction for batch in found for prediction in batch]
 
 
-def compare(
-    before: "NDArray[np.int64]", after: "NDArray[np.int64]", labels: "NDArray[np.int64]"
-) -> Change:
-    """Compare the predictions of two models on the same samples."""
-    (best, among), (best_after, among_after) = hits(before, labels), hits(after, labels)
-    return Change(
-        drop=statistics.paired_drop(best, best_after),
-        top5_drop=float(among.mean() - among_after.mean()),
-        agreement=float((before[:, 0] == after[:, 0]).mean()),
-        broken=int((best & ~best_after).sum()),
-        mended=int((~best & best_after).sum()),
-    )
-
-
-def hits(
-    predictions: "NDArray[np.int64]", labels: "NDArray[np.int64]"
-) -> "tuple[NDArray[np.bool_], NDArray[np.bool_]]":
-    """Return per sample whether the label is the best, and among the best five."""
-    equal = predictions == labels[:, None]
-    return equal[:, 0], equal.any(axis=1)
-
-
-def parity(model: "Model", session: "Session", split: "Split", batch_size: int) -> Parity:
-    """Compare a float file with torch on the first samples of a set.
-
-    Raises:
-        SqueezeError: The file gives outputs of another shape.
-    """
+def torch_outputs(model: "Model", images: "NDArray[np.float32]") -> "Outputs":
+    """Return what the torch module makes of images ``(n, C, H, W)``."""
     import torch
 
+    with torch.inference_mode():
+        found = model.module.eval()(torch.from_numpy(images))
+    if torch.is_tensor(found):
+        return found.numpy()
+    return tuple(part.numpy() for part in found)
+
+
+def parity(
+    model: "Model", session: "Session", split: "Split", batch_size: int, task: "Judge"
+) -> Parity:
+    """Compare a float file with torch on the first samples of a set.
+
+    Of several outputs the one with the largest difference relative to its largest value is
+    recorded.
+
+    Raises:
+        SqueezeError: The file gives outputs of another number or shape.
+    """
     count = min(_PARITY_SAMPLES, len(split))
     images, _ = split.batch(range(count))
-    with torch.inference_mode():
-        expected = model.module.eval()(torch.from_numpy(images)).numpy()
+    expected = torch_outputs(model, images)
     parts = [
-        session.invoke(session.prepare(images[start : start + batch_size]))
+        several(session.invoke(session.prepare(images[start : start + batch_size])))
         for start in range(0, count, batch_size)
     ]
-    found = np.concatenate(parts)
-    if found.shape != expected.shape:
-        raise SqueezeError(f"the exported file gives {found.shape}, torch gives {expected.shape}")
+    found = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+    shapes = [[part.shape for part in each] for each in (found, several(expected))]
+    if shapes[0] != shapes[1]:
+        told = [", ".join(map(str, each)) for each in shapes]
+        raise SqueezeError(f"the exported file gives {told[0]}, torch gives {told[1]}")
+    pairs = [
+        (float(np.abs(one - other).max()), float(np.abs(other).max()))
+        for one, other in zip(found, several(expected), strict=True)
+    ]
+    difference, scale = max(pairs, key=lambda pair: pair[0] / max(pair[1], np.finfo(float).tiny))
+    outputs = found if isinstance(expected, tuple) else found[0]
     return Parity(
         samples=count,
-        max_difference=float(np.abs(found - expected).max()),
-        scale=float(np.abs(expected).max()),
-        same_class=float((found.argmax(1) == expected.argmax(1)).mean()),
+        max_difference=difference,
+        scale=scale,
+        same_class=task.agreement(task.predictions(expected), task.predictions(outputs)),
     )

@@ -1,27 +1,25 @@
 """Measure all states of a model on one target: accuracy, latency in turns, cost, kernels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from squeeze.core import plugins
 from squeeze.measure import accuracy, latency, memory, statistics
+from squeeze.recipe import schemes
 from squeeze.results import FloatKernel, KernelCoverage, Parity, Row
 from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Mapping
 
     from squeeze.core.types import Progress
+    from squeeze.measure.judge import Judge, Predictions
     from squeeze.recipe.schema import Target
     from squeeze.runtimes.base import Coverage, Runtime, Session
     from squeeze.sources.data import Split
     from squeeze.sources.models import Model
-    from squeeze.tasks.base import Task
-
-    Predictions = dict[str, NDArray[np.int64]]
 
 _EVALUATION_BATCH = 32
 
@@ -45,26 +43,35 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all targets share."""
+    """What all targets share.
+
+    Attributes:
+        readers: Who reads the outputs of a state, by its name; ``task`` where it is missing.
+    """
 
     validation: "Split"
-    task: "Task"
+    task: "Judge"
     progress: "Progress"
     root: Path
+    readers: "Mapping[str, Judge]" = field(default_factory=dict)
+
+    def reader(self, state: str) -> "Judge":
+        """Return who reads the outputs of a state."""
+        return self.readers.get(state, self.task)
 
 
 @dataclass(frozen=True)
 class _Measured:
     """What the sessions of a target gave, by state."""
 
-    predictions: "Predictions"
+    predictions: "dict[str, Predictions]"
     parities: dict[str, Parity]
     timings: dict[str, latency.Timing]
 
 
 def measure(
     target: "Target", batch_size: int, candidates: list[Candidate], bench: Bench
-) -> "tuple[list[Row], Predictions]":
+) -> "tuple[list[Row], dict[str, Predictions]]":
     """Measure the candidates; the first one is the baseline.
 
     Returns:
@@ -78,7 +85,7 @@ def measure(
             c.state: accuracy.predict(
                 sessions[c.state],
                 bench.validation,
-                bench.task,
+                bench.reader(c.state),
                 evaluation_batch,
                 bench.progress,
                 f"evaluating {target.label} {c.state}",
@@ -86,7 +93,9 @@ def measure(
             for c in candidates
         }
         parities = {
-            c.state: accuracy.parity(c.model, sessions[c.state], bench.validation, batch_size)
+            c.state: accuracy.parity(
+                c.model, sessions[c.state], bench.validation, batch_size, bench.reader(c.state)
+            )
             for c in candidates
             if c.model is not None and c.precision == "fp32"
         }
@@ -112,17 +121,17 @@ def _row(
     bench: Bench,
 ) -> Row:
     """Put one candidate's figures together, against the baseline's."""
-    state, labels, timings = candidate.state, bench.validation.labels, measured.timings
+    state, timings = candidate.state, measured.timings
     runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
     change = speedup = None
     if state != baseline:
-        change = accuracy.compare(
-            measured.predictions[baseline], measured.predictions[state], labels
+        change = bench.task.compare(
+            measured.predictions[baseline], measured.predictions[state], bench.validation
         )
         speedup = statistics.speedup(
             timings[baseline].round_medians_s, timings[state].round_medians_s
         )
-    is_int8 = candidate.precision == "int8"
+    is_int8 = schemes.is_int8(candidate.precision)
     return Row(
         state=state,
         target=target.label,
@@ -133,7 +142,7 @@ def _row(
         batch_size=batch_size,
         artifact=_relative(candidate.path, bench.root),
         size_bytes=size_bytes(candidate.path),
-        accuracy=accuracy.score(measured.predictions[state], labels),
+        accuracy=bench.task.score(measured.predictions[state], bench.validation),
         change=change,
         latency=timings[state].latency,
         speedup=speedup,

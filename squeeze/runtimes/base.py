@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Outputs = NDArray[np.float32] | tuple[NDArray[np.float32], ...]
+    """What a model returns: one array, or several in the order of its ``forward``."""
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -33,13 +36,18 @@ class Session(Protocol):
         """Turn images ``(N, C, H, W)`` into what the runtime takes."""
         ...
 
-    def invoke(self, prepared: Any) -> "NDArray[np.float32]":  # noqa: ANN401
-        """Run one prepared batch and return the outputs ``(N, …)``."""
+    def invoke(self, prepared: Any) -> "Outputs":  # noqa: ANN401
+        """Run one prepared batch; return the output ``(N, …)``, or a tuple where it has several."""
         ...
 
     def close(self) -> None:
         """Give back what the session holds."""
         ...
+
+
+def several(outputs: "Outputs") -> "tuple[NDArray[np.float32], ...]":
+    """Return outputs as a tuple, also where there is one only."""
+    return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 @dataclass(frozen=True)

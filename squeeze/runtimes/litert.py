@@ -1,5 +1,6 @@
 """LiteRT (TensorFlow Lite) on the CPU, with its XNNPACK kernels."""
 
+import re
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +15,13 @@ from squeeze.runtimes.base import Audit, Coverage, Execution
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from squeeze.runtimes.base import Outputs
+
 ARTIFACT = "tflite"
 FIXED_BATCH = True
 
 _RANK = 4
+_NUMBERED = r"output_\d+"
 
 
 def version() -> str:
@@ -75,7 +79,10 @@ def load_interpreter(
 
 
 class LiteRtSession:
-    """One channel-last input of a fixed batch size, first output.
+    """One channel-last input of a fixed batch size, all outputs in the order of the model's.
+
+    The converter names outputs ``output_0``, ``output_1`` and so on in the file's signature; the
+    file itself lists them in any order.
 
     Int8 inputs and outputs are converted by the file's own scale and zero point.
     """
@@ -83,7 +90,7 @@ class LiteRtSession:
     def __init__(self, interpreter: Any) -> None:  # noqa: ANN401
         self._interpreter = interpreter
         self._input = interpreter.get_input_details()[0]
-        self._output = interpreter.get_output_details()[0]
+        self._outputs = _in_order(interpreter)
         self._batch = int(self._input["shape"][0])
 
     def prepare(self, images: "NDArray[np.float32]") -> "tuple[list[NDArray[Any]], int]":
@@ -98,20 +105,35 @@ class LiteRtSession:
             chunks.append(to_type(np.ascontiguousarray(chunk), self._input))
         return chunks, len(images)
 
-    def invoke(self, prepared: "tuple[list[NDArray[Any]], int]") -> "NDArray[np.float32]":
+    def invoke(self, prepared: "tuple[list[NDArray[Any]], int]") -> "Outputs":
         """Run all chunks."""
         chunks, count = prepared
-        outputs = []
+        runs = []
         for chunk in chunks:
             self._interpreter.set_tensor(self._input["index"], chunk)
             self._interpreter.invoke()
-            outputs.append(self._interpreter.get_tensor(self._output["index"]))
-        whole = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
-        return to_float(whole[:count], self._output)
+            runs.append([self._interpreter.get_tensor(each["index"]) for each in self._outputs])
+        found = tuple(
+            to_float((parts[0] if len(parts) == 1 else np.concatenate(parts))[:count], detail)
+            for parts, detail in zip(zip(*runs, strict=True), self._outputs, strict=True)
+        )
+        return found if len(found) > 1 else found[0]
 
     def close(self) -> None:
         """Drop the interpreter."""
         self._interpreter = None
+
+
+def _in_order(interpreter: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    """Return the outputs' details in the order in which the model returns them."""
+    details: list[dict[str, Any]] = interpreter.get_output_details()
+    signatures = interpreter.get_signature_list()
+    if len(details) == 1 or len(signatures) != 1:
+        return details
+    named = interpreter.get_signature_runner(next(iter(signatures))).get_output_details()
+    if any(re.fullmatch(_NUMBERED, name) is None for name in named):
+        return details  # not made by the converter: its own order is all there is
+    return [named[name] for name in sorted(named, key=lambda name: int(name.rpartition("_")[2]))]
 
 
 def to_type(values: "NDArray[np.float32]", detail: dict[str, Any]) -> "NDArray[Any]":

@@ -15,6 +15,8 @@ from squeeze.runtimes.base import Audit, Coverage, Execution
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from squeeze.runtimes.base import Outputs
+
 ARTIFACT = "onnx"
 FIXED_BATCH = False
 
@@ -58,20 +60,21 @@ def _load(path: Path, threads: int, optimised: Path | None = None) -> Any:  # no
 
 
 class OnnxSession:
-    """One input, first output."""
+    """One input, all outputs in the file's order."""
 
     def __init__(self, session: Any) -> None:  # noqa: ANN401
         self._session = session
         self._input = session.get_inputs()[0].name
-        self._output = [session.get_outputs()[0].name]
+        self._outputs = [output.name for output in session.get_outputs()]
 
     def prepare(self, images: "NDArray[np.float32]") -> "dict[str, NDArray[np.float32]]":
         """Name the input."""
         return {self._input: np.ascontiguousarray(images, np.float32)}
 
-    def invoke(self, prepared: "dict[str, NDArray[np.float32]]") -> "NDArray[np.float32]":
+    def invoke(self, prepared: "dict[str, NDArray[np.float32]]") -> "Outputs":
         """Run one batch."""
-        return self._session.run(self._output, prepared)[0]  # type: ignore[no-any-return]
+        found = self._session.run(self._outputs, prepared)
+        return tuple(found) if len(found) > 1 else found[0]
 
     def close(self) -> None:
         """Drop the session."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from squeeze.runtimes.base import Outputs
+
 ARTIFACT = "bundle"
 FIXED_BATCH = False
 
@@ -55,12 +57,15 @@ class TorchSession:
         torch.set_num_threads(self._threads)
         return torch.from_numpy(images).to(device=self._device, dtype=self._type)
 
-    def invoke(self, prepared: "Tensor") -> "NDArray[np.float32]":
+    def invoke(self, prepared: "Tensor") -> "Outputs":
         """Run one batch; copying the result to the host waits for the GPU."""
         import torch
 
         with torch.inference_mode():
-            return self._module(prepared).float().cpu().numpy()  # type: ignore[no-any-return]
+            found = self._module(prepared)
+            if torch.is_tensor(found):
+                return found.float().cpu().numpy()
+            return tuple(part.float().cpu().numpy() for part in found)
 
     def close(self) -> None:
         """Restore the thread count and drop the weights."""

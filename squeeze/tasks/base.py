@@ -1,20 +1,38 @@
-"""What the pipeline asks of a task."""
+"""What a run asks of a task: everything that differs between classifying and detecting."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from squeeze.measure.judge import Judge
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from squeeze.recipe.schema import InputSpec
+    from squeeze.sources.data import Split
+
+Labels = Any
+"""Of a batch: a tensor of classes ``(n,)`` or shares ``(n, classes)``, or a list of ``Boxes``."""
 
 
-class Task(Protocol):
-    """A task turns outputs into a loss, and into predictions that can be scored."""
+class Task(Judge, Protocol):
+    """A judge that also knows how a model of its kind looks and learns."""
+
+    def of(self, module: "nn.Module") -> "Task":
+        """Return the task for this module's outputs: a detector says itself how to read them."""
+        ...
+
+    def check_model(self, module: "nn.Module", spec: "InputSpec", classes: int) -> None:
+        """Run the model once and compare its outputs with the data.
+
+        Raises:
+            InputError: It does not run on this input, or its outputs do not fit the data.
+        """
+        ...
 
     def loss(
         self,
-        outputs: "Tensor",
-        labels: "Tensor",
+        outputs: Any,  # noqa: ANN401  (a tensor or a tuple of them)
+        labels: Labels,
         *,
         label_smoothing: float,
         focal_gamma: float = 0.0,
@@ -22,6 +40,6 @@ class Task(Protocol):
         """Return the mean training loss of a batch."""
         ...
 
-    def predictions(self, outputs: "NDArray[np.float32]") -> "NDArray[np.int64]":
-        """Reduce raw outputs of a batch to what scoring needs."""
+    def evaluate(self, module: "nn.Module", split: "Split", device: str) -> float:
+        """Return the metric in [0, 1] in torch: a hint while training, never what is reported."""
         ...

@@ -1,19 +1,36 @@
 """Image classification: logits ``(N, classes)``, integer labels ``(N,)``."""
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from squeeze.core.errors import InputError, SqueezeError
+from squeeze.measure import classification as scores
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from squeeze.recipe.schema import InputSpec
+    from squeeze.results import Accuracy, Change, Picture
+    from squeeze.runtimes.base import Outputs
+    from squeeze.sources.data import Split
+    from squeeze.tasks.base import Task
 
+METRIC = "top-1"
+DECODES = False
 TOP = 5
 _MATRIX = 2
+_BATCH = 128
+
+
+def of(module: "nn.Module") -> "Task":
+    """Return this very task: logits need no telling how to be read."""
+    del module
+    return cast("Task", sys.modules[__name__])
 
 
 def loss(
@@ -41,12 +58,16 @@ def loss(
     return -(shares * weights * logarithms).sum(1).mean()
 
 
-def predictions(outputs: "NDArray[np.float32]") -> "NDArray[np.int64]":
+def predictions(outputs: "Outputs") -> "NDArray[np.int64]":
     """Return the five most likely classes ``(N, 5)``, best first; fewer if there are fewer.
 
     Raises:
-        SqueezeError: The outputs hold NaN.
+        SqueezeError: There are several outputs, or they hold NaN.
     """
+    if isinstance(outputs, tuple):
+        raise SqueezeError(
+            f"the model returns {len(outputs)} outputs, expected logits (N, classes)"
+        )
     if not np.isfinite(outputs).all():
         raise SqueezeError("the model's outputs hold NaN or infinity")
     return np.argsort(-outputs, axis=1, kind="stable")[:, :TOP].astype(np.int64)
@@ -77,3 +98,38 @@ def check_model(module: "nn.Module", spec: "InputSpec", classes: int) -> None:
             where="model",
             hint=f"set model.args.num_classes: {classes}, with weights trained for these classes",
         )
+
+
+def score(predictions: "NDArray[np.int64]", split: "Split") -> "Accuracy":
+    """Return top-1 and top-5."""
+    return scores.score(predictions, split.labels)
+
+
+def compare(before: "NDArray[np.int64]", after: "NDArray[np.int64]", split: "Split") -> "Change":
+    """Return the paired change of top-1 and top-5."""
+    return scores.compare(before, after, split.labels)
+
+
+def agreement(before: "NDArray[np.int64]", after: "NDArray[np.int64]") -> float:
+    """Return the share of samples for which both predict the same class."""
+    return scores.agreement(before, after)
+
+
+def changed(
+    before: "NDArray[np.int64]", after: "NDArray[np.int64]", split: "Split"
+) -> "Iterator[Picture]":
+    """Yield images that one of the two models has right and the other wrong."""
+    return scores.changed(before, after, split)
+
+
+def evaluate(module: "nn.Module", split: "Split", device: str) -> float:
+    """Return top-1 in [0, 1] in torch."""
+    import torch
+
+    module.eval()
+    hits = 0
+    with torch.inference_mode():
+        for images, labels in split.batches(_BATCH):
+            outputs = module(torch.from_numpy(images).to(device)).argmax(1).cpu().numpy()
+            hits += int((outputs == labels).sum())
+    return hits / len(split)

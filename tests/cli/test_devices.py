@@ -44,7 +44,7 @@ def test_two_processes_make_one_run(
         for path in sorted((tmp_path / "runs" / "small").glob("*/results.json"))
     )
     assert [state["name"] for state in together] == ["baseline", "1-prune"]
-    assert together[0]["epochs"][-1]["top1"] > 0.5
+    assert together[0]["epochs"][-1]["score"] > 0.5
     assert all(state["reused_from"] for state in taken_over)
 
 

@@ -20,7 +20,8 @@ def test_a_file_is_measured_on_every_sample(files: dict[str, Path], digits: Data
     images, labels = digits.validation.batch(range(len(digits.validation)))
     outputs = session.invoke(session.prepare(images))
     assert (found[:, 0] == outputs.argmax(1)).all()
-    assert accuracy.score(found, labels).top1.value == accuracy_score(labels, outputs.argmax(1))
+    score = classification.score(found, digits.validation)
+    assert score.top1.value == accuracy_score(labels, outputs.argmax(1))
 
 
 @pytest.mark.parametrize(("runtime", "kind"), [(onnxruntime, "onnx"), (litert, "tflite")])
@@ -28,6 +29,6 @@ def test_float_files_agree_with_torch(
     runtime: object, kind: str, files: dict[str, Path], trained: Model, digits: Data
 ) -> None:
     session = runtime.open_session(files[kind], Execution())  # type: ignore[attr-defined]
-    found = accuracy.parity(trained, session, digits.validation, 5)
+    found = accuracy.parity(trained, session, digits.validation, 5, classification)
     assert (found.samples, found.same_class) == (16, 1.0)
     assert found.max_difference < 1e-4 * found.scale

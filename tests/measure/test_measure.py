@@ -13,7 +13,8 @@ from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
-from squeeze.measure import accuracy, cost, environment, latency, memory, statistics
+from squeeze.measure import classification as scores
+from squeeze.measure import cost, environment, latency, memory, statistics
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution
 from squeeze.sources.models import Architecture, Model
@@ -95,7 +96,7 @@ def test_scores_are_sklearns() -> None:
     rng = np.random.default_rng(0)
     outputs = rng.standard_normal((200, 10)).astype(np.float32)
     labels = rng.integers(0, 10, 200)
-    found = accuracy.score(classification.predictions(outputs), labels)
+    found = scores.score(classification.predictions(outputs), labels)
     assert found.top1.value == pytest.approx(accuracy_score(labels, outputs.argmax(1)))
     assert found.top5.value == pytest.approx(top_k_accuracy_score(labels, outputs, k=5))
 
@@ -103,7 +104,7 @@ def test_scores_are_sklearns() -> None:
 def test_two_models_are_compared_sample_by_sample() -> None:
     labels = np.array([0, 1, 2, 3])
     before, after = np.array([[0], [1], [2], [0]]), np.array([[0], [2], [2], [3]])
-    found = accuracy.compare(before, after, labels)
+    found = scores.compare(before, after, labels)
     assert (found.broken, found.mended, found.drop.value, found.agreement) == (1, 1, 0.0, 0.5)
 
 

@@ -16,7 +16,7 @@ from squeeze.methods.quantize.backends import onnxruntime as onnx_backend
 from squeeze.methods.quantize.qat import step as qat
 from squeeze.methods.quantize.qat.matching import TrainedRanges
 from squeeze.methods.quantize.request import Request
-from squeeze.methods.training.loop import Training, evaluate, train_
+from squeeze.methods.training.loop import Training, train_
 from squeeze.recipe.schema import QatStep, QuantizeStep, TrainSettings
 from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
@@ -110,7 +110,7 @@ def losses(seed: int, digits: Data, folder: Path) -> dict[str, tuple[float, floa
     training = Training(digits.train, digits.validation, classification, seed, Silent(), "training")
     train_(model.module, TrainSettings(epochs=8, lr=0.2, weight_decay=0.0), training)
     spread_(model.module, seed)
-    before = evaluate(model.module, digits.validation, "cpu")
+    before = classification.evaluate(model.module, digits.validation, "cpu")
     # 7 bits are what every CPU's kernels add up exactly
     step = QatStep(scheme="qat_int8", epochs=3, clip_norm=0.1, weight_bits=7)
     done = qat.train(model, model, step, training, digits.calibration)

@@ -87,7 +87,7 @@ def test_the_file_predicts_what_the_simulation_predicts(
     assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.99
     low, high = simulated.ranges().activations["fc"]
     assert np.abs(found - expected).max() <= 4 * (high - low) / 255
-    (kept,) = (epoch.top1 for epoch in finished[0].states[-1].epochs if epoch.kept)
+    (kept,) = (epoch.score for epoch in finished[0].states[-1].epochs if epoch.kept)
     assert (expected.argmax(1) == labels).mean() == pytest.approx(kept, abs=1e-9)
     coverage = RUNTIMES[kind].coverage(path)
     assert (coverage.int8, coverage.total, coverage.survivors) == (10, 10, [])

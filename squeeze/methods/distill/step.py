@@ -42,7 +42,7 @@ def distill(
         module,
         guide,
         step.losses,
-        labels=objectives.of_task(training.task, step),
+        labels=objectives.of_task(training.task.of(module), step),
         label_weight=step.label_weight,
         shape=student.input.shape,
         answers=Answers() if repeat(step) else None,

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,14 +13,13 @@ from squeeze.methods.prune.ranking import Limits, weakest
 from squeeze.recipe.schema import Sensitivity
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from squeeze.core.types import Progress
     from squeeze.sources.data import Split
+    from squeeze.tasks.base import Task
 
 RATIOS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Curve:
     Attributes:
         group: Its name.
         channels: Its width.
-        points: ``(fraction removed, top-1 in torch)``, rising, from 0.
+        points: ``(fraction removed, the task's metric in torch)``, rising, from 0.
     """
 
     group: str
@@ -59,20 +58,22 @@ def curves(
     found: Survey,
     scores: "Mapping[str, Tensor | None]",
     split: "Split",
+    task: "Task",
     progress: "Progress",
     ratios: Sequence[float] = RATIOS,
 ) -> list[Curve]:
-    """Prune each group alone, without any training, and measure top-1 in torch.
+    """Prune each group alone, without any training, and measure the task's metric in torch.
 
     Args:
         found: The model's groups.
         scores: Per unit; groups without are left out.
         split: What accuracy is measured on.
+        task: Measures it.
         progress: Where the bar goes.
         ratios: Fractions of channels to remove.
     """
-    images, labels = split.batch(range(len(split)))
-    full = _top1(found.module, images, labels)
+    split, task = replace(split, keep=True), task.of(found.module)
+    full = task.evaluate(found.module, split, "cpu")
     groups = [group for group in found.prunable if scores.get(group.name) is not None]
     limits = Limits(1, max(ratios), {})
     made = []
@@ -89,7 +90,7 @@ def curves(
                     module = copy.deepcopy(found.module)
                     gone = {group.name: weakest(score, group.units - kept)}
                     remove_(module, found.groups, gone)
-                    points[removed] = _top1(module, images, labels)
+                    points[removed] = task.evaluate(module, split, "cpu")
                 advance()
             made.append(Curve(group.name, group.channels, tuple(sorted(points.items()))))
     return made
@@ -99,6 +100,7 @@ def ratios(
     found: Survey,
     scores: "Mapping[str, Tensor | None]",
     split: "Split | None",
+    task: "Task | None",
     settings: Sensitivity,
     progress: "Progress",
 ) -> dict[str, float]:
@@ -107,18 +109,7 @@ def ratios(
     Raises:
         SqueezeError: There is no data to measure on.
     """
-    if split is None:
+    if split is None or task is None:
         raise SqueezeError("measures accuracy, and the run has no data.train", where="ratios")
-    measured = curves(found, scores, split, progress)
+    measured = curves(found, scores, split, task, progress)
     return {curve.group: curve.farthest(settings.max_drop) for curve in measured}
-
-
-def _top1(module: "nn.Module", images: "NDArray[np.float32]", labels: "NDArray[np.int64]") -> float:
-    import torch
-
-    hits = 0
-    with torch.inference_mode():
-        for start in range(0, len(images), _BATCH):
-            outputs = module(torch.from_numpy(images[start : start + _BATCH]))
-            hits += int((outputs.argmax(1).numpy() == labels[start : start + _BATCH]).sum())
-    return hits / len(labels)

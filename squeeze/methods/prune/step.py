@@ -4,7 +4,9 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from squeeze.core import plugins
 from squeeze.core.errors import InputError, SqueezeError, nearest
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from squeeze.methods.prune.importance.base import Scorer
     from squeeze.methods.training.loop import Epoch
     from squeeze.sources.data import Split
-    from squeeze.tasks.base import Task
+    from squeeze.tasks.base import Labels, Task
 
     Train = Callable[[Model, int], tuple[Model, list[Epoch]]]
     """A model and the number of the round to the trained model."""
@@ -178,15 +180,17 @@ def scores(found: Survey, step: PruneStep, around: Surroundings) -> "dict[str, T
 def _evidence(module: "nn.Module", step: PruneStep, around: Surroundings) -> Evidence:
     import torch
 
-    split, task = around.drawn(step.samples), around.task
-    if split is None or task is None:
+    split = around.drawn(step.samples)
+    if split is None or around.task is None:
         return Evidence(module)
+    task = around.task.of(module)
 
-    def labelled() -> "Iterator[tuple[Tensor, Tensor]]":
+    def labelled() -> "Iterator[tuple[Tensor, Labels]]":
         for images, labels in split.batches(_BATCH):
-            yield torch.from_numpy(images), torch.from_numpy(labels)
+            is_array = isinstance(labels, np.ndarray)
+            yield torch.from_numpy(images), torch.from_numpy(labels) if is_array else labels
 
-    def loss(outputs: "Tensor", labels: "Tensor") -> "Tensor":
+    def loss(outputs: Any, labels: "Labels") -> "Tensor":  # noqa: ANN401
         return task.loss(outputs, labels, label_smoothing=0.0)
 
     return Evidence(module, labelled, loss)
@@ -207,7 +211,7 @@ def _ratios(
     if isinstance(step.ratios, SensitivityRatios):
         settings = step.ratios.from_sensitivity
         split = around.drawn(settings.samples)
-        return sensitivity.ratios(found, scored, split, settings, around.progress)
+        return sensitivity.ratios(found, scored, split, around.task, settings, around.progress)
     ratios = {group.name: step.pruning_ratio or 0.0 for group in found.prunable}
     for pattern, ratio in (step.ratios or {}).items():
         hits = [

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from squeeze.core.types import Advance, Progress
     from squeeze.methods.training.objective import Objective
     from squeeze.sources.data import Split
-    from squeeze.tasks.base import Task
+    from squeeze.tasks.base import Labels, Task
 
 _LOOK_EVERY = 50
 """Batches between two looks at the losses on a GPU: every look waits for the device."""
@@ -32,7 +32,7 @@ class Epoch:
 
     Attributes:
         loss: Mean training loss.
-        top1: On validation, [0, 1].
+        score: The task's metric on validation, [0, 1].
         seconds: Training and validation together.
         images_per_s: Training only.
         data_wait: Share of the training's time in which it waited for data, [0, 1].
@@ -40,7 +40,7 @@ class Epoch:
     """
 
     loss: float
-    top1: float
+    score: float
     seconds: float
     images_per_s: float = 0.0
     data_wait: float = 0.0
@@ -113,7 +113,7 @@ def train_(
         distributed.start_alike_(parts, where)
         if settings.channels_last:
             module.to(memory_format=torch.channels_last)
-        loss = objective or objectives.of_task(training.task, settings)
+        loss = objective or objectives.of_task(training.task.of(module), settings)
         work = begin(module, settings, training, (loss, extra, after_backward))
         _go_on(work, settings, training, place)
         total = settings.epochs * len(work.plan)
@@ -171,11 +171,12 @@ def _epoch(
     images = len(work.plan) * min(settings.batch_size, len(training.train))
     rate, wait = images / seconds, (work.loader.waited_s - waited_s) / seconds
     with work.average.in_place() if work.average is not None else nullcontext():
-        top1 = _top1(work)
-        if settings.keep == "best" and top1 > max((e.top1 for e in work.history), default=-1.0):
+        score = _score(work, training.task)
+        if settings.keep == "best" and score > max((e.score for e in work.history), default=-1.0):
             work.best = {name: t.clone() for name, t in tensors_of(work.module).items()}
-    work.history.append(Epoch(mean, top1, time.perf_counter() - started, rate, wait))
-    advance(0, note=f"top-1 {top1:.1%}, {rate:,.0f} images/s, {wait:.0%} waiting for data")
+    work.history.append(Epoch(mean, score, time.perf_counter() - started, rate, wait))
+    note = f"{training.task.METRIC} {score:.1%}, {rate:,.0f} images/s"
+    advance(0, note=f"{note}, {wait:.0%} waiting for data")
     if place is not None and distributed.rank() == 0:
         history = [asdict(epoch) for epoch in work.history]
         place.save(state_of(work, history), _shape(work, settings, training))
@@ -234,16 +235,15 @@ def _group_size(step: int, count: int, accumulate: int) -> int:
 
 
 def _to(
-    device: str, batch: "tuple[Tensor, Tensor]", settings: TrainSettings
-) -> "tuple[Tensor, Tensor]":
+    device: str, batch: "tuple[Tensor, Labels]", settings: TrainSettings
+) -> "tuple[Tensor, Labels]":
     import torch
 
     layout = torch.channels_last if settings.channels_last else torch.preserve_format
     images, labels = batch
-    return (
-        images.to(device, memory_format=layout, non_blocking=True),
-        labels.to(device, non_blocking=True),
-    )
+    if torch.is_tensor(labels):  # boxes are small and unequal: the loss moves what it needs
+        labels = labels.to(device, non_blocking=True)
+    return images.to(device, memory_format=layout, non_blocking=True), labels
 
 
 def _tired(history: list[Epoch], settings: TrainSettings) -> bool:
@@ -254,19 +254,20 @@ def _tired(history: list[Epoch], settings: TrainSettings) -> bool:
 
 
 def _best(history: list[Epoch]) -> int:
-    """Return the first of the epochs with the best top-1, counted from 0."""
-    return max(range(len(history)), key=lambda number: (history[number].top1, -number))
+    """Return the first of the epochs with the best score, counted from 0."""
+    return max(range(len(history)), key=lambda number: (history[number].score, -number))
 
 
-def _top1(work: Work) -> float:
-    """Return top-1 on validation, each process evaluating its share."""
+def _score(work: Work, task: "Task") -> float:
+    """Return the metric on validation: with several processes the mean over their shares."""
     import torch
 
     count = len(work.validation)
-    top1 = evaluate(work.module, work.validation, work.device) if count else 0.0
+    reader = task.of(work.module)
+    score = reader.evaluate(work.module, work.validation, work.device) if count else 0.0
     if distributed.size() == 1:
-        return top1
-    hits = torch.tensor([top1 * count, count], dtype=torch.float64)
+        return score
+    hits = torch.tensor([score * count, count], dtype=torch.float64)
     distributed.mean_([hits])
     return float(hits[0] / hits[1])
 
@@ -287,16 +288,3 @@ def _leave(work: Work) -> int:
         if part is not None:
             part.to("cpu").eval()
     return kept + 1
-
-
-def evaluate(module: "nn.Module", split: "Split", device: str) -> float:
-    """Return top-1 in [0, 1] in torch: a hint while training, never the reported figure."""
-    import torch
-
-    module.eval()
-    hits = 0
-    with torch.inference_mode():
-        for images, labels in split.batches(128):
-            outputs = module(torch.from_numpy(images).to(device)).argmax(1).cpu().numpy()
-            hits += int((outputs == labels).sum())
-    return hits / len(split)

@@ -1,7 +1,7 @@
 """What is minimised when nobody says otherwise: the task's loss."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.recipe.schema import TrainSettings
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from squeeze.tasks.base import Task
+    from squeeze.tasks.base import Labels, Task
 
-    Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
-    """Images, outputs and labels to a scalar loss. Labels are classes ``(n,)``, or shares
-    ``(n, classes)`` when the images are mixed."""
+    Objective = Callable[[Tensor, Any, Labels], Tensor]
+    """Images, outputs and labels to a scalar loss. Labels are classes ``(n,)``, shares
+    ``(n, classes)`` when the images are mixed, or a list of ``Boxes``."""
 
 _ONE_VALUE = "Expected more than 1 value per channel"
 
@@ -23,7 +23,7 @@ _ONE_VALUE = "Expected more than 1 value per channel"
 def of_task(task: "Task", settings: TrainSettings) -> "Objective":
     """Return the task's own loss with the recipe's label smoothing and focal exponent."""
 
-    def loss(images: "Tensor", outputs: "Tensor", labels: "Tensor") -> "Tensor":
+    def loss(images: "Tensor", outputs: Any, labels: "Labels") -> "Tensor":  # noqa: ANN401
         del images
         return task.loss(
             outputs,
@@ -35,7 +35,7 @@ def of_task(task: "Task", settings: TrainSettings) -> "Objective":
     return loss
 
 
-def run(forward: "Callable[[Tensor], Tensor]", images: "Tensor", where: str) -> "Tensor":
+def run(forward: "Callable[[Tensor], Any]", images: "Tensor", where: str) -> Any:  # noqa: ANN401
     """Run the model in train mode.
 
     Raises:

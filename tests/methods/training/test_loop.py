@@ -56,7 +56,7 @@ def flat(module: nn.Module) -> torch.Tensor:
 
 
 def test_it_learns(trained: Model, digits: Data) -> None:
-    assert loop.evaluate(trained.module, digits.validation, "cpu") > 0.9
+    assert classification.evaluate(trained.module, digits.validation, "cpu") > 0.9
     assert not trained.module.training
 
 

@@ -85,7 +85,7 @@ def train(case: str, digits: Data, folder: Path) -> dict[str, object]:
     return {
         "weights": torch.cat([t.flatten().double() for t in tensors]).tolist(),
         "losses": [epoch.loss for epoch in history],
-        "top1": [epoch.top1 for epoch in history],
+        "top1": [epoch.score for epoch in history],
     }
 
 

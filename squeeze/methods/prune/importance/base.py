@@ -14,7 +14,9 @@ from squeeze.core.errors import SqueezeError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
+    from squeeze.tasks.base import Labels
+
+    Batches = Callable[[], Iterator[tuple[Tensor, Labels]]]
 
 Scorer = Callable[[Any], "Tensor | None"]
 """A Torch-Pruning group with all its channels to a score per channel ``(channels,)``, higher kept
@@ -27,13 +29,13 @@ class Evidence:
 
     Attributes:
         module: The surveyed module, in eval mode; gradients left on it are cleared afterwards.
-        labelled: Starts a pass over images ``(n, C, H, W)`` and labels ``(n,)``; None without data.
+        labelled: Starts a pass over images ``(n, C, H, W)`` and their labels; None without data.
         loss: Outputs and labels to the mean loss.
     """
 
     module: "nn.Module"
     labelled: "Batches | None" = None
-    loss: "Callable[[Tensor, Tensor], Tensor] | None" = None
+    loss: "Callable[[Any, Labels], Tensor] | None" = None
 
     def batches(self) -> "Iterator[tuple[Tensor, Tensor]]":
         """Start a pass over the samples.
@@ -45,7 +47,7 @@ class Evidence:
             raise SqueezeError("the criterion looks at images, and there are none")
         return self.labelled()
 
-    def loss_of(self, images: "Tensor", labels: "Tensor") -> "Tensor":
+    def loss_of(self, images: "Tensor", labels: "Labels") -> "Tensor":
         """Run the module and return the mean loss."""
         if self.loss is None:
             raise SqueezeError("the criterion looks at a loss, and there is none")

@@ -28,7 +28,8 @@ def scorer(evidence: Evidence) -> Scorer:
     count = 0
     for images, labels in evidence.batches():
         for image, label in zip(images, labels, strict=True):
-            loss = evidence.loss_of(image[None], label[None])
+            alone = label[None] if torch.is_tensor(label) else [label]
+            loss = evidence.loss_of(image[None], alone)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             for square, gradient in zip(squares, gradients, strict=True):
                 if gradient is not None:

@@ -60,7 +60,8 @@ def _mean_squares(evidence: Evidence) -> "dict[nn.Module, Tensor]":
     for images, labels in evidence.batches():
         for image, label in zip(images, labels, strict=True):
             evidence.module.zero_grad(set_to_none=True)
-            evidence.loss_of(image[None], label[None]).backward()  # type: ignore[no-untyped-call]
+            alone = label[None] if torch.is_tensor(label) else [label]
+            evidence.loss_of(image[None], alone).backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 for layer in layers:
                     gradient = _gate_gradient(layer)

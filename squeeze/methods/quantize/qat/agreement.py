@@ -2,29 +2,39 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from squeeze.methods.quantize.qat.matching import TrainedRanges
     from squeeze.runtimes.base import Session
     from squeeze.sources.data import Split
+    from squeeze.tasks.base import Task
 
 _BATCH = 32
 
 
-def agreement(session: "Session", trained: "TrainedRanges", images: "Split") -> str:
-    """Say on how many images an int8 file predicts the class that its simulation predicts.
+def agreement(session: "Session", trained: "TrainedRanges", images: "Split", task: "Task") -> str:
+    """Say how much of what its simulation predicts an int8 file predicts too.
 
     Args:
         session: Of the file; closed afterwards.
         trained: What it was made from.
         images: At most a few hundred, for the report's sake.
+        task: Reads the outputs.
     """
     import torch
 
     simulation = trained.simulation().module.eval()
-    same = 0
+    shares, counts = [], []
     for batch, _ in images.batches(_BATCH):
-        found = session.invoke(session.prepare(batch)).argmax(1)
+        found = task.predictions(session.invoke(session.prepare(batch)))
         with torch.inference_mode():
-            same += int((simulation(torch.from_numpy(batch)).argmax(1).numpy() == found).sum())
+            outputs = simulation(torch.from_numpy(batch))
+        expected = (
+            outputs.numpy() if torch.is_tensor(outputs) else tuple(x.numpy() for x in outputs)
+        )
+        shares.append(task.agreement(task.predictions(expected), found))
+        counts.append(len(batch))
     session.close()
-    return f"predicts what the trained simulation predicts on {same} of {len(images)} images"
+    share = float(np.average(shares, weights=counts))
+    return f"shares {share:.1%} of the trained simulation's predictions on {len(images)} images"

@@ -1,4 +1,4 @@
-"""The pictures that changed sides."""
+"""Scores of classes."""
 
 import base64
 import io
@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from squeeze.measure import pictures
+from squeeze.measure import classification
 from squeeze.sources.data import Data
 
 
@@ -16,9 +16,9 @@ def test_pictures_that_got_worse_come_first(digits: Data) -> None:
     after = before.copy()
     after[7, 0] = (labels[7] + 1) % 10
     before[3, 0] = (labels[3] + 1) % 10
-    found = list(pictures.changed({"baseline": before, "last": after}, digits.validation))
+    found = list(classification.changed(before, after, digits.validation))
     assert [picture.label for picture in found] == [str(labels[7]), str(labels[3])]
     assert found[0].baseline == found[0].label != found[0].candidate
     image = Image.open(io.BytesIO(base64.b64decode(found[0].png)))
     assert image.size == (96, 96)
-    assert list(pictures.changed({"baseline": before}, digits.validation)) == []
+    assert list(classification.changed(before, before, digits.validation)) == []

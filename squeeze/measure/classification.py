@@ -1,0 +1,75 @@
+"""Scores of classes: top-1 and top-5, paired changes, and the images that changed sides."""
+
+from typing import TYPE_CHECKING
+
+from squeeze.measure import pictures, statistics
+from squeeze.results import Accuracy, Change, Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from squeeze.sources.data import Split
+
+_SHOWN = 12
+
+
+def score(predictions: "NDArray[np.int64]", labels: "NDArray[np.int64]") -> Accuracy:
+    """Compare predictions ``(N, 5)``, best class first, with labels ``(N,)``."""
+    best, among = hits(predictions, labels)
+    total = len(labels)
+    return Accuracy(
+        samples=total,
+        top1=statistics.proportion(int(best.sum()), total),
+        top5=statistics.proportion(int(among.sum()), total),
+    )
+
+
+def compare(
+    before: "NDArray[np.int64]", after: "NDArray[np.int64]", labels: "NDArray[np.int64]"
+) -> Change:
+    """Compare the predictions of two models on the same samples."""
+    (best, among), (best_after, among_after) = hits(before, labels), hits(after, labels)
+    return Change(
+        drop=statistics.paired_drop(best, best_after),
+        top5_drop=float(among.mean() - among_after.mean()),
+        agreement=agreement(before, after),
+        broken=int((best & ~best_after).sum()),
+        mended=int((~best & best_after).sum()),
+    )
+
+
+def agreement(before: "NDArray[np.int64]", after: "NDArray[np.int64]") -> float:
+    """Return the share of samples for which both predict the same class."""
+    return float((before[:, 0] == after[:, 0]).mean())
+
+
+def hits(
+    predictions: "NDArray[np.int64]", labels: "NDArray[np.int64]"
+) -> "tuple[NDArray[np.bool_], NDArray[np.bool_]]":
+    """Return per sample whether the label is the best, and among the best five."""
+    equal = predictions == labels[:, None]
+    return equal[:, 0], equal.any(axis=1)
+
+
+def changed(
+    before: "NDArray[np.int64]", after: "NDArray[np.int64]", split: "Split"
+) -> "Iterator[Picture]":
+    """Yield up to twelve images that one of two models has right and the other wrong.
+
+    Those that got worse come first.
+    """
+    first, last, labels = before[:, 0], after[:, 0], split.labels
+    worse = [int(i) for i in ((first == labels) & (last != labels)).nonzero()[0]]
+    better = [int(i) for i in ((first != labels) & (last == labels)).nonzero()[0]]
+    names = split.samples.classes
+    for position in (worse + better)[:_SHOWN]:
+        yield Picture(
+            name=split.name(position).rpartition("/")[2],
+            label=names[int(labels[position])],
+            baseline=names[int(first[position])],
+            candidate=names[int(last[position])],
+            png=pictures.png(pictures.thumbnail(split, position)),
+        )

@@ -1,0 +1,48 @@
+"""What measuring asks of a task: how to read outputs, and what makes one prediction better."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from squeeze.results import AccuracyBlock, ChangeBlock, Picture
+    from squeeze.runtimes.base import Outputs
+    from squeeze.sources.data import Split
+
+Predictions = Any
+"""What a task reads from outputs, one entry per image: an array or a list."""
+
+
+class Judge(Protocol):
+    """Reads outputs and scores what it has read.
+
+    Attributes:
+        METRIC: Name of the figure that stands for a model's accuracy, for example ``top-1``.
+        DECODES: Whether reading outputs is work that an application has to do too, so that the
+            latency with it is of interest.
+    """
+
+    METRIC: str
+    DECODES: bool
+
+    def predictions(self, outputs: "Outputs") -> Predictions:
+        """Reduce raw outputs of a batch to what scoring needs."""
+        ...
+
+    def score(self, predictions: Predictions, split: "Split") -> "AccuracyBlock":
+        """Compare the predictions for a whole split with its labels."""
+        ...
+
+    def compare(self, before: Predictions, after: Predictions, split: "Split") -> "ChangeBlock":
+        """Compare the predictions of two models on the same samples."""
+        ...
+
+    def agreement(self, before: Predictions, after: Predictions) -> float:
+        """Return the share of one model's predictions that another one shares, [0, 1]."""
+        ...
+
+    def changed(
+        self, before: Predictions, after: Predictions, split: "Split"
+    ) -> "Iterator[Picture]":
+        """Yield some images on which two models differ, the ones to look at first."""
+        ...
