@@ -98,7 +98,7 @@ def score(
     found = _coco(detections, truth, len(classes))
     precision: NDArray[np.float64] = found["precision"][..., _HUNDRED]
     recall: NDArray[np.float64] = found["recall"][:, :, _ALL, _HUNDRED]
-    voc = [voc_ap50(detections, truth, number) for number in range(len(classes))]
+    voc = voc_ap50(detections, truth, len(classes))
     counts = count_boxes(truth, len(classes))
     per_class = tuple(
         ClassPrecision(
@@ -126,8 +126,10 @@ def score(
     )
 
 
-def voc_ap50(detections: Sequence[Detections], truth: Sequence[Boxes], number: int) -> float | None:
-    """Return VOC's AP of one class at IoU 0.5: the area under the whole curve, not 11 points of it.
+def voc_ap50(
+    detections: Sequence[Detections], truth: Sequence[Boxes], classes: int
+) -> list[float | None]:
+    """Return VOC's AP per class at IoU 0.5: the area under the whole curve, not 11 points of it.
 
     A detection belongs to the annotated box that it overlaps most; if a better one has that box
     already, it is wrong. This is where VOC differs from COCO, which then tries the next box. Boxes
@@ -136,39 +138,46 @@ def voc_ap50(detections: Sequence[Detections], truth: Sequence[Boxes], number: i
     Args:
         detections: Per image.
         truth: Per image.
-        number: The class.
+        classes: How many there are.
 
     Returns:
-        In [0, 1], or None when there is no box of this class that is not ignored.
+        Per class in [0, 1], or None when there is no box of it that is not ignored.
 
     Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf, section 3.4
     """
-    parts = [
-        _matched(found.take(found.classes == number), boxes.take(boxes.classes == number))
-        for found, boxes in zip(detections, truth, strict=True)
+    parts = [_matched(found, boxes) for found, boxes in zip(detections, truth, strict=True)]
+    scores, labels, right = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(-scores, kind="stable")
+    labels, right = labels[order], right[order]
+    totals = count_boxes(truth, classes).tolist()
+    return [
+        _area_under_curve(right[labels == number], total) if total else None
+        for number, total in enumerate(totals)
     ]
-    total = sum(int((~boxes.ignored[boxes.classes == number]).sum()) for boxes in truth)
-    if total == 0:
-        return None
-    scores = np.concatenate([part[0] for part in parts])
-    right = np.concatenate([part[1] for part in parts])[np.argsort(-scores, kind="stable")]
-    hits = np.cumsum(right)
+
+
+def _area_under_curve(right: "NDArray[np.bool_]", total: int) -> float:
+    """Return average precision from the rightness of detections, best first, and all boxes."""
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
     # the best precision at this recall or any higher one
-    envelope = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(envelope[right].sum() / total)
 
 
-def _matched(found: Detections, boxes: Boxes) -> "tuple[NDArray[np.float32], NDArray[np.bool_]]":
-    """Return score and rightness of one image's detections that count, best first."""
+def _matched(
+    found: Detections, boxes: Boxes
+) -> "tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]":
+    """Return score, class and rightness of one image's detections that count, best first."""
     if len(found) == 0 or len(boxes) == 0:
-        return found.scores, np.zeros(len(found), np.bool_)
+        return found.scores, found.classes, np.zeros(len(found), np.bool_)
     shares = overlaps(found.xyxy, boxes.xyxy)
+    shares[found.classes[:, None] != boxes.classes[None]] = 0
     nearest = shares.argmax(1)
     near = shares.max(1) >= _HALF
     first = np.zeros(len(found), np.bool_)
     first[np.flatnonzero(near)[np.unique(nearest[near], return_index=True)[1]]] = True
     counts = ~(near & boxes.ignored[nearest])
-    return found.scores[counts], first[counts]
+    return found.scores[counts], found.classes[counts], first[counts]
 
 
 def _check(detections: Sequence[Detections], truth: Sequence[Boxes], classes: int) -> None:

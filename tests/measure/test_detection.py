@@ -100,14 +100,14 @@ def test_vocs_precision_by_hand() -> None:
     found = [
         Detections.of([[0, 0, 10, 9], [70, 0, 80, 9], [20, 1, 30, 10]], [0.9, 0.8, 0.7], [0] * 3)
     ]
-    assert detection.voc_ap50(found, truth, 0) == pytest.approx((1 + 2 / 3) / 3)
+    assert detection.voc_ap50(found, truth, 1)[0] == pytest.approx((1 + 2 / 3) / 3)
 
 
 def test_a_second_detection_of_a_box_is_wrong_even_with_a_free_box_beside_it() -> None:
     """VOC looks at the nearest box only; COCO would give it the other one."""
     truth = [Boxes.of([[0, 0, 10, 10], [2, 0, 12, 10]], [0, 0])]
     found = [Detections.of([[0, 0, 10, 10], [0.5, 0, 10.5, 10]], [0.9, 0.8], [0, 0])]
-    assert detection.voc_ap50(found, truth, 0) == pytest.approx(0.5)
+    assert detection.voc_ap50(found, truth, 1)[0] == pytest.approx(0.5)
     assert detection.score(found, truth, ["a"]).ap50 == pytest.approx(1)
 
 
