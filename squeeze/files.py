@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from squeeze.core import plugins
+from squeeze.core import cpu, plugins
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.export import file
 from squeeze.measure.target import Candidate
@@ -16,7 +16,7 @@ from squeeze.methods.quantize.qat.matching import TrainedRanges
 from squeeze.methods.quantize.qat.simulation import folded
 from squeeze.methods.quantize.recovery.recover import Recovered, recover
 from squeeze.methods.quantize.request import Request
-from squeeze.recipe.plan import PRECISIONS
+from squeeze.recipe import schemes
 from squeeze.recipe.schema import Quantization, QuantizeStep, Recipe, Target
 from squeeze.results import Row, State
 from squeeze.runtimes.base import Execution
@@ -110,18 +110,21 @@ def make(
     """
     shipped, quantizing = Shipped(), _quantizing(recipe, calibration, task, states)
     states = [state for state in states if state.ranges is None]
+    made_by_step = None if quantizing is None else schemes.SCHEMES[quantizing.step.scheme].precision
     for place in _places(recipe):
         target = place.target
         reason = _runtime(target).unavailable(target.device)
         if reason is not None:
             shipped.skipped.append(place.without(states[-1].record.name, reason))
             continue
-        made = [_exported(state, place, folder, progress) for state in states]
+        precision = _float_precision(target, made_by_step)
+        made = [_exported(state, place, precision, folder, progress) for state in states]
         shipped.candidates[target.label, place.batch_size] = made
         if quantizing is None:
             continue
-        reason = _stays_float(quantizing.step, target)
+        reason = schemes.left_out(quantizing.step, target, cpu.host())
         if reason is not None:
+            reason += "; the float model above ships here"
             shipped.skipped.append(place.without(quantizing.state, reason))
             continue
         made.append(_quantized(made[-1], place, quantizing, folder, progress))
@@ -171,11 +174,21 @@ def _quantizing(
     return None
 
 
+def _float_precision(target: Target, made_by_step: str | None) -> str:
+    """Return what states before the quantize step are run in."""
+    if target.runtime != "pytorch" or target.precision in {"auto", made_by_step}:
+        return "fp32"
+    return target.precision
+
+
 def _exported(
-    state: "ModelState", place: _Place, folder: "RunFolder", progress: "Progress"
+    state: "ModelState",
+    place: _Place,
+    precision: str,
+    folder: "RunFolder",
+    progress: "Progress",
 ) -> Candidate:
     name, target = state.record.name, place.target
-    precision = "fp32" if target.precision in {"auto", "int8"} else target.precision
     artifact = _runtime(target).ARTIFACT
     if artifact == "bundle":
         return Candidate(name, state.bundle, precision, state.model)
@@ -192,17 +205,6 @@ def _exported(
     return Candidate(name, path, precision, state.model)
 
 
-def _stays_float(step: Quantization, target: Target) -> str | None:
-    """Return why the quantized model does not go to this target, or None."""
-    if target.precision == "fp32":
-        return "the target asks for fp32"
-    if "int8" not in PRECISIONS.get((target.runtime, target.device), ("int8",)):
-        return f"{target.runtime} holds no int8 file; the float model above ships here"
-    if step.backend not in {"auto", target.runtime}:
-        return f"the quantize step's backend is {step.backend}; the float model above ships here"
-    return None
-
-
 def _quantized(
     source: Candidate,
     place: _Place,
@@ -211,27 +213,47 @@ def _quantized(
     progress: "Progress",
 ) -> Candidate:
     started, state, step = time.perf_counter(), quantizing.state, quantizing.step
-    if quantizing.calibration is None:
-        raise SqueezeError("needs calibration data", where=state)
-    name = place.target.runtime if step.backend == "auto" else step.backend
+    name = schemes.backend_of(step.backend, place.target.runtime)
     backend = plugins.load(plugins.BACKENDS, name)
-    path = folder.artifact(file.name_of(state, source.path.suffix[1:], place.batch_size))
+    kind, precision = _runtime(place.target).ARTIFACT, schemes.SCHEMES[step.scheme].precision
+    path = folder.artifact(
+        state if kind == "bundle" else file.name_of(state, kind, place.batch_size)
+    )
     if not path.exists():
         log, bits = folder.path / "log.txt", backend.bits(step)
         model, step, trained = _to_quantize(source, bits, quantizing, progress)
         with tempfile.TemporaryDirectory() as scratch:
-            floats = file.write(state, model, path.suffix[1:], place.batch_size, Path(scratch), log)
+            floats = source.path
+            if kind != "bundle":
+                floats = file.write(state, model, kind, place.batch_size, Path(scratch), log)
             outcome = backend.quantize(
-                Request(floats, path, step, quantizing.calibration, progress, log, trained)
+                Request(
+                    floats,
+                    path,
+                    step,
+                    quantizing.calibration,
+                    progress,
+                    log,
+                    trained,
+                    model=model,
+                )
             )
-        file.describe(path, quantizing.calibration.spec, place.batch_size)
-        notes = list(outcome.notes)
-        if trained is not None:
+        if kind != "bundle":
+            file.describe(path, model.input, place.batch_size)
+        notes = [_chosen(step.backend, name), *outcome.notes]
+        if trained is not None and quantizing.calibration is not None:
             session = _runtime(place.target).open_session(path, Execution())
             notes.append(agreement(session, trained, quantizing.calibration, quantizing.task))
         quantizing.notes += [f"{place.target.label}: {note}" for note in notes]
     quantizing.seconds += time.perf_counter() - started
-    return Candidate(state, path, "int8", None)
+    return Candidate(state, path, precision, None)
+
+
+def _chosen(wanted: str, backend: str) -> str:
+    """Say which backend makes a file and why."""
+    if wanted != "auto":
+        return f"backend {backend}: set in the recipe"
+    return f"backend {backend}: the runtime's own, whose files its kernels are made for"
 
 
 def _to_quantize(
@@ -240,6 +262,14 @@ def _to_quantize(
     """Return the float model, the step for its file, and the ranges where they were trained."""
     trained, step = quantizing.trained, quantizing.step
     if isinstance(step, QuantizeStep):
+        if source.model is None:
+            raise SqueezeError("needs a float model", where=quantizing.state)
+        if not schemes.SCHEMES[step.scheme].int8_weights:
+            return source.model, step, None
+        if quantizing.calibration is None:
+            told = "accuracy recovery: none, it takes calibration data and there is none"
+            quantizing.notes.append(told)
+            return source.model, step, None
         return _recovered(source, bits, step, quantizing, progress).model, step, None
     if trained is None or trained.ranges is None or quantizing.calibration is None:
         raise SqueezeError("was not trained", where=quantizing.state)
@@ -256,7 +286,10 @@ def _recovered(
     if source.model is None or quantizing.calibration is None:
         raise SqueezeError("needs a float model and calibration data", where=quantizing.state)
     if bits not in quantizing.recovered:
-        found = recover(source.model, step.recovery, quantizing.calibration, progress, bits=bits)
+        settings = step.recovery
+        if step.scheme == "weight_only_int8":  # equalizing serves the ranges of activations
+            settings = settings.model_copy(update={"equalize": False})
+        found = recover(source.model, settings, quantizing.calibration, progress, bits=bits)
         quantizing.recovered[bits] = found
         quantizing.notes += [f"for {bits}-bit weights: {note}" for note in found.notes]
     return quantizing.recovered[bits]

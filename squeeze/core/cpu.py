@@ -6,7 +6,19 @@ from functools import cache
 from pathlib import Path
 
 _VNNI = {"avx512_vnni", "avx_vnni"}
-_SHOWN = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
+_FP16 = {"avx512_fp16", "asimdhp"}
+_SHOWN = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "amx_int8",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "avx512_fp16",
+    "asimdhp",
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,11 @@ class Cpu:
     def has_vnni(self) -> bool:
         """Whether int8 products are summed without saturating at 16 bits."""
         return bool(_VNNI.intersection(self.features))
+
+    @property
+    def has_fp16(self) -> bool:
+        """Whether it computes in half precision rather than only storing it."""
+        return bool(_FP16.intersection(self.features))
 
 
 @cache

@@ -112,4 +112,5 @@ def coverage(row: Row) -> str:
     """Show how many heavy operators run in int8 kernels."""
     if row.coverage is None:
         return row.precision
-    return f"{row.coverage.int8} of {row.coverage.total}"
+    kind = "" if row.precision == "int8" else f" ({row.precision})"
+    return f"{row.coverage.int8} of {row.coverage.total}{kind}"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from squeeze.core import cpu
 from squeeze.core.errors import InputError
-from squeeze.recipe import document
+from squeeze.recipe import document, schemes
 from squeeze.recipe.schema import Recipe
 from squeeze.report import html, markdown
 from squeeze.results import Results, Row
@@ -72,8 +73,8 @@ def warnings(rows: Iterable[Row], noticed: Iterable[str]) -> Iterator[str]:
             "The machine was busy; trust the ratio's interval, not the milliseconds."
         )
     for row in rows:
-        if row.precision == "int8" and row.speedup is not None:
-            yield from _int8(
+        if _is_quantized(row) and row.speedup is not None:
+            yield from _quantized(
                 row,
                 [
                     other
@@ -88,8 +89,19 @@ def warnings(rows: Iterable[Row], noticed: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _int8(row: Row, group: list[Row]) -> Iterator[str]:
-    before = [other for other in group if other.precision != "int8"][-1:]
+def _is_quantized(row: Row) -> bool:
+    """Whether the row is of a quantize step; a target's own precision is not."""
+    return schemes.is_int8(row.precision) or (
+        row.precision in {"fp16", "bf16"} and row.artifact is not None
+    )
+
+
+def _quantized(row: Row, group: list[Row]) -> Iterator[str]:
+    before = [other for other in group if other.precision != row.precision][-1:]
+    storage_only = schemes.half_warning(row.precision, row.runtime, cpu.host())
+    if storage_only is not None:
+        yield f"{row.target}: {storage_only}."
+        return
     if (
         before
         and before[0].latency
@@ -97,7 +109,7 @@ def _int8(row: Row, group: list[Row]) -> Iterator[str]:
         and (row.latency.median_s > before[0].latency.median_s)
     ):
         yield (
-            f"{row.target}: int8 is slower here than the float model it was made from "
+            f"{row.target}: {row.precision} is slower here than the float model it was made from "
             f"({1e3 * row.latency.median_s:.3g} against "
             f"{1e3 * before[0].latency.median_s:.3g} ms): its gain is size, not speed."
         )

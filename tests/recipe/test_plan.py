@@ -60,8 +60,13 @@ def test_module_steps_come_before_artifact_steps(recipe_data: dict[str, Any]) ->
             "litert, onnxruntime, pytorch; did you mean 'onnxruntime'?",
         ),
         (
+            {"runtime": "onnxruntime", "precision": "bf16"},
+            "targets.0.precision: onnxruntime on cpu cannot hold bf16, allowed: auto, fp32, fp16, "
+            "int8",
+        ),
+        (
             {"runtime": "onnxruntime", "precision": "fp16"},
-            "targets.0.precision: onnxruntime on cpu cannot hold fp16, allowed: auto, fp32, int8",
+            "targets.0.precision: is fp16, but no step quantizes to it for this runtime",
         ),
         (
             {"runtime": "pytorch", "precision": "int8"},
@@ -90,6 +95,11 @@ def test_a_runtime_that_is_not_installed_is_told(
     ]
     recipe_data["targets"][0]["if_available"] = True
     assert found(recipe_data) == []
+    recipe_data["steps"][0] = {"method": "prune", "speedup": {"at_least": 1.5}}
+    assert found(recipe_data) == [
+        "steps.0.speedup.runtime: onnxruntime is not installed (no not_installed_here); "
+        "pip install 'squeeze[onnx]'"
+    ]
 
 
 def test_int8_needs_a_step_and_the_step_a_target(recipe_data: dict[str, Any]) -> None:
