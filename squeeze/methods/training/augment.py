@@ -32,17 +32,22 @@ class BatchMaker:
     Args:
         split: The training samples.
         augment: What to do to them.
+
+    Raises:
+        InputError: An augmentation that is for boxes only.
     """
 
     def __init__(self, split: "Split", augment: Augment) -> None:
         self.split, self.augment = split, augment
+        for key in augment.boxes_only:
+            raise InputError("is for images with boxes", where=f"augment.{key}")
         self._pixel_transform = _pixel_transform(augment, split.spec.shape)
 
     def __getitem__(self, draw: "Draw") -> "tuple[Tensor, Tensor]":
         """Return images ``(n, C, H, W)`` and labels: ``(n,)``, or ``(n, classes)`` when mixed."""
         import torch
 
-        with _seeded(draw.seed):
+        with seeded(draw.seed):
             array, classes = self._read(draw)
             images, labels = torch.from_numpy(array), torch.from_numpy(classes)
             if draw.mirrored is not None:
@@ -134,7 +139,8 @@ def _shifted(images: "Tensor", moves: "np.ndarray[Any, Any]", pad: int) -> "Tens
 
 
 @contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
+def seeded(seed: int | None) -> Iterator[None]:
+    """Let torch's chance start from a seed, and put it back afterwards; None changes nothing."""
     import torch
 
     if seed is None:

@@ -12,17 +12,21 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from squeeze.core.errors import SqueezeError
-from squeeze.methods.training.augment import BatchMaker
-from squeeze.recipe.schema import TrainSettings
+from squeeze.core.errors import InputError, SqueezeError
+from squeeze.recipe.schema import Augment, TrainSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from squeeze.core.boxes import Boxes
+    from squeeze.tasks.base import Labels
+
+    Batch = tuple[Tensor, Labels]
 
 _COIN = 0.5
 _AHEAD = 2
@@ -57,24 +61,43 @@ class Draw:
         )
 
 
+class Maker(Protocol):
+    """Draws in, batches out."""
+
+    augment: Augment
+
+    def __getitem__(self, draw: Draw) -> "Batch":
+        """Return images ``(n, C, H, W)`` and their labels."""
+        ...
+
+    def read_ahead(self) -> None:
+        """Read what fits into memory now: processes that are forked later share it."""
+        ...
+
+
 class Plan:
     """The draws of an epoch; every iteration draws a new one.
 
     Args:
-        labels: Of all training samples ``(N,)``.
+        labels: Of all training samples: classes ``(N,)``, or N ``Boxes``.
         settings: The recipe's numbers.
         rng: Decides everything.
         share: Number of this process and how many there are: its batches are parts of all.
+
+    Raises:
+        InputError: Classes are to be balanced, and images have boxes of several.
     """
 
     def __init__(
         self,
-        labels: "NDArray[np.int64]",
+        labels: "NDArray[np.int64] | list[Boxes]",
         settings: TrainSettings,
         rng: np.random.Generator,
         *,
         share: tuple[int, int] = (0, 1),
     ) -> None:
+        if settings.balance_classes and isinstance(labels, list):
+            raise InputError("is for images with one class each", where="balance_classes")
         self._labels, self._settings, self._rng, self._share = labels, settings, rng, share
 
     def __len__(self) -> int:
@@ -90,7 +113,8 @@ class Plan:
         count = len(self._labels)
         if not self._settings.balance_classes:
             return self._rng.permutation(count)
-        shares = 1 / np.bincount(self._labels)[self._labels]
+        labels = np.asarray(self._labels)
+        shares = 1 / np.bincount(labels)[labels]
         return self._rng.choice(count, count, p=shares / shares.sum())
 
     def _draw(self, positions: "NDArray[np.int64]") -> Draw:
@@ -123,7 +147,7 @@ class Loader:
     def __init__(
         self,
         plan: Plan,
-        maker: BatchMaker,
+        maker: "Maker",
         *,
         workers: int = 0,
         pin: bool = False,
@@ -136,7 +160,7 @@ class Loader:
         self._workers = min(workers, _cores())
         self._ahead: Any = None
 
-    def epoch(self) -> "Iterator[tuple[Tensor, Tensor]]":
+    def epoch(self) -> "Iterator[Batch]":
         """Yield the batches of the next epoch, on the CPU.
 
         Raises:
@@ -160,8 +184,8 @@ class Loader:
             return self._made_beside()
         return map(self._make, self._plan)
 
-    def _made_beside(self) -> "Iterator[tuple[Tensor, Tensor]]":
-        waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
+    def _made_beside(self) -> "Iterator[Batch]":
+        waiting: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(1) as thread:
             for draw in self._plan:
                 waiting.append(thread.submit(self._make, draw))
@@ -170,9 +194,12 @@ class Loader:
             while waiting:
                 yield waiting.popleft().result()
 
-    def _make(self, draw: Draw) -> "tuple[Tensor, Tensor]":
+    def _make(self, draw: Draw) -> "Batch":
         images, labels = self._maker[draw]
-        return (images.pin_memory(), labels.pin_memory()) if self._pin else (images, labels)
+        if self._pin:
+            images = images.pin_memory()
+            labels = labels if isinstance(labels, list) else labels.pin_memory()
+        return images, labels
 
     def _made_ahead(self) -> Any:  # noqa: ANN401
         import torch
@@ -200,11 +227,11 @@ class Loader:
 
 @dataclass(frozen=True)
 class Carrier:
-    """A ``BatchMaker`` in a worker: our errors come back as they are, not as a stack of text."""
+    """A ``Maker`` in a worker: our errors come back as they are, not as a stack of text."""
 
-    maker: BatchMaker
+    maker: "Maker"
 
-    def __getitem__(self, draw: Draw) -> "tuple[Tensor, Tensor] | SqueezeError":
+    def __getitem__(self, draw: Draw) -> "Batch | SqueezeError":
         """Return the batch, or the error."""
         try:
             return self.maker[draw]

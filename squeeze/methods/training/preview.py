@@ -1,11 +1,12 @@
-"""A contact sheet of what a training sees: augmented images with their labels."""
+"""A contact sheet of what a training sees: augmented images with their labels or boxes."""
 
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.methods.training.augment import BatchMaker
+from squeeze.core.boxes import Boxes
+from squeeze.methods.training.augment_boxes import maker_of
 from squeeze.methods.training.batches import Plan
 from squeeze.recipe.schema import TrainSettings
 from squeeze.sources.preprocess import restore
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _SIDE, _GAP, _TEXT = 112, 8, 12
 _LINES = 2
 _LEAST_SHARE = 0.005
+_COLOURS = ("yellow", "cyan", "lime", "magenta", "orange", "red", "blue", "white")
 
 
 def contact_sheet(split: "Split", settings: TrainSettings, *, seed: int, images: int) -> "Image":
@@ -42,14 +44,25 @@ def contact_sheet(split: "Split", settings: TrainSettings, *, seed: int, images:
     draw = ImageDraw.Draw(sheet)
     for number, (pixels, label) in enumerate(found):
         left, top = _GAP + number % columns * width, _GAP + number // columns * height
-        sheet.paste(_scaled(pixels), (left, top))
+        cell = _scaled(pixels)
+        if isinstance(label, Boxes):
+            _outline_(cell, label, cell.width / pixels.shape[1])
+        sheet.paste(cell, (left, top))
         for line, text in enumerate(_lines(label, split.samples.classes, draw)):
             draw.text((left, top + _SIDE + line * _TEXT), text, fill="black")
     return sheet
 
 
 def label_text(label: Any, classes: "Sequence[str]") -> list[str]:  # noqa: ANN401
-    """Return a class's name, or every class's name with its share in a mixed image, most first."""
+    """Return a class's name, or every class's name with what it has of the image, most first.
+
+    That is its share of a mixed image, or how many boxes are of it.
+    """
+    if isinstance(label, Boxes):
+        counts = np.bincount(label.classes, minlength=len(classes))
+        return [
+            f"{classes[i]} {counts[i]}" for i in np.argsort(-counts, kind="stable") if counts[i]
+        ]
     if np.ndim(label) == 0:
         return [classes[int(label)]]
     order = np.argsort(-np.asarray(label), kind="stable")
@@ -59,21 +72,33 @@ def label_text(label: Any, classes: "Sequence[str]") -> list[str]:  # noqa: ANN4
 def _first(
     split: "Split", settings: TrainSettings, seed: int, images: int
 ) -> list[tuple[Any, Any]]:
-    maker = BatchMaker(split, settings.augment)
+    maker = maker_of(split, settings.augment)
     found: list[tuple[Any, Any]] = []
     for drawn in Plan(split.labels, settings, np.random.default_rng(seed)):
-        batch, labels = (part.numpy() for part in maker[drawn])
-        found += [(restore(i, split.spec), n) for i, n in zip(batch, labels, strict=True)]
+        batch, labels = maker[drawn]
+        plain = labels if split.has_boxes else labels.numpy()
+        found += [(restore(i, split.spec), n) for i, n in zip(batch.numpy(), plain, strict=True)]
         if len(found) >= images:
             break
     return found[:images]
+
+
+def _outline_(cell: "Image", boxes: Boxes, scale: float) -> None:
+    """Draw the boxes, a colour per class; ignored ones grey."""
+    from PIL import ImageDraw
+
+    draw = ImageDraw.Draw(cell)
+    for corners, number, ignored in zip(boxes.xyxy, boxes.classes, boxes.ignored, strict=True):
+        left, top, right, bottom = (corners * scale).tolist()
+        colour = "grey" if ignored else _COLOURS[number % len(_COLOURS)]
+        draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour)
 
 
 def _scaled(pixels: Any) -> "Image":  # noqa: ANN401
     """Bring pixels ``(H, W, C)`` to the size of a cell; small ones show as squares."""
     from PIL import Image
 
-    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).convert("RGB")
     scale = _SIDE / max(image.size)
     way = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
     return image.resize((round(image.width * scale), round(image.height * scale)), way)
@@ -85,7 +110,8 @@ def _lines(label: Any, classes: "Sequence[str]", draw: "ImageDraw") -> list[str]
     for text in label_text(label, classes)[:_LINES]:
         fitting = text
         while fitting and draw.textlength(fitting) > _SIDE:
-            name, _, share = text.rpartition(" ") if np.ndim(label) else (text, "", "")
+            counted = isinstance(label, Boxes) or np.ndim(label)
+            name, _, share = text.rpartition(" ") if counted else (text, "", "")
             cut = len(fitting) - len(share) - 3
             fitting = f"{name[: max(1, cut)]}… {share}".rstrip() if cut > 0 else ""
         shown.append(fitting)

@@ -7,7 +7,7 @@ import numpy as np
 
 from squeeze.methods.training import checkpoint, distributed, schedule, surroundings
 from squeeze.methods.training import optimizer as optimizers
-from squeeze.methods.training.augment import BatchMaker
+from squeeze.methods.training.augment_boxes import maker_of
 from squeeze.methods.training.batches import Loader, Plan
 from squeeze.methods.training.ema import Average, load_, tensors_of
 from squeeze.recipe.schema import TrainSettings
@@ -98,7 +98,7 @@ def begin(
         plan=plan,
         loader=Loader(
             plan,
-            BatchMaker(training.train, settings.augment),
+            maker_of(training.train, settings.augment),
             workers=settings.workers,
             pin=device == "cuda",
             beside=device == "cuda",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from squeeze.recipe.schema.base import Block, Count, Flag, Natural, NonNegative, Positive
+from squeeze.recipe.schema.base import Block, Count, Flag, Fraction, Natural, NonNegative, Positive
 
 
 class Augment(Block):
@@ -22,6 +22,14 @@ class Augment(Block):
             another one; 0.2 is usual (https://arxiv.org/abs/1710.09412).
         cutmix: The same for a rectangle of another image; 1.0 is usual
             (https://arxiv.org/abs/1905.04899). With mixup too, every batch gets one of them.
+        scale_jitter: Boxes only: the picture is fitted into the input this much smaller to larger,
+            (0.5, 1.5) for example, and cut or padded at a random place.
+        iou_crop: Boxes only: probability of a crop that keeps enough of some box, as SSD is trained
+            (https://arxiv.org/abs/1512.02325).
+        zoom_out: Boxes only: probability of shrinking the picture on grey, at most to half its
+            sides, SSD's counterpart of the crop for small objects.
+        mosaic: Boxes only: probability that four images are put together and a part of that is
+            taken (https://arxiv.org/abs/2004.10934).
     """
 
     flip: Flag = False
@@ -31,12 +39,28 @@ class Augment(Block):
     color_jitter: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
     mixup: NonNegative = 0.0
     cutmix: NonNegative = 0.0
+    scale_jitter: tuple[Positive, Positive] | None = None
+    iou_crop: Fraction = 0.0
+    zoom_out: Fraction = 0.0
+    mosaic: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _scales_rise(self) -> Self:
+        if self.scale_jitter is not None and self.scale_jitter[0] > self.scale_jitter[1]:
+            raise ValueError(f"scale_jitter {list(self.scale_jitter)} is not in rising order")
+        return self
 
     @property
     def draws_itself(self) -> bool:
         """Whether something in it takes chance from torch while a batch is made."""
         pixels = self.random_resized_crop or self.rand_augment or self.color_jitter
-        return bool(pixels or self.mixup or self.cutmix)
+        return bool(pixels or self.mixup or self.cutmix or self.boxes_only)
+
+    @property
+    def boxes_only(self) -> tuple[str, ...]:
+        """Names of what is switched on that only images with boxes know."""
+        names = ("scale_jitter", "iou_crop", "zoom_out", "mosaic")
+        return tuple(name for name in names if getattr(self, name))
 
 
 class TrainSettings(Block):
