@@ -26,6 +26,7 @@ class Operation:
         layers: All of them, outermost first.
         kind: What it does, for messages: a class or a function.
         inputs: The operations whose outputs it reads.
+        has_weights: Whether it reads parameters or buffers too.
         fingerprint: Of its output; None for what is no float tensor.
     """
 
@@ -34,6 +35,7 @@ class Operation:
     layers: tuple[str, ...]
     kind: str
     inputs: tuple[str, ...]
+    has_weights: bool
     fingerprint: Fingerprint | None
 
 
@@ -102,7 +104,7 @@ def operations(module: "nn.Module", images: "NDArray[np.float32]") -> list[Opera
         def run_node(self, n: Any) -> Any:  # noqa: ANN401
             output = super().run_node(n)
             if n.op not in {"get_attr", "output"}:
-                found.append(_operation(n, output))  # before anything changes it in place
+                found.append(_operation(graph, n, output))  # before it is changed in place
             return output
 
     with torch.inference_mode():
@@ -110,12 +112,15 @@ def operations(module: "nn.Module", images: "NDArray[np.float32]") -> list[Opera
     return found
 
 
-def _operation(node: Any, output: Any) -> Operation:  # noqa: ANN401
+def _operation(graph: Any, node: Any, output: Any) -> Operation:  # noqa: ANN401
     import torch
 
     layers = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
     if node.op == "call_module" and str(node.target) not in layers:
         layers.append(str(node.target))
+    has_weights = any(source.op == "get_attr" for source in node.all_input_nodes)
+    if node.op == "call_module":
+        has_weights |= bool(graph.get_submodule(str(node.target)).state_dict())
     kind = getattr(node.target, "__name__", None) or str(node.target)
     is_float = torch.is_tensor(output) and output.is_floating_point()
     return Operation(
@@ -123,6 +128,7 @@ def _operation(node: Any, output: Any) -> Operation:  # noqa: ANN401
         layers[-1] if layers else "",
         tuple(layers),
         kind,
-        tuple(source.name for source in node.all_input_nodes),
+        tuple(source.name for source in node.all_input_nodes if source.op != "get_attr"),
+        has_weights,
         Fingerprint.of(output.numpy()) if is_float else None,
     )

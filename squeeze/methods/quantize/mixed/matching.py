@@ -39,6 +39,8 @@ def computed(
 ) -> dict[str, frozenset[str]]:
     """Return for every operator of a file the operations that it computes, or helps to compute.
 
+    An operator that only moves values counts to the operation that they come from.
+
     Args:
         operations: Of the module, on some batch.
         operators: Of the file, in order of execution.
@@ -123,7 +125,7 @@ class _Module:
     def between(self, reads: set[str], made: str, known: Iterable[str]) -> frozenset[str]:
         """Return the operations after those that are read, up to the one that is made."""
         if made in reads:
-            return frozenset()
+            return frozenset({made})
         stops, found, waiting = {*known} - {made}, set[str](), [made]
         while waiting:
             name = waiting.pop()
