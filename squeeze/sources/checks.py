@@ -25,7 +25,7 @@ def handle_corrupt(corrupt: Sequence[str], total: int, rule: str, where: str) ->
     """
     if not corrupt:
         return ()
-    text = f"{len(corrupt)} of {total} images cannot be decoded: " + "; ".join(corrupt[:_SHOWN])
+    text = f"{len(corrupt)} of {total} images cannot be read: " + "; ".join(corrupt[:_SHOWN])
     text += "; …" if len(corrupt) > _SHOWN else ""
     if rule == "refuse" or len(corrupt) == total:
         raise InputError(

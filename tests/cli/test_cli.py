@@ -151,7 +151,7 @@ def wrong(tmp_path: Path, picture_folder: Path) -> dict[str, tuple[list[str], st
         "one": (["builtin:resnet8", "--validation", "one"], "has one class only ('ant')"),
         "corrupt": (
             ["builtin:resnet8", "--validation", "pictures"],
-            "1 of 11 images cannot be decoded",
+            "1 of 11 images cannot be read",
         ),
         "output": ([*DIGITS, "--output", "file/x"], "cannot be written: Not a directory"),
         "shape": (

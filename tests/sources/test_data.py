@@ -164,7 +164,7 @@ def test_corrupt_images_are_named_counted_and_refused_or_skipped(picture_folder:
     (picture_folder / "cat" / "0.jpg").write_text("no image")
     spec = InputSpec(shape=(3, 16, 16))
     text = refusal({"validation": str(picture_folder)}, spec=spec)
-    assert text.startswith("data.validation: 2 of 13 images cannot be decoded: ")
+    assert text.startswith("data.validation: 2 of 13 images cannot be read: ")
     assert str(bad) in text
     skip = {"format": "image_folder", "path": str(picture_folder), "on_corrupt": "skip"}
     data = opened({"validation": skip}, spec=spec)
