@@ -25,7 +25,6 @@ LEAST_VISIBLE = 0.2
 """Share of a box that must be left in the image for it to be kept."""
 
 _LEAST_SIDE_PX = 1.0
-_CLASS_ONLY = ("shift", "random_resized_crop", "rand_augment", "mixup", "cutmix")
 _OUTWARD = (1.0, 2.0)
 _MOSAIC_ZOOM = (0.5, 1.5)
 
@@ -65,14 +64,13 @@ class BoxedBatchMaker:
 
     def __init__(self, split: "Split", augment: Augment) -> None:
         self.split, self.augment = split, augment
-        for key in _CLASS_ONLY:
-            if getattr(augment, key):
-                raise InputError(
-                    "is for images with one class each, not for boxes",
-                    where=f"augment.{key}",
-                    hint="for boxes there are flip, color_jitter, scale_jitter, iou_crop, "
-                    "zoom_out and mosaic",
-                )
+        for key in augment.classes_only:
+            raise InputError(
+                "is for images with one class each, not for boxes",
+                where=f"augment.{key}",
+                hint="for boxes there are flip, color_jitter, scale_jitter, iou_crop, zoom_out "
+                "and mosaic",
+            )
 
     def __getitem__(self, draw: "Draw") -> "tuple[Tensor, list[Boxes]]":
         """Return images ``(n, C, H, W)`` and the boxes of each, in pixels of the input."""

@@ -57,6 +57,12 @@ class Augment(Block):
         return bool(pixels or self.mixup or self.cutmix or self.boxes_only)
 
     @property
+    def classes_only(self) -> tuple[str, ...]:
+        """Names of what is switched on that only images with one class each know."""
+        names = ("shift", "random_resized_crop", "rand_augment", "mixup", "cutmix")
+        return tuple(name for name in names if getattr(self, name))
+
+    @property
     def boxes_only(self) -> tuple[str, ...]:
         """Names of what is switched on that only images with boxes know."""
         names = ("scale_jitter", "iou_crop", "zoom_out", "mosaic")

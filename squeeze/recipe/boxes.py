@@ -1,0 +1,59 @@
+"""Checks of what detection and classification do not have in common; they need no data."""
+
+from collections.abc import Iterator
+
+from squeeze.recipe.document import Path_
+from squeeze.recipe.schema import DataSource, PruneStep, Recipe, TrainSettings
+
+Mistakes = Iterator[tuple[Path_, str]]
+
+FORMATS = ("coco", "voc", "yolo", "digit_scenes")
+"""Dataset formats whose labels are boxes; ``function`` and those of others may have either."""
+
+CLASS_FORMATS = ("image_folder", "idx", "digits", "torchvision")
+
+
+def mistakes(recipe: Recipe) -> Mistakes:
+    """Yield where the data, the model's input or a training belongs to the other task."""
+    detects = recipe.task == "detection"
+    yield from _data(recipe, detects=detects)
+    spec = recipe.model.input
+    if detects and spec is not None and spec.fit == "crop":
+        yield (
+            ("model", "input"),
+            "fit: crop may cut objects off; set fit: letterbox (keeps proportions) or stretch",
+        )
+    for path, settings in _trainings(recipe):
+        yield from _training(settings, path, detects=detects)
+
+
+def _data(recipe: Recipe, *, detects: bool) -> Mistakes:
+    for role in ("train", "validation", "calibration"):
+        source = getattr(recipe.data, role)
+        if not isinstance(source, DataSource):
+            continue
+        path = ("data", role, "format")
+        if detects and source.format in CLASS_FORMATS:
+            allowed = ", ".join((*FORMATS, "function"))
+            yield path, f"'{source.format}' has no boxes; task: detection takes {allowed}"
+        elif not detects and source.format in FORMATS:
+            yield path, f"'{source.format}' has boxes; set task: detection"
+
+
+def _trainings(recipe: Recipe) -> Iterator[tuple[Path_, TrainSettings]]:
+    if recipe.baseline is not None:
+        yield ("baseline", "train"), recipe.baseline.train
+    for index, step in enumerate(recipe.steps):
+        if isinstance(step, PruneStep) and step.finetune is not None:
+            yield ("steps", index, "finetune"), step.finetune
+        elif isinstance(step, TrainSettings):
+            yield ("steps", index), step
+
+
+def _training(settings: TrainSettings, path: Path_, *, detects: bool) -> Mistakes:
+    augment = settings.augment
+    for key in augment.classes_only if detects else augment.boxes_only:
+        labels = "one class each" if detects else "boxes"
+        yield (*path, "augment", key), f"is for images with {labels}"
+    if detects and settings.balance_classes:
+        yield (*path, "balance_classes"), "is for images with one class each"
