@@ -13,6 +13,7 @@ from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.types import Progress, Silent
 from squeeze.measure import environment
 from squeeze.measure.target import Bench, measure
+from squeeze.methods.quantize.mixed import layers
 from squeeze.methods.training import distributed
 from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch
@@ -24,11 +25,12 @@ from squeeze.recipe.schema import (
     PruneStep,
     QatStep,
     Quantization,
+    QuantizeStep,
     Recipe,
     TrainSettings,
 )
 from squeeze.report import gates, write
-from squeeze.results import DataRecord, Picture, Results, Row
+from squeeze.results import DataRecord, PictureBlock, Results, Row
 from squeeze.sources import data as sources_data
 from squeeze.sources import models
 from squeeze.store import RunFolder, start_or_take_up
@@ -98,7 +100,7 @@ def run(
         raise
     watch.lap("steps")
 
-    shipped = files.make(recipe, states, data.calibration, task, folder, progress)
+    shipped = files.make(recipe, states, data.calibration, task, folder, progress, train=data.train)
     watch.lap("export and quantize")
 
     readers = {state.record.name: task.of(state.model.module) for state in states}
@@ -162,19 +164,33 @@ def _opened(
             )
     model = models.build(loaded.recipe.model, loaded.folder)
     data = open_data(loaded, model, progress)
-    task = open_task(loaded.recipe.task)
+    task = open_task(loaded.recipe.task, model.input)
     task.check_model(model.module, model.input, len(data.classes))
+    _check_layers(loaded.recipe, model)
     return model, data, task.of(model.module)
+
+
+def _check_layers(recipe: Recipe, model: models.Model) -> None:
+    """Refuse patterns that name no layer before anything is trained."""
+    for number, step in enumerate(recipe.steps):
+        if isinstance(step, DistillStep) and step.student is not None:
+            return  # the layers are going to be another model's
+        if isinstance(step, QuantizeStep):
+            layers.matching(model.module, step.keep_float, where=f"steps.{number}.keep_float")
 
 
 def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> sources_data.Data:
     """Open the sets that the recipe needs."""
     recipe = loaded.recipe
     trains = recipe.baseline is not None or any(
-        isinstance(step, DistillStep | PruneStep | QatStep) for step in recipe.steps
+        isinstance(step, DistillStep | PruneStep | QatStep)
+        or (isinstance(step, QuantizeStep) and step.mixed_precision is not None)
+        for step in recipe.steps
     )
     calibrates = any(isinstance(step, Quantization) for step in recipe.steps)
-    opening = sources_data.Opening(loaded.folder, model.input, recipe.seed, progress)
+    opening = sources_data.Opening(
+        loaded.folder, model.input, recipe.seed, progress, model.module
+    )
     return sources_data.open_data(recipe.data, opening, trains=trains, calibrates=calibrates)
 
 
@@ -196,7 +212,7 @@ def _measure(
 
 def _changed(
     seen: "dict[str, Predictions]", task: Task, validation: sources_data.Split
-) -> "Iterator[Picture]":
+) -> "Iterator[PictureBlock]":
     """Yield the images on which the first and the last state differ."""
     states = list(seen)
     if len(states) > 1:

@@ -109,10 +109,11 @@ def summary(results: "Results") -> None:
     """Print a run's rows, gates and warnings."""
     from squeeze.report import tables
 
+    columns = tables.columns(results)
     kept = [
         i
-        for i, name in enumerate(tables.COLUMNS)
-        if name not in {"95 % interval", "n", "Top-5", "p95", "Peak memory"}
+        for i, name in enumerate(columns)
+        if name not in {"95 % interval", "n", "Top-5", "AP75", "p95", "Peak memory"}
     ]
     rows = list(tables.rows(results))
     lines = [
@@ -122,7 +123,7 @@ def summary(results: "Results") -> None:
         ]
         for row in rows
     ]
-    table([tables.COLUMNS[i] for i in kept], lines)
+    table([columns[i] for i in kept], lines)
     for row in rows:
         if row.skipped:
             place, state, reason = row.cells[:3]

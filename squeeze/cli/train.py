@@ -61,7 +61,7 @@ def _lead(loaded: "LoadedRecipe", bundle: Path, terminal: "Terminal") -> None:
     save(model, bundle)
     shutil.rmtree(unfinished, ignore_errors=True)
     kept = next(number for number, epoch in enumerate(epochs, start=1) if epoch.kept)
-    metric, score = open_task(loaded.recipe.task).METRIC, epochs[kept - 1].score
+    metric, score = open_task(loaded.recipe.task, model.input).METRIC, epochs[kept - 1].score
     console.out(f"{metric} in torch {score:.2%} after epoch {kept} of {len(epochs)}")
     last = epochs[-1]
     console.out(f"{last.images_per_s:,.0f} images/s, {last.data_wait:.0%} waiting for data")

@@ -1,4 +1,4 @@
-"""What this machine's processor can do."""
+"""What this machine's processor can do, and those that targets name."""
 
 import platform
 from dataclasses import dataclass
@@ -49,6 +49,37 @@ class Cpu:
     def has_fp16(self) -> bool:
         """Whether it computes in half precision rather than only storing it."""
         return bool(_FP16.intersection(self.features))
+
+    @property
+    def is_arm(self) -> bool:
+        """Whether it is a 64-bit ARM processor."""
+        return self.machine.lower() in {"aarch64", "arm64"}
+
+    @property
+    def kernels(self) -> str:
+        """Which int8 kernels run: equal for processors that take the same files."""
+        if not self.is_x86:
+            return self.machine.lower().replace("aarch64", "arm64")
+        return f"x86 {'with' if self.has_vnni else 'without'} VNNI"
+
+
+NAMED = {
+    "x86_avx2": Cpu("x86 with AVX2", "x86_64", ("avx2",)),
+    "x86_avx512": Cpu("x86 with AVX-512, without VNNI", "x86_64", ("avx2", "avx512f")),
+    "x86_vnni": Cpu("x86 with VNNI", "x86_64", ("avx2", "avx512f", "avx512_vnni")),
+    "arm64": Cpu("64-bit ARM", "aarch64", ("asimd",)),
+}
+"""Processors that a recipe's target may name besides ``host``."""
+
+
+def named(name: str) -> Cpu:
+    """Return the processor of a target: one of ``NAMED``, or this machine's for ``host``."""
+    return host() if name == "host" else NAMED[name]
+
+
+def elsewhere(name: str) -> str | None:
+    """Return a target's processor by name if this machine runs other kernels, or None."""
+    return None if named(name).kernels == host().kernels else name
 
 
 @cache

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from squeeze.results import AccuracyBlock, ChangeBlock, Picture
+    from squeeze.results import AccuracyBlock, ChangeBlock, PictureBlock
     from squeeze.runtimes.base import Outputs
     from squeeze.sources.data import Split
 
@@ -14,16 +14,17 @@ Predictions = Any
 
 
 class Judge(Protocol):
-    """Reads outputs and scores what it has read.
+    """Reads outputs and scores what it has read."""
 
-    Attributes:
-        METRIC: Name of the figure that stands for a model's accuracy, for example ``top-1``.
-        DECODES: Whether reading outputs is work that an application has to do too, so that the
-            latency with it is of interest.
-    """
+    @property
+    def METRIC(self) -> str:  # noqa: N802
+        """Name of the figure that stands for a model's accuracy, for example ``top-1``."""
+        ...
 
-    METRIC: str
-    DECODES: bool
+    @property
+    def DECODES(self) -> bool:  # noqa: N802
+        """Whether reading outputs is work that an application has to do too."""
+        ...
 
     def predictions(self, outputs: "Outputs") -> Predictions:
         """Reduce raw outputs of a batch to what scoring needs."""
@@ -43,6 +44,6 @@ class Judge(Protocol):
 
     def changed(
         self, before: Predictions, after: Predictions, split: "Split"
-    ) -> "Iterator[Picture]":
+    ) -> "Iterator[PictureBlock]":
         """Yield some images on which two models differ, the ones to look at first."""
         ...

@@ -1,9 +1,9 @@
 """Latency of several sessions, measured in turns so that a busy machine slows all of them."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from squeeze.results import Latency
 
 if TYPE_CHECKING:
     from squeeze.core.types import Progress
+
+Name = TypeVar("Name", bound=Hashable)
 
 _BLOCK_S = 0.02
 _MAX_CALLS = 40
@@ -29,11 +31,11 @@ class Timing:
 
 
 def in_turns(
-    calls: Mapping[str, Callable[[], object]],
+    calls: Mapping[Name, Callable[[], object]],
     progress: "Progress",
     label: str,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, Timing]:
+) -> dict[Name, Timing]:
     """Time each callable in every round, the order rotating from round to round.
 
     After a warm-up, each round runs a short block of every session; the first call of a block,
@@ -49,7 +51,7 @@ def in_turns(
     repeats = {name: _repeats(calls[name]) for name in names}
     round_s = sum(seconds * (count + 1) for count, seconds in repeats.values())
     rounds = int(np.clip(_BUDGET_S / max(round_s, 1e-9), _MIN_ROUNDS, _MAX_ROUNDS))
-    raw: dict[str, list[list[float]]] = {name: [] for name in names}
+    raw: dict[Name, list[list[float]]] = {name: [] for name in names}
     with progress.task(label, rounds) as advance:
         for number in range(rounds):
             shift = number % len(names)

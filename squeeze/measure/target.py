@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from squeeze.core import plugins
+from squeeze.core import cpu, plugins
 from squeeze.measure import accuracy, latency, memory, statistics
 from squeeze.recipe import schemes
 from squeeze.results import FloatKernel, KernelCoverage, Parity, Row
 from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from squeeze.core.types import Progress
     from squeeze.measure.judge import Judge, Predictions
@@ -33,12 +33,14 @@ class Candidate:
         path: The exported file or bundle.
         precision: What the file holds.
         model: The torch model it was exported from, for parity; None for int8 files.
+        kept: Operators of the file that are meant to stay float, with the reason.
     """
 
     state: str
     path: Path
     precision: str
     model: "Model | None"
+    kept: "Mapping[str, str]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,16 @@ class Bench:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What the sessions of a target gave, by state."""
+    """What the sessions of a target gave, by state.
+
+    Attributes:
+        decoded: Timings with the reading of outputs, where that is work.
+    """
 
     predictions: "dict[str, Predictions]"
     parities: dict[str, Parity]
     timings: dict[str, latency.Timing]
+    decoded: dict[str, latency.Timing]
 
 
 def measure(
@@ -99,11 +106,11 @@ def measure(
             for c in candidates
             if c.model is not None and c.precision == "fp32"
         }
-        timings = _time(sessions, batch_size, bench, target.label)
+        timings, decoded = _time(sessions, batch_size, bench, target.label)
     finally:
         for session in sessions.values():
             session.close()
-    measured = _Measured(predictions, parities, timings)
+    measured = _Measured(predictions, parities, timings, decoded)
     with bench.progress.task(f"peak memory on {target.label}", len(candidates)) as advance:
         rows = []
         for c in candidates:
@@ -123,7 +130,8 @@ def _row(
     """Put one candidate's figures together, against the baseline's."""
     state, timings = candidate.state, measured.timings
     runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
-    change = speedup = None
+    change = speedup = decoded_speedup = None
+    decoded = measured.decoded.get(state)
     if state != baseline:
         change = bench.task.compare(
             measured.predictions[baseline], measured.predictions[state], bench.validation
@@ -131,6 +139,10 @@ def _row(
         speedup = statistics.speedup(
             timings[baseline].round_medians_s, timings[state].round_medians_s
         )
+        if decoded is not None:
+            decoded_speedup = statistics.speedup(
+                measured.decoded[baseline].round_medians_s, decoded.round_medians_s
+            )
     is_int8 = schemes.is_int8(candidate.precision)
     return Row(
         state=state,
@@ -140,13 +152,16 @@ def _row(
         precision=candidate.precision,
         threads=target.threads,
         batch_size=batch_size,
+        made_for=cpu.elsewhere(target.cpu) if is_int8 else None,
         artifact=_relative(candidate.path, bench.root),
         size_bytes=size_bytes(candidate.path),
         accuracy=bench.task.score(measured.predictions[state], bench.validation),
         change=change,
         latency=timings[state].latency,
         speedup=speedup,
-        coverage=_coverage(runtime.coverage(candidate.path)) if is_int8 else None,
+        decoded=None if decoded is None else decoded.latency,
+        decoded_speedup=decoded_speedup,
+        coverage=_coverage(runtime.coverage(candidate.path), candidate.kept) if is_int8 else None,
         parity=measured.parities.get(state),
         peak_memory_bytes=_memory(target, candidate, batch_size, bench),
     )
@@ -163,15 +178,33 @@ def size_bytes(path: Path) -> int:
 
 def _time(
     sessions: "dict[str, Session]", batch_size: int, bench: Bench, label: str
-) -> dict[str, latency.Timing]:
+) -> tuple[dict[str, latency.Timing], dict[str, latency.Timing]]:
+    """Time all sessions in turns, and where reading their outputs is work, with it too."""
     positions = [i % len(bench.validation) for i in range(batch_size)]
     images, _ = bench.validation.batch(positions)
     prepared = {state: session.prepare(images) for state, session in sessions.items()}
-    calls = {state: partial(session.invoke, prepared[state]) for state, session in sessions.items()}
-    return latency.in_turns(calls, bench.progress, f"timing {label}, batch {batch_size}")
+    calls: dict[tuple[str, bool], Callable[[], object]] = {
+        (state, False): partial(session.invoke, prepared[state])
+        for state, session in sessions.items()
+    }
+    if bench.task.DECODES:
+        calls |= {
+            (state, True): partial(_decoded, session, prepared[state], bench.reader(state))
+            for state, session in sessions.items()
+        }
+    timings = latency.in_turns(calls, bench.progress, f"timing {label}, batch {batch_size}")
+    plain, decoded = (
+        {state: timing for (state, way), timing in timings.items() if way is wanted}
+        for wanted in (False, True)
+    )
+    return plain, decoded
 
 
-def _coverage(found: "Coverage | None") -> KernelCoverage | None:
+def _decoded(session: "Session", prepared: object, reader: "Judge") -> object:
+    return reader.predictions(session.invoke(prepared))
+
+
+def _coverage(found: "Coverage | None", kept: "Mapping[str, str]") -> KernelCoverage | None:
     if found is None:
         return None
     return KernelCoverage(
@@ -181,7 +214,8 @@ def _coverage(found: "Coverage | None") -> KernelCoverage | None:
         convolutions=found.convolutions[1],
         conversions=found.conversions,
         survivors=tuple(
-            FloatKernel(name=n.name, op=n.op, reason=n.reason) for n in found.survivors
+            FloatKernel(name=n.name, op=n.op, reason=kept.get(n.name, n.reason))
+            for n in found.survivors
         ),
     )
 

@@ -30,7 +30,7 @@ def decide(gates: Sequence[Gate], rows: Sequence[Row], states: Sequence[State]) 
             limit=state.unmet.limit,
             found=state.unmet.found,
             passed=False,
-            note="ask for less, raise max_ratio, or lower align",
+            note=state.unmet.hint,
         )
         for state in states
         if state.unmet is not None
@@ -132,15 +132,17 @@ def _check(gate: Gate, row: Row, baseline: Row) -> Iterable[_Finding]:
 def _accuracy(gate: AccuracyGate, row: Row) -> Iterable[_Finding]:
     if row.accuracy is None:
         return
-    value = row.accuracy.top1.value if gate.metric == "top1" else row.accuracy.top5.value
+    value = row.accuracy.figure(gate.metric)
+    if value is None:
+        yield "measured", "no such figure", False, f"{gate.metric} is of another task"
+        return
     if gate.min is not None:
         yield f">= {gate.min:.1%}", f"{value:.2%}", value >= gate.min, ""
     if gate.max_drop is not None:
         drop, note = 0.0, ""
-        if row.change is not None:
-            drop = row.change.drop.value if gate.metric == "top1" else row.change.top5_drop
-            if gate.metric == "top1":
-                note = _near(row.change.drop, gate.max_drop, lambda v: f"{100 * v:+.2f}")
+        found = row.change.drop_of(gate.metric) if row.change is not None else None
+        if found is not None:
+            drop, note = found.value, _near(found, gate.max_drop, lambda v: f"{100 * v:+.2f}")
         # the figures are counts over samples: allow for the last bit of their division
         yield (
             f"drop <= {100 * gate.max_drop:.2f} points",

@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from squeeze.recipe import document
-from squeeze.report import plots, tables
+from squeeze.report import detection, ladders, plots, tables
 from squeeze.report.markdown import verdict_of
-from squeeze.results import Results, Row
+from squeeze.results import DetectionPicture, Picture, Results
 
 
 def render(results: Results) -> str:
     """Return the report as a self-contained page."""
     from jinja2 import Environment, StrictUndefined
 
+    pairs = tables.finals(results)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -24,27 +25,18 @@ def render(results: Results) -> str:
     return template.render(
         results=results,
         verdict=verdict_of(results),
-        columns=tables.COLUMNS,
+        columns=tables.columns(results),
         rows=list(tables.rows(results)),
         scatter=plots.accuracy_over_latency(results),
-        finals=_finals(results),
+        finals=pairs,
+        class_tables=detection.class_tables(pairs),
+        sizes=detection.sizes(pairs),
+        curves=detection.curves(pairs),
+        boxed=[p for p in results.pictures if isinstance(p, DetectionPicture)],
+        pictures=[p for p in results.pictures if isinstance(p, Picture)],
+        ladder_columns=ladders.COLUMNS,
+        ladders=list(ladders.ladder_tables(results)),
         recipe=document.dump(results.recipe),
         audited=[row for row in results.rows if row.coverage is not None],
         parities=[row for row in results.rows if row.parity is not None],
     )
-
-
-def _finals(results: Results) -> list[tuple[Row, Row]]:
-    """Return baseline and furthest measured state per target and batch size."""
-    order = [state.name for state in results.states]
-    pairs = []
-    for place in dict.fromkeys((row.target, row.batch_size) for row in results.rows):
-        group = [
-            row
-            for row in results.rows
-            if (row.target, row.batch_size) == place and row.skipped is None
-        ]
-        if len(group) > 1:
-            group.sort(key=lambda row: order.index(row.state))
-            pairs.append((group[0], group[-1]))
-    return pairs

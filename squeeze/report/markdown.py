@@ -1,6 +1,8 @@
 """``report.md``: what fits into a pull request's comment."""
 
-from squeeze.report import tables
+from collections.abc import Iterator
+
+from squeeze.report import detection, ladders, tables
 from squeeze.results import Results
 
 _LEGEND = (
@@ -32,9 +34,12 @@ def render(results: Results) -> str:
             for g in results.gates
         ]
         lines.append("")
-    lines += ["## Measured", "", _line(tables.COLUMNS), _line(("---",) * len(tables.COLUMNS))]
+    columns = tables.columns(results)
+    lines += ["## Measured", "", _line(columns), _line(("---",) * len(columns))]
     lines += [_line(row.cells) for row in tables.rows(results)]
     lines += ["", _LEGEND, ""]
+    lines += list(_by_class(results))
+    lines += list(_ladders(results))
     if any(state.notes for state in results.states):
         lines += ["## Steps", ""]
         for state in results.states:
@@ -45,6 +50,28 @@ def render(results: Results) -> str:
         lines += [f"- {warning}" for warning in results.warnings]
         lines.append("")
     return "\n".join(lines)
+
+
+def _by_class(results: Results) -> Iterator[str]:
+    """Yield average precision by class, where the run was about boxes."""
+    for table in detection.class_tables(tables.finals(results)):
+        before, after = table.states
+        yield from (f"## Average precision by class, {table.place}", "")
+        heads = (f"AP {before}", f"AP {after}", f"AP50 {before}", f"AP50 {after}")
+        yield _line(("Class", "Boxes", *heads))
+        yield _line(("---",) * 6)
+        yield from (_line(row) for row in table.rows)
+        yield ""
+
+
+def _ladders(results: Results) -> Iterator[str]:
+    """Yield what mixed precision tried."""
+    for table in ladders.ladder_tables(results):
+        yield from (f"## Mixed precision, {table.title}", "", table.told, "")
+        yield _line(ladders.COLUMNS)
+        yield _line(("---",) * len(ladders.COLUMNS))
+        yield from (_line(row) for row in table.rows)
+        yield from ("", table.worst, "")
 
 
 def verdict_of(results: Results) -> str:

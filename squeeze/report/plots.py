@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from squeeze.results import Results, Row
+from squeeze.results import Estimate, Results, Row
 
 _COLOURS = ("#6b7280", "#2563eb", "#d97706", "#059669", "#7c3aed", "#db2777", "#0891b2")
 
@@ -30,7 +30,7 @@ def accuracy_over_latency(results: Results) -> str:
                 _point(panel, row, colours.get(row.state, "#000000"))
             panel.set_title(f"{target}, batch {batch}", fontsize=10, loc="left")
             panel.set_xlabel("latency, ms (median, bar: interquartile range)")
-            panel.set_ylabel("top-1, % (bar: 95 % interval)")
+            panel.set_ylabel(f"{_headline(rows[0])[0]}, % (bar: 95 % interval)")
             panel.spines[["top", "right"]].set_visible(False)
             panel.grid(alpha=0.25)
             panel.set_xlim(left=0)
@@ -94,22 +94,28 @@ def layers(points: Sequence[tuple[str, float, float]], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def _headline(row: Row) -> tuple[str, Estimate]:
+    if row.accuracy is None:
+        raise ValueError(f"{row.state} has no accuracy")
+    return row.accuracy.headline
+
+
 def _point(panel: object, row: Row, colour: str) -> None:
     from matplotlib.axes import Axes
 
     if not isinstance(panel, Axes) or row.accuracy is None or row.latency is None:
         return
-    top1, x = row.accuracy.top1, 1e3 * row.latency.median_s
+    (_, figure), x = row.accuracy.headline, 1e3 * row.latency.median_s
     half = 1e3 * row.latency.iqr_s / 2
     panel.errorbar(
         x,
-        100 * top1.value,
+        100 * figure.value,
         xerr=half,
         color=colour,
         fmt="o",
         ms=7,
         capsize=2,
         lw=1,
-        yerr=[[100 * (top1.value - top1.low)], [100 * (top1.high - top1.value)]],
+        yerr=[[100 * (figure.value - figure.low)], [100 * (figure.high - figure.value)]],
         label=row.state,
     )

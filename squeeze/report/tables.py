@@ -3,25 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from squeeze.results import Estimate, Results, Row, State
+from squeeze.report import detection
+from squeeze.results import AccuracyBlock, DetectionAccuracy, Estimate, Results, Row, State
 
-COLUMNS = (
-    "Target",
-    "State",
-    "Top-1",
-    "95 % interval",
-    "n",
-    "Top-5",
-    "Change, points",
-    "Latency",
-    "p95",
-    "Speed-up",
-    "Size",
-    "Params",
-    "MACs",
-    "Int8 kernels",
-    "Peak memory",
-)
+_PLACE = ("Target", "State")
+_ACCURACY = ("Top-1", "95 % interval", "n", "Top-5", "Change, points")
+_PRECISION = ("mAP", "95 % interval", "n", "AP50", "AP75", "Change of mAP", "Change of AP50")
+_LATENCY = ("Latency", "p95")
+_DECODED = ("With decoding",)
+_COST = ("Speed-up", "Size", "Params", "MACs", "Int8 kernels", "Peak memory")
+COLUMNS = (*_PLACE, *_ACCURACY, *_LATENCY, *_COST)
+DETECTION_COLUMNS = (*_PLACE, *_PRECISION, *_LATENCY, *_DECODED, *_COST)
 
 _MEGA = 1_000_000
 
@@ -35,6 +27,11 @@ class TableRow:
     first_of_target: bool
 
 
+def columns(results: Results) -> tuple[str, ...]:
+    """Return the heads of the columns for the run's task."""
+    return DETECTION_COLUMNS if detection.is_detection(results) else COLUMNS
+
+
 def rows(results: Results) -> Iterator[TableRow]:
     """Yield the table's lines in the order of targets and states."""
     states = {state.name: state for state in results.states}
@@ -46,26 +43,23 @@ def rows(results: Results) -> Iterator[TableRow]:
             key=lambda row: order.index(row.state) if row.state in order else -1,
         )
         for number, row in enumerate(group):
-            yield TableRow(_cells(row, states.get(row.state)), row.skipped is not None, number == 0)
+            cells = _cells(row, states.get(row.state), len(columns(results)))
+            yield TableRow(cells, row.skipped is not None, number == 0)
 
 
-def _cells(row: Row, state: State | None) -> tuple[str, ...]:
+def _cells(row: Row, state: State | None, count: int) -> tuple[str, ...]:
     place = target_label(row)
     params = f"{state.params / 1e6:.3g} M" if state else ""
     macs = f"{state.macs / 1e6:.3g} M" if state else ""
     if row.skipped is not None or row.accuracy is None or row.latency is None:
-        return (place, row.state, f"not measured: {row.skipped}", *[""] * (len(COLUMNS) - 3))
-    top1 = row.accuracy.top1
+        return (place, row.state, f"not measured: {row.skipped}", *[""] * (count - 3))
     return (
         place,
         row.state,
-        f"{top1.value:.2%}",
-        f"{top1.low:.1%} to {top1.high:.1%}",
-        str(row.accuracy.samples),
-        f"{row.accuracy.top5.value:.2%}",
-        points(row.change.drop) if row.change else "",
+        *_accuracy(row, row.accuracy),
         milliseconds(row.latency.median_s) + (" ~" if row.latency.noisy else ""),
         milliseconds(row.latency.p95_s),
+        *_decoded(row),
         ratio(row.speedup) if row.speedup else "",
         size(row.size_bytes),
         params,
@@ -75,11 +69,47 @@ def _cells(row: Row, state: State | None) -> tuple[str, ...]:
     )
 
 
+def _accuracy(row: Row, accuracy: AccuracyBlock) -> tuple[str, ...]:
+    _, main = accuracy.headline
+    first = (f"{main.value:.2%}", f"{main.low:.1%} to {main.high:.1%}", str(accuracy.samples))
+    drops = [points(row.change.drop) if row.change else ""]
+    if not isinstance(accuracy, DetectionAccuracy):
+        return (*first, f"{accuracy.top5.value:.2%}", *drops)
+    at_half = row.change.drop_of("ap50") if row.change else None
+    drops.append(points(at_half) if at_half else "")
+    return (*first, f"{accuracy.ap50.value:.2%}", f"{accuracy.ap75:.2%}", *drops)
+
+
+def _decoded(row: Row) -> tuple[str, ...]:
+    if not isinstance(row.accuracy, DetectionAccuracy):
+        return ()
+    if row.decoded is None:
+        return ("",)
+    return (milliseconds(row.decoded.median_s) + (" ~" if row.decoded.noisy else ""),)
+
+
+def finals(results: Results) -> list[tuple[Row, Row]]:
+    """Return baseline and furthest measured state per target and batch size."""
+    order = [state.name for state in results.states]
+    pairs = []
+    for place in dict.fromkeys((row.target, row.batch_size) for row in results.rows):
+        group = [
+            row
+            for row in results.rows
+            if (row.target, row.batch_size) == place and row.skipped is None
+        ]
+        if len(group) > 1:
+            group.sort(key=lambda row: order.index(row.state))
+            pairs.append((group[0], group[-1]))
+    return pairs
+
+
 def target_label(row: Row) -> str:
     """Return the target with what the figure depends on."""
+    elsewhere = f", for {row.made_for}, measured on this host" if row.made_for else ""
     return (
         f"{row.target} ({row.device}, {row.threads} thread{'s' * (row.threads > 1)}, "
-        f"batch {row.batch_size})"
+        f"batch {row.batch_size}{elsewhere})"
     )
 
 

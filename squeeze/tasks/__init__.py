@@ -1,14 +1,23 @@
 """What a task means: its loss, its predictions, its scores."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from squeeze.recipe.schema import InputSpec
     from squeeze.tasks.base import Task
 
-_PLACES = {"classification": "squeeze.tasks.classification"}
 
+def open_task(name: str, spec: "InputSpec") -> "Task":
+    """Return a task by its name in recipes.
 
-def open_task(name: str) -> "Task":
-    """Return a task by its name in recipes."""
-    return cast("Task", import_module(_PLACES[name]))
+    Args:
+        name: ``classification`` or ``detection``.
+        spec: What the model is fed.
+    """
+    if name == "detection":
+        from squeeze.tasks.detection import Detection
+
+        return Detection((spec.shape[1], spec.shape[2]))
+    from squeeze.tasks import classification
+
+    return classification

@@ -19,16 +19,23 @@ class LimitedGate(Block):
 
 
 class AccuracyGate(LimitedGate):
-    """``max_drop`` is absolute (0.01 = one point), against the baseline on the same samples."""
+    """``max_drop`` is absolute (0.01 = one point), against the baseline on the same samples.
 
-    metric: Literal["top1", "top5"]
+    ``top1`` and ``top5`` are of classification; COCO's mAP (``map``) and ``ap50`` of detection.
+    """
+
+    metric: Literal["top1", "top5", "map", "ap50"]
     target: str | None = None
     max_drop: NonNegative | None = None
     min: Fraction | None = None
 
 
 class AgreementGate(Block):
-    """Share of samples on which candidate and baseline predict the same class."""
+    """Share of samples on which candidate and baseline predict the same class.
+
+    Of detection: the share of the baseline's detections (score 0.3 and more) that the candidate has
+    too: of the same class, with an IoU of 0.5 and more.
+    """
 
     metric: Literal["agreement"]
     target: str | None = None

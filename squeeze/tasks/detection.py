@@ -1,0 +1,146 @@
+"""Object detection: raw outputs of heads, boxes as labels, COCO's average precision."""
+
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from squeeze.core.boxes import Boxes, Detections
+from squeeze.core.detector import DetectorSpec
+from squeeze.core.errors import InputError
+from squeeze.measure import detection as precisions
+from squeeze.measure import detections as found_boxes
+from squeeze.runtimes.base import several
+from squeeze.tasks import decoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor, nn
+
+    from squeeze.recipe.schema import InputSpec
+    from squeeze.results import DetectionAccuracy, DetectionChange, DetectionPicture
+    from squeeze.runtimes.base import Outputs
+    from squeeze.sources.data import Split
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The task, for detectors of one kind.
+
+    Attributes:
+        size: Height and width of the model's input.
+        spec: How outputs are read; None before a model is known.
+    """
+
+    size: tuple[int, int]
+    spec: DetectorSpec | None = None
+
+    METRIC: str = "mAP"
+    DECODES: bool = True
+
+    def of(self, module: "nn.Module") -> "Detection":
+        """Return the task for this module's outputs; what carries no spec is read as before."""
+        spec = getattr(module, "detector", None)
+        return replace(self, spec=spec) if isinstance(spec, DetectorSpec) else self
+
+    def check_model(self, module: "nn.Module", spec: "InputSpec", classes: int) -> None:
+        """Run the detector once and compare its outputs with its spec and the data.
+
+        Raises:
+            InputError: It is no detector, does not run, or knows another number of classes.
+        """
+        if spec.fit == "crop":
+            raise InputError(
+                "is crop, which cuts objects off",
+                where="model.input.fit",
+                hint="set fit: letterbox, or fit: stretch",
+            )
+        found = decoding.check_module(module, self.size, spec.shape[0])
+        if found.classes != classes:
+            raise InputError(
+                f"the detector knows {found.classes} classes and the data has {classes}",
+                where="model",
+                hint=f"set model.args.num_classes for {classes} classes, with weights for them",
+            )
+
+    def loss(
+        self,
+        outputs: Any,  # noqa: ANN401  (a tuple of tensors)
+        labels: "Sequence[Boxes]",
+        *,
+        label_smoothing: float,
+        focal_gamma: float = 0.0,
+    ) -> "Tensor":
+        """Return the mean loss of a batch; what there is to tune about it lies in the spec.
+
+        Args:
+            outputs: The module's ``(N, A, columns)``, ``(N, A, 4)`` and maybe ``(N, A, 1)``.
+            labels: N ``Boxes`` in pixels of the input.
+            label_smoothing: Must be 0.
+            focal_gamma: Must be 0: the losses of heads have their own.
+
+        Raises:
+            InputError: One of the two is set.
+        """
+        if label_smoothing or focal_gamma:
+            raise InputError("label_smoothing and focal_gamma belong to classification")
+        from squeeze.tasks.decoders import base as decoders
+        from squeeze.tasks.detection_loss import base as losses
+
+        spec = self._known()
+        places = decoders.places(spec, self.size, outputs[0])
+        targets = losses.targets_of(labels, spec, outputs[0])
+        of_decoder = import_module(f"squeeze.tasks.detection_loss.{spec.decoder}")
+        found: Tensor = of_decoder.loss(outputs, targets, places, spec)
+        return found
+
+    def predictions(self, outputs: "Outputs") -> list[Detections]:
+        """Decode a batch's outputs: detections per image, in pixels of the input."""
+        return decoding.detections(several(outputs), self._known(), self.size)
+
+    def score(self, predictions: "Sequence[Detections]", split: "Split") -> "DetectionAccuracy":
+        """Return average precisions, in pixels of the pictures."""
+        return found_boxes.score(_back(predictions, split), split.truth, split.samples.classes)
+
+    def compare(
+        self, before: "Sequence[Detections]", after: "Sequence[Detections]", split: "Split"
+    ) -> "DetectionChange":
+        """Return the paired change of average precision."""
+        both = _back(before, split), _back(after, split)
+        return found_boxes.compare(*both, split.truth, len(split.samples.classes))
+
+    def agreement(self, before: "Sequence[Detections]", after: "Sequence[Detections]") -> float:
+        """Return the share of one model's sure detections that another one has too."""
+        return found_boxes.agreement(before, after)
+
+    def changed(
+        self, before: "Sequence[Detections]", after: "Sequence[Detections]", split: "Split"
+    ) -> "Iterator[DetectionPicture]":
+        """Yield the images whose detections differ most."""
+        return found_boxes.changed(before, after, split)
+
+    def evaluate(self, module: "nn.Module", split: "Split", device: str) -> float:
+        """Return mAP in [0, 1] in torch; 0 where the split has no box."""
+        import torch
+
+        module.eval()
+        found: list[Detections] = []
+        with torch.inference_mode():
+            for images, _ in split.batches(_BATCH):
+                outputs = module(torch.from_numpy(images).to(device))
+                found += self.predictions(tuple(part.float().cpu().numpy() for part in outputs))
+        truth = split.truth
+        if not any((~boxes.ignored).any() for boxes in truth):
+            return 0.0
+        return precisions.score(_back(found, split), truth, split.samples.classes).map
+
+    def _known(self) -> DetectorSpec:
+        if self.spec is None:
+            raise InputError("the model carries no DetectorSpec", where="model")
+        return self.spec
+
+
+def _back(found: "Sequence[Detections]", split: "Split") -> list[Detections]:
+    return [each.back(split.placement(place)) for place, each in enumerate(found)]
