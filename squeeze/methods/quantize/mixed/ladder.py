@@ -94,7 +94,7 @@ class _Files:
             raise SqueezeError("has nothing to look layers up with", where="mixed_precision")
         if found.computed is not None:
             reasons = {
-                name: "kept by mixed_precision"
+                name: "kept in float by mixed_precision"
                 for layer in layers
                 for name in self.units[layer].operations
             }

@@ -58,7 +58,7 @@ class Choice:
         return Unmet(
             aim=f"mixed_precision on {missed.target}",
             limit=f"loss of {missed.metric} at most {100 * missed.max_drop:.2f} points",
-            found=f"{100 * best.drop:.2f} points with {len(best.layers)} layers in float",
+            found=f"{100 * best.drop:.2f} points with layers in float: {len(best.layers)}",
             hint="allow a larger max_drop or more max_layers, or train with scheme: qat_int8",
         )
 
