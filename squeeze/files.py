@@ -58,6 +58,7 @@ class _Place:
             threads=self.target.threads,
             batch_size=self.batch_size,
             skipped=reason,
+            made_for=cpu.elsewhere(self.target.cpu),
         )
 
 
@@ -220,7 +221,8 @@ def _quantized(
         state if kind == "bundle" else file.name_of(state, kind, place.batch_size)
     )
     if not path.exists():
-        log, bits = folder.path / "log.txt", backend.bits(step)
+        processor = cpu.named(place.target.cpu)
+        log, bits = folder.path / "log.txt", backend.bits(step, processor)
         model, step, trained = _to_quantize(source, bits, quantizing, progress)
         with tempfile.TemporaryDirectory() as scratch:
             floats = source.path
@@ -234,6 +236,8 @@ def _quantized(
                     quantizing.calibration,
                     progress,
                     log,
+    made_for = cpu.elsewhere(place.target.cpu)
+    called = state if made_for is None else f"{state}-{made_for}"
                     trained,
                     model=model,
                 )

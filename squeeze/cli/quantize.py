@@ -11,7 +11,11 @@ from squeeze.core.errors import InputError, unknown_name
 def quantize(
     flags: one_step.Flags,
     calibration: Annotated[
-        str | None, typer.Option(help="Calibration data of its own, named like --validation.")
+        str | None,
+        typer.Option(
+            help="Calibration data of its own, named like --validation; synthetic: made-up images, "
+            "where there are none."
+        ),
     ] = None,
     calibration_samples: Annotated[
         int,
@@ -67,7 +71,7 @@ def quantize(
             "calibrator": _calibrator(calibrator, percentile),
             "recovery": _recovery(recovery),
         },
-        calibration or drawn,
+        _calibration(calibration, calibration_samples) or drawn,
     )
 
 
@@ -81,3 +85,7 @@ def _recovery(wanted: str) -> dict[str, Any]:
     if wanted == "all":
         return {}
     return {"equalize": False, "bias_correction": False, "rounding": "nearest"}
+def _calibration(wanted: str | None, samples: int) -> Any:  # noqa: ANN401
+    return {"format": wanted, "samples": samples} if wanted == "synthetic" else wanted
+
+

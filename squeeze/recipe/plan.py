@@ -20,6 +20,7 @@ from squeeze.recipe.schema import (
     PruneStep,
     QatStep,
     Quantization,
+    SyntheticCalibration,
     QuantizeStep,
     Recipe,
     Target,
@@ -154,6 +155,21 @@ def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
 def _data(recipe: Recipe, folder: Path) -> Mistakes:
     for role in ("train", "validation", "calibration"):
         source = getattr(recipe.data, role)
+    if isinstance(recipe.data.calibration, SyntheticCalibration):
+        yield from _made_up(recipe)
+
+
+def _made_up(recipe: Recipe) -> Mistakes:
+    """Tell what synthetic images cannot do: they have no labels, and know the loaded model only."""
+    path = ("data", "calibration")
+    if recipe.baseline is not None:
+        yield path, "is synthetic, which knows no trained baseline; use {from: train}"
+    for index, step in enumerate(recipe.steps):
+        mixed = getattr(step, "mixed_precision", None)
+        by_label = mixed is not None and mixed.metric == "top1" and recipe.data.train is None
+        if by_label or getattr(step, "autotune", None) is not None:
+            key = "mixed_precision" if by_label else "autotune"
+            yield ("steps", index, key), "measures on labels, which synthetic images do not have"
         if isinstance(source, DataSource):
             yield from _source(source, ("data", role), folder)
         if isinstance(source, CalibrationDraw) and getattr(recipe.data, source.source) is None:
@@ -269,6 +285,8 @@ def _names(recipe: Recipe, folder: Path) -> Mistakes:
                 )
 
 
+    if target.cpu != "host" and (target.device != "cpu" or target.runtime == "pytorch"):
+        yield (*path, "cpu"), "decides how int8 files are made, and this target takes none"
 def _targets(recipe: Recipe, folder: Path) -> Mistakes:
     del folder
     known = plugins.names(plugins.RUNTIMES)

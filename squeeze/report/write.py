@@ -82,6 +82,12 @@ def warnings(rows: Iterable[Row], noticed: Iterable[str]) -> Iterator[str]:
                     if (other.target, other.batch_size) == (row.target, row.batch_size)
                 ],
             )
+    for made_for in dict.fromkeys(row.made_for for row in rows if row.made_for):
+        yield (
+            f"The targets for {made_for} were measured on this host, whose int8 kernels are others "
+            f"({cpu.host().kernels}): latency belongs to the hardware, and so do the speed-up and "
+            "the kernel coverage; accuracy may differ where one of them saturates."
+        )
     if any(row.runtime == "litert" for row in rows):
         yield (
             "LiteRT was timed on this host's processor, which is no phone: its ratios do not "

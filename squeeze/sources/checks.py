@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from squeeze.sources.data import Split
 
 _SHOWN = 5
+_FEWEST = 8
+"""Calibration samples below which there is a warning."""
 
 
 def handle_corrupt(corrupt: Sequence[str], total: int, rule: str, where: str) -> tuple[str, ...]:
@@ -34,8 +36,13 @@ def handle_corrupt(corrupt: Sequence[str], total: int, rule: str, where: str) ->
     return (f"{where}: skipped, {text}",)
 
 
-def check_labels(split: "Split", where: str) -> "Split":
+def check_labels(split: "Split", where: str, *, only_looked_at: bool = False) -> "Split":
     """Make sure that there is something to learn, and return the split with notes about it.
+
+    Args:
+        split: Just opened.
+        where: What messages call it.
+        only_looked_at: Nothing is learned from its labels, so one class will do.
 
     Raises:
         InputError: One class only, no boxes at all, labels out of range, or a way to fit images
@@ -44,7 +51,7 @@ def check_labels(split: "Split", where: str) -> "Split":
     if split.has_boxes:
         return _check_boxes(split, where)
     found = np.unique(split.labels)
-    if len(found) == 1:
+    if len(found) == 1 and not only_looked_at:
         name = split.samples.classes[int(found[0])]
         raise InputError(
             f"has one class only ('{name}'); nothing can be learned or measured", where=where
@@ -140,3 +147,23 @@ def without_overlap(train: "Split", validation: "Split", *, drop: bool) -> "Spli
     kept = train.take([p for p in range(len(train)) if p not in shared])
     note = f"data.train: {len(shared)} samples that are also in validation were dropped"
     return replace(kept, notes=(*kept.notes, note))
+
+
+def enough(calibration: "Split") -> "Split":
+    """Return the calibration split with a warning where it is small.
+
+    Raises:
+        InputError: It is empty.
+    """
+    count = len(calibration)
+    if not count:
+        raise InputError(
+            "has no samples left: all are in data.validation too", where="data.calibration"
+        )
+    if count >= _FEWEST:
+        return calibration
+    note = (
+        f"data.calibration: {count} sample{'s' * (count > 1)} only. What activations reach on so "
+        "few is a matter of luck; take 100 or more"
+    )
+    return replace(calibration, notes=(*calibration.notes, note))

@@ -13,13 +13,20 @@ import numpy as np
 from squeeze.core import plugins
 from squeeze.core.boxes import Boxes, Placement
 from squeeze.core.errors import InputError
-from squeeze.recipe.schema import CalibrationDraw, DataBlock, DataSource, InputSpec
-from squeeze.sources import checks, preprocess
+from squeeze.recipe.schema import (
+    CalibrationDraw,
+    DataBlock,
+    DataSource,
+    InputSpec,
+    SyntheticCalibration,
+)
+from squeeze.sources import checks, preprocess, synthetic
 from squeeze.sources.cache import EqualImages, UnequalImages, limit_bytes
 from squeeze.sources.datasets.base import CorruptImageError, Samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from squeeze.core.types import Progress
     from squeeze.sources.datasets.base import Picture
@@ -183,12 +190,17 @@ class Data:
 
 @dataclass(frozen=True)
 class Opening:
-    """How to open sets: where paths start, the model's input, the seed."""
+    """How to open sets: where paths start, the model's input, the seed.
+
+    Attributes:
+        module: The float model, which synthetic calibration images are fitted to.
+    """
 
     folder: Path
     spec: InputSpec
     seed: int
     progress: "Progress"
+    module: "nn.Module | None" = None
 
 
 def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: bool) -> Data:
@@ -212,6 +224,8 @@ def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: b
     calibration = None
     if isinstance(draw, CalibrationDraw):
         calibration, validation = _draw(draw, train, validation, opening.seed)
+    elif isinstance(draw, SyntheticCalibration):
+        calibration = _made_up(draw, opening)
     elif draw is not None:
         calibration = _open(draw, "calibration", opening, keep=False)
     if train is not None:
@@ -226,6 +240,10 @@ def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: b
             )
     if calibration is not None and not from_train:
         checks.refuse_overlap("calibration", calibration, validation)
+    if calibration is not None:
+        calibration = checks.enough(calibration)
+        for note in calibration.notes:
+            opening.progress.say(note)
     return Data(validation, train, calibration, validation.samples.classes)
 
 
@@ -248,8 +266,19 @@ def _open(source: DataSource, role: str, opening: Opening, *, keep: bool) -> Spl
     indices, digests, corrupt = _scan(samples, chosen, role, opening.progress)
     notes = checks.handle_corrupt(corrupt, len(chosen), source.on_corrupt, where)
     notes += tuple(f"{where}: {note}" for note in getattr(samples, "notes", ()))
-    split = Split(samples, indices, digests, opening.spec, keep, notes)
-    return checks.check_labels(split, where)
+    origin = "" if source.samples is None else f"drawn with seed {opening.seed}"
+    split = Split(samples, indices, digests, opening.spec, keep, notes, origin)
+    return checks.check_labels(split, where, only_looked_at=role == "calibration")
+
+
+def _made_up(block: SyntheticCalibration, opening: Opening) -> Split:
+    if opening.module is None:
+        raise InputError("needs the model", where="data.calibration")
+    made = synthetic.make(block, opening.module, opening.spec, opening.seed, opening.progress)
+    every = range(len(made))
+    digests = [made.digest(index) for index in every]
+    drawn = f"of SYNTHETIC images, made with seed {opening.seed},"
+    return Split(made, every, digests, opening.spec, notes=made.notes, drawn=drawn)
 
 
 def _scan(
@@ -289,7 +318,11 @@ def _draw(
             where="data.calibration.samples",
         )
     order = np.random.default_rng(seed).permutation(len(pool))
-    drawn = replace(pool.take(np.sort(order[: draw.samples]).tolist()), keep=False)
+    drawn = replace(
+        pool.take(np.sort(order[: draw.samples]).tolist()),
+        keep=False,
+        drawn=f"drawn from {draw.source} with seed {seed}",
+    )
     if draw.source == "train":
         return drawn, validation
     return drawn, pool.take(np.sort(order[draw.samples :]).tolist())

@@ -15,7 +15,7 @@ from squeeze.methods.quantize.qat.matching import TrainedRanges
 from squeeze.methods.quantize.qat.rounding import Rounding, rounded
 from squeeze.methods.quantize.qat.step import weight_bits
 from squeeze.methods.quantize.qat.unfold import unfolded
-from squeeze.recipe.schema import QatStep, Target
+from squeeze.recipe.schema import CalibratorBlock, QatStep, Target
 from squeeze.sources.data import Data
 from squeeze.sources.models import Model
 
@@ -184,7 +184,7 @@ def test_the_simulation_of_a_trained_model_is_the_one_that_was_trained(
 ) -> None:
     assert digits.calibration is not None
     graph = simulation.folded(trained.module)
-    start = simulation.observed(graph, digits.calibration, Silent(), 10.0)
+    start = simulation.observed(graph, digits.calibration, Silent(), CalibratorBlock())
     found = simulation.simulation(graph, start, 7)
     module = unfolded(trained.module, found.module, 64)
     again = TrainedRanges(Model(module, trained.architecture), found.ranges(), digits.calibration)
@@ -209,7 +209,7 @@ def test_nan_activations_are_told(digits: Data, trained: Model) -> None:
     assert digits.calibration is not None
     graph = simulation.folded(broken)
     with pytest.raises(SqueezeError, match="the activation fc is NaN or infinite"):
-        simulation.observed(graph, digits.calibration, Silent(), 10.0)
+        simulation.observed(graph, digits.calibration, Silent(), CalibratorBlock())
 
 
 @pytest.mark.parametrize(("backend", "bits"), [("auto", 7), ("onnxruntime", 7), ("litert", 8)])

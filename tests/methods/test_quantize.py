@@ -1,5 +1,6 @@
 """Quantization: ranges by hand, weights in their bits, int8 files that agree with float ones."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from squeeze.core import cpu
 from squeeze.core.cpu import Cpu
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Silent
+from squeeze.methods.quantize import kernels
 from squeeze.methods.quantize.backends import onnxruntime as onnx_backend
 from squeeze.methods.quantize.request import Request
 from squeeze.recipe.schema import QuantizeStep
@@ -18,6 +21,7 @@ from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
 from squeeze.sources.data import Data
 
+NAMED = {"x86_avx2": 7, "x86_avx512": 7, "x86_vnni": 8, "arm64": 8}
 RUNTIMES: dict[str, Any] = {"onnx": onnxruntime, "tflite": litert}
 
 
@@ -29,19 +33,35 @@ def request(files: dict[str, Path], kind: str, out: Path, digits: Data, **step: 
 
 
 @pytest.mark.parametrize(
-    ("cpu", "bits"),
+    ("machine", "bits"),
     [
         (Cpu("old", "x86_64", ("avx2", "avx512f")), 7),
         (Cpu("new", "x86_64", ("avx2", "avx512_vnni")), 8),
         (Cpu("client", "AMD64", ("avx_vnni",)), 8),
         (Cpu("phone", "aarch64", ("asimddp",)), 8),
+        *((cpu.named(name), bits) for name, bits in NAMED.items()),
     ],
 )
-def test_the_cpu_decides_the_weight_bits_and_says_so(cpu: Cpu, bits: int) -> None:
-    found, reason = onnx_backend.weight_bits("auto", cpu)
+def test_the_processor_decides_the_weight_bits_and_says_so(machine: Cpu, bits: int) -> None:
+    found, reason = kernels.weight_bits("auto", machine)
     assert found == bits
-    assert reason.startswith(f"{bits}-bit weights: this ")
-    assert onnx_backend.weight_bits(7, cpu) == (7, "7-bit weights: set in the recipe")
+    assert reason.startswith(f"{bits}-bit weights: {machine.model}")
+    assert ("saturates" in reason) == (bits == 7)
+    assert kernels.weight_bits(7, machine) == (7, "7-bit weights: set in the recipe")
+    assert onnx_backend.bits(QuantizeStep(), machine) == bits
+
+
+@pytest.mark.parametrize(("name", "kind"), [("x86_vnni", np.uint8), ("arm64", np.int8)])
+def test_the_processor_decides_the_sign_of_activations(
+    name: str, kind: type, files: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    wanted = replace(request(files, "onnx", tmp_path / "int8.onnx", digits), cpu=cpu.named(name))
+    notes = onnx_backend.quantize(wanted).notes
+    assert any(note.startswith("QInt8" if kind is np.int8 else "QUInt8") for note in notes)
+    graph = onnx.load(wanted.destination).graph
+    tensors = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    zeros = {tensors[n.input[2]].dtype for n in graph.node if n.op_type == "QuantizeLinear"}
+    assert zeros == {np.dtype(kind)}
 
 
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])

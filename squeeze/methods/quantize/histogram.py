@@ -44,7 +44,8 @@ class Histogram:
     @property
     def edges(self) -> "NDArray[np.float64]":
         """Where bins begin and end, ``(bins + 1,)``, ascending; zero is one of them."""
-        return (self._first + np.arange(len(self.counts) + 1)) * 2.0**self._exponent
+        places = np.arange(len(self.counts) + 1, dtype=np.float64)
+        return (self._first + places) * 2.0**self._exponent
 
     @property
     def centres(self) -> "NDArray[np.float64]":

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from squeeze.core.cpu import Cpu, host
 from squeeze.core.errors import SqueezeError
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from squeeze.methods.quantize.mixed.kept import KeepFloat
     from squeeze.methods.quantize.qat.matching import TrainedRanges
     from squeeze.recipe.schema import Quantization
+    from squeeze.results import Unmet
     from squeeze.sources.data import Split
     from squeeze.sources.models import Model
 
@@ -46,6 +48,7 @@ class Request:
         trained: Ranges from training, which go before those of calibration.
         keep_float: What stays float.
         model: The torch model that the file was exported from.
+        cpu: The processor that will run the file.
         found: Filled by the backend; what it holds already is not looked for again.
     """
 
@@ -59,6 +62,7 @@ class Request:
     keep_float: "KeepFloat | None" = None
     found: Found = field(default_factory=Found)
     model: "Model | None" = None
+    cpu: Cpu = field(default_factory=host)
 
     @property
     def samples(self) -> "Split":
@@ -79,7 +83,9 @@ class Outcome:
     Attributes:
         weight_bits: 7 or 8; 16 of half-precision floats.
         notes: Choices made and why.
+        unmet: An aim that the backend missed; the file is the best that it found.
     """
 
     weight_bits: int
     notes: tuple[str, ...]
+    unmet: "Unmet | None" = None

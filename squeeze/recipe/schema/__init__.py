@@ -35,6 +35,7 @@ from squeeze.recipe.schema.inputs import (
     DataSource,
     InputSpec,
     ModelBlock,
+    SyntheticCalibration,
     expand_data_reference,
 )
 from squeeze.recipe.schema.prune import (
@@ -116,6 +117,7 @@ __all__ = [
     "Step",
     "Target",
     "TrainSettings",
+    "SyntheticCalibration",
     "expand_data_reference",
     "expand_ratios",
 ]

@@ -153,13 +153,35 @@ class CalibrationDraw(Block):
     samples: Count = 128
 
 
+class SyntheticCalibration(Block):
+    """Made-up calibration images, for models whose data cannot be had. Reports say so.
+
+    Attributes:
+        format: ``synthetic``.
+        samples: How many.
+        match: ``batch_norm`` fits noise to what the model's batch norms have recorded, which takes
+            the model's gradients; ``nothing`` leaves it noise.
+        iterations: Of the fit, for every 16 images.
+    """
+
+    format: Literal["synthetic"]
+    samples: Count = 64
+    match: Literal["batch_norm", "nothing"] = "batch_norm"
+    iterations: Count = 200
+
+
 def _calibration_tag(value: Any) -> str:  # noqa: ANN401
+    made_up = value.get("format") == "synthetic" if isinstance(value, dict) else False
+    if made_up or isinstance(value, SyntheticCalibration):
+        return "SyntheticCalibration"
     drawn = "from" in value if isinstance(value, dict) else isinstance(value, CalibrationDraw)
     return "CalibrationDraw" if drawn else "DataSource"
 
 
 Calibration = Annotated[
-    Annotated[CalibrationDraw, Tag("CalibrationDraw")] | Annotated[DataSource, Tag("DataSource")],
+    Annotated[CalibrationDraw, Tag("CalibrationDraw")]
+    | Annotated[SyntheticCalibration, Tag("SyntheticCalibration")]
+    | Annotated[DataSource, Tag("DataSource")],
     Discriminator(_calibration_tag),
 ]
 

@@ -19,6 +19,7 @@ from squeeze.store import new_file
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from squeeze.core.cpu import Cpu
     from squeeze.methods.quantize.qat.matching import TrainedRanges
     from squeeze.recipe.schema import Quantization
 
@@ -54,9 +55,9 @@ def quantize(request: Request) -> Outcome:
     return Outcome(16 if request.step.scheme == "fp16" else 8, (told,))
 
 
-def bits(step: "Quantization") -> int:
+def bits(step: "Quantization", target: "Cpu") -> int:
     """Return how many bits weights are going to have: 8, whatever the step asks of ONNX Runtime."""
-    del step
+    del step, target
     return 8
 
 

@@ -1,28 +1,26 @@
-"""Files of ONNX Runtime; static int8 is QDQ: per-channel QInt8 weights, QUInt8 activations.
+"""Files of ONNX Runtime; static int8 is QDQ with per-channel QInt8 weights.
 
-QUInt8 activations with QInt8 weights are what ONNX Runtime fuses into int8 kernels on x86; the
-quantizer's own default (QInt8 activations) leaves part of the convolutions in float there. Source:
-https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html and measurement.
+The target's processor decides between QUInt8 and QInt8 activations (``kernels``): the quantizer's
+own default, QInt8, leaves part of the convolutions in float on x86.
 """
 
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from squeeze.core import cpu
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError
-from squeeze.methods.quantize import onnx_weights
+from squeeze.methods.quantize import kernels, onnx_operators, onnx_weights
 from squeeze.methods.quantize.mixed import onnx as file
 from squeeze.methods.quantize.observing import onnxruntime as activations
 from squeeze.methods.quantize.request import Outcome, Request
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
+    from squeeze.core.cpu import Cpu
     from squeeze.recipe.schema import Quantization
 
 RUNTIME = "onnxruntime"
-_FULL, _REDUCED = 8, 7
 _UNCALIBRATED = {"dynamic_int8", "weight_only_int8", "fp16"}
 
 
@@ -35,13 +33,13 @@ def quantize(request: Request) -> Outcome:
         InputError: The file is quantized already.
         SqueezeError: A tensor's values are NaN or infinite, or the quantizer fails.
     """
-    bits, reason = weight_bits(request.step.weight_bits, cpu.host())
+    bits, reason = kernels.weight_bits(request.step.weight_bits, request.cpu)
     try:
         with tempfile.TemporaryDirectory() as folder, chatter_to(request.log):
             onnx_weights.refuse_quantized(request.source)
             if request.step.scheme in _UNCALIBRATED:
                 return _uncalibrated(request, Path(folder), bits, reason)
-            told = _quantize(request, Path(folder), reduced=bits == _REDUCED)
+            told = _quantize(request, Path(folder), bits)
     except (SqueezeError, OSError):
         raise
     except Exception as error:
@@ -54,11 +52,11 @@ def quantize(request: Request) -> Outcome:
     return Outcome(bits, (reason, *told))
 
 
-def bits(step: "Quantization") -> int:
-    """Return how many bits weights are going to have."""
+def bits(step: "Quantization", target: "Cpu") -> int:
+    """Return how many bits weights are going to have on a processor."""
     if step.scheme == "weight_only_int8":  # computed with in float, which cannot saturate
-        return _FULL
-    return weight_bits(step.weight_bits, cpu.host())[0]
+        return kernels.FULL
+    return kernels.weight_bits(step.weight_bits, target)[0]
 
 
 def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Outcome:
@@ -72,10 +70,10 @@ def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Out
         kept = _kept(request, prepared)
         if scheme == "dynamic_int8":
             return Outcome(bits, (reason, onnx_weights.dynamic(prepared, inside, kept, bits=bits)))
-        return Outcome(_FULL, (onnx_weights.weight_only(prepared, inside, kept),))
+        return Outcome(kernels.FULL, (onnx_weights.weight_only(prepared, inside, kept),))
 
 
-def _quantize(request: Request, folder: Path, *, reduced: bool) -> list[str]:
+def _quantize(request: Request, folder: Path, bits: int) -> list[str]:
     """Write the file and return what to tell of its ranges."""
     prepared, cache = folder / "prepared.onnx", folder / "ranges.json"
     _prepare(request.source, prepared)
@@ -89,29 +87,19 @@ def _quantize(request: Request, folder: Path, *, reduced: bool) -> list[str]:
     request.found.ranges = ranges, told
     activations.write(ranges, cache)
     kept = _kept(request, prepared)
+    signed, why = kernels.signed_activations(request.cpu)
     with new_file(request.destination) as inside:
-        _insert_qdq(prepared, inside, cache, kept, reduced=reduced)
-    return [told]
-
-
-def weight_bits(wanted: str | int, host: cpu.Cpu) -> tuple[int, str]:
-    """Choose 7- or 8-bit weights, with the reason.
-
-    x86 without VNNI adds two u8 x s8 products in 16 bits, which saturates on 8-bit weights.
-    """
-    if wanted != "auto":
-        return int(wanted), f"{wanted}-bit weights: set in the recipe"
-    if host.is_x86 and not host.has_vnni:
-        return _REDUCED, "7-bit weights: this x86 CPU has no VNNI, 8 bits would saturate"
-    why = "has VNNI" if host.is_x86 else "does not saturate"
-    return _FULL, f"8-bit weights: this {host.machine} CPU {why}"
+        reduced = bits == kernels.REDUCED
+        choice = _insert_qdq(prepared, inside, cache, kept, reduced=reduced, signed=signed)
+    return [why, told, *choice]
 
 
 def _prepare(source: Path, prepared: Path) -> None:
-    """Infer shapes and fold batch norms, so that ranges are those of the fused graph."""
+    """Infer shapes, fold batch norms and pool, so that ranges are those of the graph that runs."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    onnx_operators.pool_(prepared)
 
 
 def _kept(request: Request, prepared: Path) -> list[str]:
@@ -126,20 +114,25 @@ def _kept(request: Request, prepared: Path) -> list[str]:
 
 
 def _insert_qdq(
-    prepared: Path, destination: Path, cache: Path, kept: list[str], *, reduced: bool
-) -> None:
+    prepared: Path, destination: Path, cache: Path, kept: list[str], *, reduced: bool, signed: bool
+) -> list[str]:
+    """Write the int8 file; return what to tell of which operators are quantized."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
+    choice = onnx_operators.choose(prepared)
     quantize_static(
         str(prepared),
         str(destination),
         None,
         quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=choice.types,
         per_channel=True,
         reduce_range=reduced,
-        activation_type=QuantType.QUInt8,
+        activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=kept,
         calibration_cache_path=cache,
+        extra_options=choice.options,
     )
     file.hold_apart_(destination, kept)
+    return [choice.note] if choice.note else []

@@ -8,6 +8,7 @@ from squeeze.core.errors import SqueezeError
 from squeeze.methods.quantize.request import Outcome, Request
 
 if TYPE_CHECKING:
+    from squeeze.core.cpu import Cpu
     from squeeze.recipe.schema import Quantization
 
 _BITS = 16
@@ -38,7 +39,7 @@ def quantize(request: Request) -> Outcome:
     return Outcome(_BITS, (f"weights and activations are {request.step.scheme}",))
 
 
-def bits(step: "Quantization") -> int:
+def bits(step: "Quantization", target: "Cpu") -> int:
     """Return how many bits weights are going to have."""
-    del step
+    del step, target
     return _BITS

@@ -39,12 +39,15 @@ class Trained:
 
 def weight_bits(step: "QatStep", targets: "Sequence[Target]") -> int:
     """Return how many bits the weights of all files have: as few as one of the targets needs."""
-    names = {
-        schemes.backend_of(step.backend, target.runtime)
+    served = {
+        (schemes.backend_of(step.backend, target.runtime), target.cpu)
         for target in targets
         if schemes.left_out(step, target, cpu.host()) is None
     }
-    return min(int(plugins.load(plugins.BACKENDS, name).bits(step)) for name in sorted(names))
+    return min(
+        int(plugins.load(plugins.BACKENDS, name).bits(step, cpu.named(processor)))
+        for name, processor in sorted(served)
+    )
 
 
 def train(
