@@ -36,6 +36,22 @@ def quantize(
     percentile: Annotated[
         float | None, typer.Option(help="Of a calibrator that has one; its own default.")
     ] = None,
+    keep_float: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Layers that run in float: a pattern of module paths or a class; may be repeated.",
+        ),
+    ] = None,
+    mixed_precision: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MAX_DROP",
+            help="Keep the fewest layers in float that bring the loss of top-1, measured on "
+            "training or calibration images, down to this (0.005 is half a point).",
+            min=0,
+        ),
+    ] = None,
     recovery: Annotated[
         str,
         typer.Option(
@@ -70,9 +86,15 @@ def quantize(
             "weight_bits": bits,
             "calibrator": _calibrator(calibrator, percentile),
             "recovery": _recovery(recovery),
+            "keep_float": keep_float or None,
+            "mixed_precision": None if mixed_precision is None else {"max_drop": mixed_precision},
         },
         _calibration(calibration, calibration_samples) or drawn,
     )
+
+
+def _calibration(wanted: str | None, samples: int) -> Any:  # noqa: ANN401
+    return {"format": wanted, "samples": samples} if wanted == "synthetic" else wanted
 
 
 def _calibrator(name: str, percentile: float | None) -> Any:  # noqa: ANN401
@@ -85,7 +107,3 @@ def _recovery(wanted: str) -> dict[str, Any]:
     if wanted == "all":
         return {}
     return {"equalize": False, "bias_correction": False, "rounding": "nearest"}
-def _calibration(wanted: str | None, samples: int) -> Any:  # noqa: ANN401
-    return {"format": wanted, "samples": samples} if wanted == "synthetic" else wanted
-
-

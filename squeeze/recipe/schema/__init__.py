@@ -51,6 +51,7 @@ from squeeze.recipe.schema.prune import (
 )
 from squeeze.recipe.schema.quantize import (
     Autotune,
+    MixedPrecision,
     QatStep,
     Quantization,
     Quantize,
@@ -93,6 +94,7 @@ __all__ = [
     "LayerTie",
     "LimitedGate",
     "LossBlock",
+    "MixedPrecision",
     "ModelBlock",
     "Name",
     "Natural",
@@ -115,9 +117,9 @@ __all__ = [
     "SparseTraining",
     "Speedup",
     "Step",
+    "SyntheticCalibration",
     "Target",
     "TrainSettings",
-    "SyntheticCalibration",
     "expand_data_reference",
     "expand_ratios",
 ]

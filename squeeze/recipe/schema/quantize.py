@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Discriminator, Tag, model_validator
 
 from squeeze.core.errors import unknown_name
-from squeeze.recipe.schema.base import Block, Flag, NonNegative, Positive
+from squeeze.recipe.schema.base import Block, Count, Flag, NonNegative, Positive
 from squeeze.recipe.schema.calibrator import Calibrator, CalibratorBlock
 from squeeze.recipe.schema.distill import LossBlock
 from squeeze.recipe.schema.training import TrainSettings
@@ -60,6 +60,27 @@ class Autotune(Block):
     max_drop: NonNegative = 0.01
 
 
+class MixedPrecision(Block):
+    """Keep the fewest layers in float that bring the loss of int8 within a limit, file by file.
+
+    Measured on training images that calibrate nothing, or else on the calibration images; never
+    on validation.
+
+    Attributes:
+        metric: ``top1``: the task's metric. ``agreement``: share of samples for which the float
+            file and this one predict the same, which is sharper and takes no labels.
+        max_drop: Largest allowed loss of it against the float file, absolute (0.005 is half a
+            point).
+        samples: How many images to measure on, at most.
+        max_layers: The most layers that may be float; without it, all but one.
+    """
+
+    metric: Literal["top1", "agreement"] = "top1"
+    max_drop: NonNegative = 0.005
+    samples: Count = 256
+    max_layers: Count | None = None
+
+
 PostTraining = Literal[
     "static_int8", "dynamic_int8", "weight_only_int8", "static_int8_int16", "fp16", "bf16"
 ]
@@ -75,11 +96,16 @@ class QuantizeStep(Quantization):
             computed with in float; ``fp16`` and ``bf16``: half-precision floats.
         recovery: What is done against the loss of accuracy of int8 weights.
         autotune: Of the backend ``neural_compressor``.
+        keep_float: Layers that run in float: patterns of module paths (``features.0*``), each with
+            all that is inside, or class names.
+        mixed_precision: Which other layers run in float is found by measuring.
     """
 
     scheme: PostTraining = "static_int8"
     recovery: RecoverySettings = RecoverySettings()
     autotune: Autotune | None = None
+    keep_float: tuple[str, ...] = ()
+    mixed_precision: MixedPrecision | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -111,6 +137,8 @@ _ONLY = {
     "calibrator": _STATIC,
     "recovery": _INT8_WEIGHTS,
     "autotune": ("static_int8",),
+    "keep_float": _STATIC,
+    "mixed_precision": _STATIC,
 }
 """The keys that say nothing to other schemes."""
 
