@@ -453,3 +453,48 @@ def test_digit_scenes_are_real_digits_the_same_every_time() -> None:
         assert (boxes.areas >= 20).all()
     assert "unknown argument 'scene'" in refusal(source | {"args": {"scene": 3}}, spec)
     assert "args.side is 10" in refusal(source | {"args": {"side": 10}}, spec)
+
+
+FUNCTION = """
+import numpy as np
+import torch
+from squeeze.core.boxes import Boxes
+
+class Scenes:
+    classes = ["cell", "spot"]
+    def __init__(self, kind): self.kind = kind
+    def __len__(self): return 2
+    def __getitem__(self, index):
+        pixels = np.full((30, 40, 3), 9 * index, np.uint8)
+        corners = [[4, 3, 20, 18], [0, 0, 40, 30]][index:]
+        if self.kind == "dict":
+            return pixels, {"boxes": torch.tensor(corners), "labels": torch.tensor([0, 1][index:])}
+        if self.kind == "wrong":
+            return pixels, {"boxes": corners}
+        if self.kind == "outside":
+            return pixels, Boxes.of([[10, 10, 99, 20]], [0])
+        if self.kind == "class":
+            return pixels, Boxes.of([[10, 10, 20, 20]], [2])
+        return pixels, Boxes.of(corners, [0, 1][index:])
+
+def make(kind): return Scenes(kind)
+"""
+
+
+def test_a_function_may_give_boxes(tmp_path: Path) -> None:
+    (tmp_path / "scenes.py").write_text(FUNCTION)
+
+    def source(kind: str) -> dict[str, Any]:
+        return {
+            "format": "function",
+            "build": f"{tmp_path}/scenes.py:make",
+            "args": {"kind": kind},
+        }
+
+    for kind in ("boxes", "dict"):
+        split = validation(source(kind))
+        assert named(split) == [FIRST, FIRST[1:]]
+        assert split.placement(0).size == (30, 40)
+    assert "expected (image, class index) or (image, boxes)" in refusal(source("wrong"))
+    assert "make[0]: has a box that is not in its picture of 40 x 30" in refusal(source("outside"))
+    assert "has labels 2 to 2 for 2 classes" in refusal(source("class"))

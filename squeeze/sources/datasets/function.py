@@ -1,19 +1,24 @@
 """Your own data: a function that returns a map-style dataset of ``(image, label)`` pairs.
 
+A label is a class index, or for detection ``Boxes`` or a mapping with ``boxes`` ``(n, 4)`` (corners
+in pixels of the image) and ``labels`` ``(n,)``, from 0 and without a background, and perhaps
+``iscrowd`` and ``area``.
 An image may be a PIL image, a uint8 array ``(H, W[, C])``, a uint8 tensor ``(C, H, W)``, or a float
 tensor or array ``(C, H, W)``, which is taken as already preprocessed. A ``classes`` attribute names
 the classes; without one they are numbered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.core.boxes import Boxes, areas_of
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import DataSource
 from squeeze.sources import reference
+from squeeze.sources.annotations.faults import ROUNDING_PX
 from squeeze.sources.datasets.base import CorruptImageError, Samples, content_hash
 
 if TYPE_CHECKING:
@@ -27,7 +32,8 @@ class DatasetSamples:
 
     def __init__(self, dataset: Any, where: str) -> None:  # noqa: ANN401
         self.dataset, self.where = dataset, where
-        self._labels: dict[int, int] = {}
+        self._labels: dict[int, int | Boxes] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}
         self.classes: Sequence[str] = self._classes()
 
     def __len__(self) -> int:
@@ -37,11 +43,17 @@ class DatasetSamples:
         """Return the factory and index."""
         return f"{self.where}[{index}]"
 
-    def label(self, index: int) -> int:
-        """Return the class index."""
+    def label(self, index: int) -> int | Boxes:
+        """Return the class index, or the boxes."""
         if index not in self._labels:
             self._item(index)
         return self._labels[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of the image."""
+        if index not in self._sizes:
+            self._item(index)
+        return self._sizes[index]
 
     def picture(self, index: int) -> "Picture":
         """Return the item's image."""
@@ -57,13 +69,16 @@ class DatasetSamples:
         except OSError as error:
             raise CorruptImageError(f"{self.name(index)}: {error}") from error
         try:
-            image, label = item
-            self._labels[index] = int(label)
-        except (TypeError, ValueError):
+            image, given = item
+            label = self._labels[index] = _as_label(given)
+        except (TypeError, ValueError, KeyError):
             raise InputError(
-                f"item {index} is a {type(item).__name__}, expected (image, class index)",
+                f"item {index} is a {type(item).__name__}, expected (image, class index) or "
+                "(image, boxes)",
                 where=self.where,
             ) from None
+        if isinstance(label, Boxes) and index not in self._sizes:
+            self._sizes[index] = _size_around(label, image, self.name(index))
         return image
 
     def _classes(self) -> Sequence[str]:
@@ -74,9 +89,40 @@ class DatasetSamples:
         labels = (
             [int(t) for t in targets]
             if targets is not None
-            else [self.label(index) for index in range(len(self))]
+            else [_largest(self.label(index)) for index in range(len(self))]
         )
         return [str(label) for label in range(max(labels, default=-1) + 1)]
+
+
+def _as_label(label: Any) -> int | Boxes:  # noqa: ANN401
+    if isinstance(label, Boxes):
+        return label
+    if not isinstance(label, Mapping):
+        return int(label)
+    return Boxes.of(
+        label["boxes"], label["labels"], ignored=label.get("iscrowd"), areas=label.get("area")
+    )
+
+
+def _size_around(boxes: Boxes, image: Any, where: str) -> tuple[int, int]:  # noqa: ANN401
+    """Return height and width of an image, after making sure that its boxes are inside."""
+    picture = _as_picture(image, where)
+    if not isinstance(picture, np.ndarray):
+        height, width = picture.height, picture.width
+    else:
+        height, width = picture.shape[1:] if picture.dtype == np.float32 else picture.shape[:2]
+    sides = (width, height, width, height)
+    inside = np.isfinite(boxes.xyxy).all() and (areas_of(boxes.xyxy) > 0).all()
+    if not inside or (np.abs(boxes.xyxy - np.clip(boxes.xyxy, 0, sides)) > ROUNDING_PX).any():
+        raise InputError(
+            f"has a box that is not in its picture of {width} x {height}, or without area",
+            where=where,
+        )
+    return height, width
+
+
+def _largest(label: int | Boxes) -> int:
+    return int(label.classes.max(initial=-1)) if isinstance(label, Boxes) else label
 
 
 def _as_picture(image: Any, where: str) -> "Picture":  # noqa: ANN401
