@@ -11,6 +11,7 @@ from squeeze.core import cpu, plugins
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.export import file
 from squeeze.measure.target import Candidate
+from squeeze.methods.quantize.mixed.step import Choice
 from squeeze.methods.quantize.qat.agreement import agreement
 from squeeze.methods.quantize.qat.matching import TrainedRanges
 from squeeze.methods.quantize.qat.simulation import folded
@@ -18,7 +19,7 @@ from squeeze.methods.quantize.recovery.recover import Recovered, recover
 from squeeze.methods.quantize.request import Request
 from squeeze.recipe import schemes
 from squeeze.recipe.schema import Quantization, QuantizeStep, Recipe, Target
-from squeeze.results import Row, State
+from squeeze.results import Row, State, Unmet
 from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class _Place:
             precision=self.target.precision,
             threads=self.target.threads,
             batch_size=self.batch_size,
-            skipped=reason,
             made_for=cpu.elsewhere(self.target.cpu),
+            skipped=reason,
         )
 
 
@@ -67,17 +68,21 @@ class _Quantizing:
     """The recipe's quantize step while its files are made, one per place.
 
     Attributes:
+        mixed: Which layers stay float.
         trained: The model that was trained for it, if the step trains.
+        unmet: The backend's own aim, if it was missed.
     """
 
     state: str
     step: Quantization
     calibration: "Split | None"
     task: "Task"
+    mixed: Choice
     trained: "ModelState | None" = None
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     recovered: "dict[int, Recovered]" = field(default_factory=dict)
+    unmet: Unmet | None = None
 
 
 def check_targets(recipe: Recipe) -> None:
@@ -103,13 +108,24 @@ def make(
     task: "Task",
     folder: "RunFolder",
     progress: "Progress",
+    *,
+    train: "Split | None" = None,
 ) -> Shipped:
     """Export every state for every target and apply the quantize step.
+
+    Args:
+        recipe: What to make.
+        states: Of the torch module, the baseline first.
+        calibration: For the ranges of activations.
+        task: Reads the outputs.
+        folder: Of the run.
+        progress: Where bars go.
+        train: What mixed precision measures on.
 
     Raises:
         SqueezeError: An exporter or a quantizer failed.
     """
-    shipped, quantizing = Shipped(), _quantizing(recipe, calibration, task, states)
+    shipped, quantizing = Shipped(), _quantizing(recipe, calibration, train, task, states)
     states = [state for state in states if state.ranges is None]
     made_by_step = None if quantizing is None else schemes.SCHEMES[quantizing.step.scheme].precision
     for place in _places(recipe):
@@ -165,13 +181,15 @@ def _places(recipe: Recipe) -> Iterator[_Place]:
 def _quantizing(
     recipe: Recipe,
     calibration: "Split | None",
+    train: "Split | None",
     task: "Task",
     states: "Sequence[ModelState]",
 ) -> _Quantizing | None:
     trained = next((state for state in states if state.ranges is not None), None)
     for number, step in enumerate(recipe.steps, start=1):
         if isinstance(step, Quantization):
-            return _Quantizing(f"{number}-{step.method}", step, calibration, task, trained)
+            mixed = Choice(step, f"steps.{number - 1}", calibration, train, task, recipe.seed)
+            return _Quantizing(f"{number}-{step.method}", step, calibration, task, mixed, trained)
     return None
 
 
@@ -217,8 +235,10 @@ def _quantized(
     name = schemes.backend_of(step.backend, place.target.runtime)
     backend = plugins.load(plugins.BACKENDS, name)
     kind, precision = _runtime(place.target).ARTIFACT, schemes.SCHEMES[step.scheme].precision
+    made_for = cpu.elsewhere(place.target.cpu)
+    called = state if made_for is None else f"{state}-{made_for}"
     path = folder.artifact(
-        state if kind == "bundle" else file.name_of(state, kind, place.batch_size)
+        called if kind == "bundle" else file.name_of(called, kind, place.batch_size)
     )
     if not path.exists():
         processor = cpu.named(place.target.cpu)
@@ -228,29 +248,31 @@ def _quantized(
             floats = source.path
             if kind != "bundle":
                 floats = file.write(state, model, kind, place.batch_size, Path(scratch), log)
-            outcome = backend.quantize(
-                Request(
-                    floats,
-                    path,
-                    step,
-                    quantizing.calibration,
-                    progress,
-                    log,
-    made_for = cpu.elsewhere(place.target.cpu)
-    called = state if made_for is None else f"{state}-{made_for}"
-                    trained,
-                    model=model,
-                )
+            request = Request(
+                floats,
+                path,
+                step,
+                quantizing.calibration,
+                progress,
+                log,
+                trained,
+                keep_float=quantizing.mixed.keep_float(source.model, model, place.batch_size),
+                model=model,
+                cpu=processor,
+            )
+            outcome = quantizing.mixed.quantize(
+                backend.quantize, request, place.target, place.batch_size
             )
         if kind != "bundle":
             file.describe(path, model.input, place.batch_size)
+        quantizing.unmet = quantizing.unmet or outcome.unmet
         notes = [_chosen(step.backend, name), *outcome.notes]
         if trained is not None and quantizing.calibration is not None:
             session = _runtime(place.target).open_session(path, Execution())
             notes.append(agreement(session, trained, quantizing.calibration, quantizing.task))
         quantizing.notes += [f"{place.target.label}: {note}" for note in notes]
     quantizing.seconds += time.perf_counter() - started
-    return Candidate(state, path, precision, None)
+    return Candidate(state, path, precision, None, quantizing.mixed.in_float.get(path, {}))
 
 
 def _chosen(wanted: str, backend: str) -> str:
@@ -269,6 +291,10 @@ def _to_quantize(
         if source.model is None:
             raise SqueezeError("needs a float model", where=quantizing.state)
         if not schemes.SCHEMES[step.scheme].int8_weights:
+            return source.model, step, None
+        if not schemes.takes_recovered(step.backend):
+            told = f"accuracy recovery: none, {step.backend} rounds to a grid of its own"
+            quantizing.notes.append(told)
             return source.model, step, None
         if quantizing.calibration is None:
             told = "accuracy recovery: none, it takes calibration data and there is none"
@@ -312,5 +338,7 @@ def _record(quantizing: _Quantizing, before: State) -> State:
         notes=tuple(dict.fromkeys(notes)),
         epochs=training.epochs if training else (),
         bundle=training.bundle if training else None,
+        unmet=quantizing.unmet or quantizing.mixed.unmet,
+        ladders=tuple(quantizing.mixed.ladders),
         reused_from=training.reused_from if training else None,
     )

@@ -41,8 +41,15 @@ PRECISIONS = {
 }
 """What each built-in runtime can hold, by device."""
 
-_TAKES = {"neural_compressor": ("static_int8", "dynamic_int8", "fp16")}
-"""The schemes of backends that do not know all that their runtime holds."""
+_TAKES = {"neural_compressor": ("static_int8", "fp16")}
+"""The schemes of backends that do not make all that their runtime holds.
+
+neural-compressor's dynamic graphs and bf16 modules do not become ONNX files that run: the exporter
+has no operator for ranges found while running, ONNX Runtime no bfloat16 convolution on the CPU.
+"""
+
+_OWN_GRID = {"neural_compressor"}
+"""Backends whose weights' grid is not the one that accuracy recovery rounds to."""
 
 _RUNTIME_OF = {"neural_compressor": "onnxruntime"}
 """Runtimes of the backends that are not called after theirs."""
@@ -73,6 +80,11 @@ def runtime_of(backend: str) -> str:
 def backend_of(backend: str, runtime: str) -> str:
     """Return the backend for a runtime: the one that is asked for, or the runtime's own."""
     return runtime if backend == "auto" else backend
+
+
+def takes_recovered(backend: str) -> bool:
+    """Whether a backend keeps what accuracy recovery does to the weights."""
+    return backend not in _OWN_GRID
 
 
 def is_int8(precision: str) -> bool:
@@ -135,9 +147,10 @@ def left_out(step: Quantization, target: Target, machine: cpu.Cpu) -> str | None
         return "the target asks for fp32"
     if wanted not in {"auto", made} and not (wanted == "int8" and is_int8(made)):
         return f"the target asks for {wanted}, the quantize step makes {made}"
-    if step.backend != "auto" and runtime_of(step.backend) != target.runtime:
-        return f"the quantize step's backend is {step.backend}, which makes no file for it"
-    return refusal(step.scheme, target.runtime, target.device, machine)
+    refused = refusal(step.scheme, target.runtime, target.device, machine)
+    if refused is None and step.backend != "auto" and runtime_of(step.backend) != target.runtime:
+        return f"the quantize step's backend is {step.backend}"
+    return refused
 
 
 def backend_refusal(scheme: str, backend: str) -> str | None:
