@@ -31,25 +31,11 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
         SqueezeError: The exporter cannot express the model.
     """
     del batch_size
-    import torch
-
     module = copy.deepcopy(model.module).eval()
-    example = torch.zeros(2, *model.input.shape)
     with new_file(path) as inside:
         try:
             with chatter_to(log):
-                torch.onnx.export(
-                    module,
-                    (example,),
-                    inside,
-                    dynamo=True,
-                    external_data=False,
-                    verbose=False,
-                    input_names=["images"],
-                    output_names=_names(module, example),
-                    dynamic_shapes=({0: torch.export.Dim("batch")},),
-                )
-            _forget_origin_(inside)
+                trace(module, inside, model.input.shape)
         except OSError:
             raise
         except Exception as error:
@@ -58,6 +44,31 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
                 where=model.architecture.build,
                 hint=f"its full message is in {log}" if log else None,
             ) from error
+
+
+def trace(module: "nn.Module", path: Path, shape: tuple[int, int, int]) -> None:
+    """Write a module that is ready for inference, also a quantized one, over ``path``.
+
+    Args:
+        module: Takes ``(N, C, H, W)``.
+        path: Overwritten.
+        shape: ``(C, H, W)``.
+    """
+    import torch
+
+    example = torch.zeros(2, *shape)
+    torch.onnx.export(
+        module,
+        (example,),
+        path,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+        input_names=["images"],
+        output_names=_names(module, example),
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )
+    _forget_origin_(path)
 
 
 def _names(module: "nn.Module", example: "Tensor") -> list[str]:

@@ -3,13 +3,13 @@
 Each check is a function from a recipe to mistakes; ``problems`` runs them all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from squeeze.core import cpu, plugins
 from squeeze.core.errors import Problem, RecipeError, unknown_name
-from squeeze.recipe import calibrators, losses, pruning, schemes
+from squeeze.recipe import boxes, calibrators, losses, pruning, quantization, schemes
 from squeeze.recipe.document import Path_
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
@@ -18,11 +18,9 @@ from squeeze.recipe.schema import (
     DistillStep,
     ModelBlock,
     PruneStep,
-    QatStep,
     Quantization,
-    SyntheticCalibration,
-    QuantizeStep,
     Recipe,
+    SyntheticCalibration,
     Target,
     TrainSettings,
 )
@@ -36,14 +34,7 @@ MODULES = {
 }
 """What each built-in runtime cannot do without."""
 
-BACKEND_MODULES = {"neural_compressor": ("neural_compressor", "cpuinfo", "torchao")}
-"""The same for quantization backends that are not a runtime's own."""
-
-EXTRAS = {
-    "onnxruntime": "onnx",
-    "litert": "litert",
-    "neural_compressor": "neural-compressor",
-}
+EXTRAS = {"onnxruntime": "onnx", "litert": "litert"}
 
 NEEDS = {
     "image_folder": ("path",),
@@ -81,7 +72,7 @@ def check(loaded: LoadedRecipe) -> None:
     """
     found = [
         Problem(loaded.source.where(path), f"{'.'.join(map(str, path))}: {what}")
-        for part in (_models, _data, _steps, _names, _targets, _gates)
+        for part in (_models, _data, _boxes, _steps, _names, _targets, _gates)
         for path, what in part(loaded.recipe, loaded.folder)
     ]
     if found:
@@ -155,6 +146,15 @@ def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
 def _data(recipe: Recipe, folder: Path) -> Mistakes:
     for role in ("train", "validation", "calibration"):
         source = getattr(recipe.data, role)
+        if isinstance(source, DataSource):
+            yield from _source(source, ("data", role), folder)
+        if isinstance(source, CalibrationDraw) and getattr(recipe.data, source.source) is None:
+            yield (
+                ("data", role, "from"),
+                f"draws from '{source.source}', but data.{source.source} is not given",
+            )
+    if recipe.baseline is not None and recipe.data.train is None:
+        yield ("baseline", "train"), "needs data.train"
     if isinstance(recipe.data.calibration, SyntheticCalibration):
         yield from _made_up(recipe)
 
@@ -170,15 +170,6 @@ def _made_up(recipe: Recipe) -> Mistakes:
         if by_label or getattr(step, "autotune", None) is not None:
             key = "mixed_precision" if by_label else "autotune"
             yield ("steps", index, key), "measures on labels, which synthetic images do not have"
-        if isinstance(source, DataSource):
-            yield from _source(source, ("data", role), folder)
-        if isinstance(source, CalibrationDraw) and getattr(recipe.data, source.source) is None:
-            yield (
-                ("data", role, "from"),
-                f"draws from '{source.source}', but data.{source.source} is not given",
-            )
-    if recipe.baseline is not None and recipe.data.train is None:
-        yield ("baseline", "train"), "needs data.train"
 
 
 def _source(source: DataSource, path: Path_, folder: Path) -> Mistakes:
@@ -202,6 +193,11 @@ def _source(source: DataSource, path: Path_, folder: Path) -> Mistakes:
         yield from _reference(source.build, (*path, "build"), folder)
 
 
+def _boxes(recipe: Recipe, folder: Path) -> Mistakes:
+    del folder
+    yield from boxes.mistakes(recipe)
+
+
 def _steps(recipe: Recipe, folder: Path) -> Mistakes:
     del folder
     quantized_at: int | None = None
@@ -211,7 +207,7 @@ def _steps(recipe: Recipe, folder: Path) -> Mistakes:
             if quantized_at is not None:
                 yield path, f"steps.{quantized_at} has already quantized the model"
             quantized_at = index
-            yield from _quantization(step, recipe, path)
+            yield from _inside(path, quantization.mistakes(step, recipe))
             continue
         if quantized_at is not None:
             yield (
@@ -233,37 +229,10 @@ def _steps(recipe: Recipe, folder: Path) -> Mistakes:
                 yield (*path, "speedup", "runtime"), not_installed(step.speedup.runtime, missing)
 
 
-def _quantization(step: Quantization, recipe: Recipe, path: Path_) -> Mistakes:
-    autotunes = isinstance(step, QuantizeStep) and step.autotune is not None
-    if recipe.data.calibration is None and (schemes.SCHEMES[step.scheme].calibrates or autotunes):
-        yield (
-            path,
-            (
-                f"{step.scheme} needs calibration data; add for example "
-                "data.calibration: {from: train, samples: 128}"
-            ),
-        )
-    if autotunes and step.backend != "neural_compressor":
-        yield (*path, "autotune"), "is of 'backend: neural_compressor', which is not asked for"
-    refused = schemes.backend_refusal(step.scheme, step.backend)
-    if refused is not None:
-        yield (*path, "backend"), refused
-    missing = [n for n in BACKEND_MODULES.get(step.backend, ()) if find_spec(n) is None]
-    if missing:
-        yield (
-            (*path, "backend"),
-            (
-                f"{step.backend} is not installed (no {', '.join(missing)}); "
-                f"pip install 'squeeze[{EXTRAS[step.backend]}]'"
-            ),
-        )
-    if not isinstance(step, QatStep):
-        return
-    if recipe.data.train is None:
-        yield path, "trains, which needs data.train"
-    if step.precision != "fp32":
-        what = f"found {step.precision}, allowed: fp32; int8 is simulated in it"
-        yield (*path, "precision"), what
+def _inside(path: Path_, mistakes: Mistakes) -> Mistakes:
+    """Put a step's own mistakes at its place in the recipe."""
+    for place, what in mistakes:
+        yield (*path, *place), what
 
 
 def _names(recipe: Recipe, folder: Path) -> Mistakes:
@@ -285,8 +254,6 @@ def _names(recipe: Recipe, folder: Path) -> Mistakes:
                 )
 
 
-    if target.cpu != "host" and (target.device != "cpu" or target.runtime == "pytorch"):
-        yield (*path, "cpu"), "decides how int8 files are made, and this target takes none"
 def _targets(recipe: Recipe, folder: Path) -> Mistakes:
     del folder
     known = plugins.names(plugins.RUNTIMES)
@@ -307,17 +274,9 @@ def _targets(recipe: Recipe, folder: Path) -> Mistakes:
             )
         seen.setdefault(target.label, index)
         yield from _target(target, path, quantize)
-    if quantize is not None:
-        yield from _nowhere(quantize, recipe.targets)
-
-
-def _nowhere(quantize: Quantization, targets: Sequence[Target]) -> Mistakes:
-    """Yield the reasons where no target at all takes the quantized model."""
-    reasons = {t.label: schemes.left_out(quantize, t, cpu.host()) for t in targets}
-    if all(reasons.values()):
-        told = "; ".join(f"{label}: {reason}" for label, reason in reasons.items())
-        what = f"the quantize step makes {quantize.scheme} files, which no target takes: {told}"
-        yield ("targets",), what
+    nowhere = quantization.nowhere(quantize, recipe.targets) if quantize else None
+    if nowhere is not None:
+        yield ("targets",), nowhere
 
 
 def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
@@ -326,6 +285,8 @@ def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mista
         what = not_installed(target.runtime, missing)
         yield (*path, "runtime"), f"{what} or set if_available: true"
     holds = schemes.precisions(target.runtime, target.device, cpu.host())
+    if target.cpu != "host" and (target.device != "cpu" or target.runtime == "pytorch"):
+        yield (*path, "cpu"), "decides how int8 files are made, and this target takes none"
     if holds is None and target.runtime in MODULES:
         yield (*path, "device"), f"{target.runtime} runs on cpu only here, found {target.device}"
     elif holds is not None and target.precision not in {"auto", *holds}:

@@ -105,12 +105,13 @@ def test_a_runtime_that_is_not_installed_is_told(
 def test_int8_needs_a_step_and_the_step_a_target(recipe_data: dict[str, Any]) -> None:
     recipe_data["targets"] = [{"runtime": "pytorch"}]
     assert found(recipe_data) == [
-        "targets: the quantize step makes int8 files, but no target can hold int8"
+        "targets: the quantize step makes static_int8 files, which no target takes: pytorch: "
+        "PyTorch runs bundles, which hold no int8; allowed: fp16, bf16"
     ]
     recipe_data["targets"] = [{"runtime": "onnxruntime", "precision": "int8"}]
     del recipe_data["steps"][2]
     assert found(recipe_data) == [
-        "targets.0.precision: is int8, but no step quantizes for this runtime"
+        "targets.0.precision: is int8, but no step quantizes to it for this runtime"
     ]
 
 

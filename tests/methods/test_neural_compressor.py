@@ -1,0 +1,102 @@
+"""The neural-compressor backend: files that are small, and trials that are told."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from squeeze.core.types import Silent
+from squeeze.methods.quantize.backends import neural_compressor
+from squeeze.methods.quantize.onnx_folding import fold_
+from squeeze.methods.quantize.request import Outcome, Request
+from squeeze.recipe.schema import QuantizeStep
+from squeeze.runtimes import onnxruntime
+from squeeze.runtimes.base import Execution
+from squeeze.sources.data import Data
+from squeeze.sources.models import Model
+
+
+def test_a_quantizer_behind_stored_weights_is_computed_once(tmp_path: Path) -> None:
+    weight = np.array([[1.0, -0.5], [2.0, 0.26]], np.float32)
+    stored = [
+        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(np.array([0.5, 1.0], np.float32), "scale"),
+        numpy_helper.from_array(np.zeros(2, np.int8), "zero"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["weight", "scale", "zero"], ["q"], axis=0),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["w"], axis=0),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2]) for name in "xy"]
+    graph = helper.make_graph(nodes, "one", ends[:1], ends[1:], stored)
+    opset = [helper.make_opsetid("", 20)]
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+    assert fold_(path) == 1
+    found = onnx.load(path).graph
+    assert [node.op_type for node in found.node] == ["DequantizeLinear", "MatMul"]
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in found.initializer}
+    assert sorted(tensors) == ["q", "scale", "zero"]
+    assert tensors["q"].tolist() == [[2, -1], [2, 0]]
+
+
+def test_trials_without_a_winner_are_told_with_what_each_reached() -> None:
+    outcome = neural_compressor.judged(["a", "b"], [0.9, 0.7, 0.85], 0.01)
+    assert outcome.notes == (
+        "autotune on calibration samples: float 90.0%; a 70.0%, b 85.0%; took b",
+    )
+    assert outcome.unmet is not None
+    assert outcome.unmet.limit == "top-1 drop <= 1.00 points"
+    assert outcome.unmet.found == "5.00 points at best (a 70.0%, b 85.0%)"
+
+
+def test_the_first_trial_that_is_good_enough_ends_the_list() -> None:
+    outcome = neural_compressor.judged(["a", "b", "c"], [0.9, 0.7, 0.89], 0.01)
+    assert outcome.unmet is None
+    assert outcome.notes[0].endswith("a 70.0%, b 89.0%; took b")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "share", "stored", "in_int8"),
+    [
+        ({"autotune": {"max_drop": 0.05}}, 0.4, "int8", 5),
+        ({"scheme": "fp16"}, 0.6, "float16", 0),
+    ],
+)
+def test_its_files_hold_what_the_scheme_says(
+    step: dict[str, Any],
+    share: float,
+    stored: str,
+    in_int8: int,
+    trained: Model,
+    files: dict[str, Path],
+    digits: Data,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    out, log = tmp_path / "nc.onnx", tmp_path / "log.txt"
+    chosen = QuantizeStep.model_validate({"backend": "neural_compressor", **step})
+    outcome: Outcome = neural_compressor.quantize(
+        Request(files["onnx"], out, chosen, digits.calibration, Silent(), log, model=trained)
+    )
+    assert outcome.unmet is None
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger("neural_compressor").handlers == []
+    assert out.stat().st_size < share * files["onnx"].stat().st_size
+    images, labels = digits.validation.batch(range(len(digits.validation)))
+    predictions = []
+    for path in (files["onnx"], out):
+        session = onnxruntime.open_session(path, Execution())
+        predictions.append(session.invoke(session.prepare(images)).argmax(1))
+    assert (predictions[0] == predictions[1]).mean() > 0.95
+    assert (predictions[1] == labels).mean() > 0.9
+    audit = onnxruntime.audit(out)
+    assert audit.coverage.int8 >= in_int8
+    floats = audit.weights["float32"].size_bytes if "float32" in audit.weights else 0
+    assert audit.weights[stored].size_bytes > 10 * floats
