@@ -26,6 +26,7 @@ Nms = Literal["greedy", "soft", "none"]
 Scores = Literal["sigmoid", "softmax"]
 Step = Literal["stride", "floor", "even"]
 Distances = Literal["linear", "exp"]
+Assignment = Literal["by_size", "task_aligned"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class DetectorSpec:
             ``retinanet``).
         distances: How ``anchor_free`` regression becomes distances in anchor sizes: as it is, or
             by exp. Of an ``anchor_grid``: ``exp`` is YOLOv3's rule, ``linear`` that of YOLOv5.
+        assignment: Which points of an ``anchor_free`` detector learn a box: near its centre at
+            the level for its size (FCOS), or those that predict it best already (TOOD).
         score_threshold: Candidates must score more, [0, 1).
         candidates: The best of each level (``ssd``: of each class) that go into suppression.
         nms: ``greedy`` and ``soft`` act within each class; ``none`` for queries.
@@ -82,6 +85,7 @@ class DetectorSpec:
     relative: bool = False
     box_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     distances: Distances = "linear"
+    assignment: Assignment = "by_size"
     score_threshold: float = 0.05
     candidates: int = 1000
     nms: Nms = "greedy"
@@ -102,6 +106,7 @@ class DetectorSpec:
             ("scores", Scores),
             ("step", Step),
             ("distances", Distances),
+            ("assignment", Assignment),
         ):
             value = getattr(self, field)
             if value not in get_args(allowed):

@@ -21,7 +21,9 @@ from squeeze.sources.weights import load_weights_, read_weights
 from squeeze.store import new_folder
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
@@ -119,7 +121,8 @@ def load_bundle(path: str | Path, *, build: str | None = None) -> "nn.Module":
         build: Overrides the recorded factory, for example ``./my_model.py:make``.
 
     Returns:
-        The model: ``(N, C, H, W)`` images to ``(N, classes)`` logits.
+        The model: ``(N, C, H, W)`` images to ``(N, classes)`` logits, or to a detector's raw
+        outputs.
 
     Raises:
         InputError: See ``load``.
@@ -176,14 +179,23 @@ def _computes_the_same(model: models.Model, fresh: "nn.Module") -> bool:
     images = images.reshape(2, *model.input.shape)
     was_training = model.module.training
     with torch.inference_mode():
-        expected = model.module.eval()(images)
+        expected = _all_outputs(model.module.eval()(images))
         model.module.train(was_training)
         try:
-            got = fresh(images)
+            got = _all_outputs(fresh(images))
         except Exception:  # noqa: BLE001  whatever its own code raises on widths it does not expect
             return False
-    margin = 1e-5 * float(expected.abs().max())
-    return expected.shape == got.shape and torch.allclose(expected, got, rtol=1e-4, atol=margin)
+    return len(expected) == len(got) and all(
+        own.shape == other.shape
+        and torch.allclose(own, other, rtol=1e-4, atol=1e-5 * float(own.abs().max()))
+        for own, other in zip(expected, got, strict=True)
+    )
+
+
+def _all_outputs(outputs: "Tensor | Sequence[Tensor]") -> "tuple[Tensor, ...]":
+    import torch
+
+    return (outputs,) if torch.is_tensor(outputs) else tuple(outputs)
 
 
 def _factory(build: str, args: dict[str, Any], folder: Path) -> "nn.Module":

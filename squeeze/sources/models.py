@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-BUILTIN = ("resnet8", "resnet20", "resnet56")
+BUILTIN = {
+    "resnet8": "squeeze.sources.cifar_resnet",
+    "resnet20": "squeeze.sources.cifar_resnet",
+    "resnet56": "squeeze.sources.cifar_resnet",
+    "tinydet": "squeeze.sources.detectors.tinydet",
+}
+"""Models of our own, each with the module that builds it."""
 
 
 class PruningRound(Block):
@@ -133,7 +139,7 @@ def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
         if head == "builtin":
             if name not in BUILTIN:
                 raise InputError(unknown_name("builtin model", name, BUILTIN), where=build)
-            build = f"squeeze.sources.cifar_resnet:{name}"
+            build = f"{BUILTIN[name]}:{name}"
         factory = reference.function(build, folder)
         module = _call(factory, args, build)
     if not isinstance(module, nn.Module):

@@ -37,12 +37,22 @@ def regression(boxes: "Tensor", places: base.Places, spec: "DetectorSpec") -> "T
 
     A point outside its box has negative distances, which have no logarithm: they are raised.
     """
+    found = sides(boxes, places)
+    return found.clamp(min=_SHORTEST).log() if spec.distances == "exp" else found
+
+
+def sides(boxes: "Tensor", places: base.Places) -> "Tensor":
+    """Return the distances from the points to the boxes' left, top, right and bottom, in anchors.
+
+    Args:
+        boxes: xyxy ``(n, 4)``.
+        places: One for each box.
+    """
     import torch
 
-    centres, sides = base.centre_size(places.anchors)
+    centres, own = base.centre_size(places.anchors)
     found = torch.cat([centres - boxes[..., :2], boxes[..., 2:] - centres], dim=-1)
-    found = found / torch.cat([sides, sides], dim=-1)
-    return found.clamp(min=_SHORTEST).log() if spec.distances == "exp" else found
+    return found / torch.cat([own, own], dim=-1)
 
 
 def candidates(
