@@ -47,7 +47,7 @@ def pycocotools(
         annotated = COCO()
         annotated.dataset = detection.coco_dataset(truth, classes)
         annotated.createIndex()
-        evaluation = COCOeval(annotated, annotated.loadRes(detection._results(found)), "bbox")
+        evaluation = COCOeval(annotated, annotated.loadRes(detection.coco_results(found)), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
