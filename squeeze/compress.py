@@ -279,12 +279,8 @@ def _calibrated(step: QatStep, steps: Steps) -> list[Any]:
 def _content(block: ModelBlock, base: Path) -> list[Any]:
     """Return what decides a model's content: its block and hashes of the files it names."""
     paths = []
-    if block.weights is not None:
-        weights = (
-            reference.package_file(block.weights)
-            if block.weights.startswith("package:")
-            else base / block.weights
-        )
+    for named in filter(None, (block.weights, block.backbone_weights)):
+        weights = reference.package_file(named) if named.startswith("package:") else base / named
         in_bundle = [weights / bundle.ARCHITECTURE, weights / bundle.WEIGHTS]
         paths += in_bundle if weights.is_dir() else [weights]
     head = (block.build or "").rpartition(":")[0]

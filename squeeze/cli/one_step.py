@@ -163,12 +163,12 @@ def save(recipe: dict[str, Any], path: Path) -> None:
     from squeeze.store import write_text
 
     moved = copy.deepcopy(recipe)
-    _rebase(moved["model"], ("build", "weights"), path)
+    _rebase(moved["model"], ("build", "weights", "backbone_weights"), path)
     _rebase(moved["data"], ("train", "validation", "calibration"), path)
     for step in moved["steps"]:
         for role in ("teacher", "student"):
             if isinstance(step.get(role), dict):
-                _rebase(step[role], ("build", "weights"), path)
+                _rebase(step[role], ("build", "weights", "backbone_weights"), path)
     write_text(path, dump(moved))
 
 

@@ -13,6 +13,7 @@ from squeeze.recipe import boxes, calibrators, losses, pruning, quantization, sc
 from squeeze.recipe.document import Path_
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
+    AccuracyGate,
     CalibrationDraw,
     DataSource,
     DistillStep,
@@ -64,6 +65,10 @@ USES = {
 """The keys that each built-in dataset format looks at, besides those of every format."""
 
 
+METRICS = {"classification": ("top1", "top5"), "detection": ("map", "ap50")}
+"""What accuracy gates can be about, by task."""
+
+
 def check(loaded: LoadedRecipe) -> None:
     """Raise if the recipe cannot work.
 
@@ -100,17 +105,17 @@ def _models(recipe: Recipe, folder: Path) -> Mistakes:
 
 
 def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
-    in_package = bool(block.weights and block.weights.startswith("package:"))
-    if block.weights and in_package:
-        package, _, inner = block.weights.removeprefix("package:").partition("/")
-        spec = find_spec(package) if package.isidentifier() else None
-        if spec is None:
-            yield (*path, "weights"), f"the Python package '{package}' is not installed"
-        elif not any((Path(p) / inner).is_file() for p in spec.submodule_search_locations or ()):
-            yield (*path, "weights"), f"the package '{package}' has no file '{inner}'"
-    weights = folder / block.weights if block.weights and not in_package else None
-    if weights is not None and not weights.exists():
-        yield (*path, "weights"), f"no such file or folder: {block.weights}"
+    absent = {
+        key: _absent(named, folder)
+        for key in ("weights", "backbone_weights")
+        if (named := getattr(block, key)) is not None
+    }
+    for key, problem in absent.items():
+        if problem is not None:
+            yield (*path, key), problem
+    is_file = block.weights is not None and not block.weights.startswith("package:")
+    weights = folder / block.weights if block.weights and is_file else None
+    if weights is not None and absent["weights"] is not None:
         return
     if weights is not None and weights.is_dir():
         if not (weights / "architecture.json").is_file():
@@ -125,6 +130,19 @@ def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
         yield from _reference(block.build, (*path, "build"), folder)
     if block.input is None and path == ("model",):
         yield path, "needs 'input', for example {shape: [3, 224, 224]}"
+
+
+def _absent(weights: str, folder: Path) -> str | None:
+    """Return why there is no such file of weights, or None."""
+    if not weights.startswith("package:"):
+        return None if (folder / weights).exists() else f"no such file or folder: {weights}"
+    package, _, inner = weights.removeprefix("package:").partition("/")
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None:
+        return f"the Python package '{package}' is not installed"
+    if not any((Path(p) / inner).is_file() for p in spec.submodule_search_locations or ()):
+        return f"the package '{package}' has no file '{inner}'"
+    return None
 
 
 def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
@@ -241,7 +259,7 @@ def _names(recipe: Recipe, folder: Path) -> Mistakes:
         settings = step.finetune if isinstance(step, PruneStep) else step
         for number, loss in enumerate(getattr(step, "losses", ())):
             batch_size = settings.batch_size if isinstance(settings, TrainSettings) else 1
-            for place, what in losses.mistakes(loss, batch_size):
+            for place, what in losses.mistakes(loss, batch_size, recipe.task):
                 yield ("steps", index, "losses", number, *place), what
         if isinstance(step, Quantization):
             for place, what in calibrators.mistakes(step.calibrator):
@@ -311,3 +329,7 @@ def _gates(recipe: Recipe, folder: Path) -> Mistakes:
         target = getattr(gate, "target", None)
         if target is not None and target not in labels:
             yield ("gates", index, "target"), unknown_name("target", target, labels)
+        if isinstance(gate, AccuracyGate) and gate.metric not in METRICS[recipe.task]:
+            allowed = ", ".join(METRICS[recipe.task])
+            what = f"{gate.metric} is not of task {recipe.task}, allowed: {allowed}"
+            yield ("gates", index, "metric"), what

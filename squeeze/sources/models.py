@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe.schema import Block, InputSpec, ModelBlock
 from squeeze.sources import reference
-from squeeze.sources.weights import load_weights_, read_weights, refuse_nan
+from squeeze.sources.weights import load_backbone_, load_weights_, read_weights, refuse_nan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,6 +115,9 @@ def build(block: ModelBlock, folder: Path, *, default_input: InputSpec | None = 
         if block.build is None or spec is None:
             raise InputError("needs 'build' and 'input'", where="model")
         module = make(block.build, block.args, folder)
+        backbone = _weights_path(block.backbone_weights, folder)
+        if backbone is not None:
+            load_backbone_(module, read_weights(backbone), where=str(backbone))
         if path is not None:
             load_weights_(module, read_weights(path), where=str(path))
         model = Model(module, Architecture(block.build, folder, dict(block.args), spec))

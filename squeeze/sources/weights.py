@@ -104,6 +104,52 @@ def load_weights_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where
     raise InputError(f"does not fit the model: {text}", where=where, hint=_classes_hint(shapes))
 
 
+def load_backbone_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where: str) -> None:
+    """Load a classifier's weights into the submodule ``backbone``, in place.
+
+    Names are compared from their ends, because a detector may wrap the classifier. Every child of
+    the backbone takes over all its tensors or none: ``body`` does, ``fpn`` is the detector's own.
+
+    Raises:
+        InputError: There is no backbone, or a file that fits no child of it, or one half.
+    """
+    from torch import nn
+
+    backbone = getattr(module, "backbone", None)
+    if not isinstance(backbone, nn.Module):
+        raise InputError(
+            f"a {type(module).__name__} has no submodule 'backbone' to load it into", where=where
+        )
+    own = backbone.state_dict()
+    found = {key: _by_end(key, tensor, weights) for key, tensor in own.items()}
+    parts: dict[str, list[str]] = {}
+    for key in own:
+        if not _is_counter(key):
+            parts.setdefault(key.partition(".")[0], []).append(key)
+    taken = {part for part, keys in parts.items() if any(found[key] is not None for key in keys)}
+    missing = [key for part in taken for key in parts[part] if found[key] is None]
+    if missing or not taken:
+        lost = missing or list(own)
+        raise InputError(
+            f"does not fit the backbone: {len(lost)} tensors are not in the file or have another "
+            f"shape: {', '.join(lost[:_SHOWN])}{', …' if len(lost) > _SHOWN else ''}",
+            where=where,
+            hint="take the weights of the classifier that the backbone was made from",
+        )
+    own.update({key: tensor for key, tensor in found.items() if tensor is not None})
+    backbone.load_state_dict(own)
+
+
+def _by_end(key: str, like: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor | None":
+    """Return the file's tensor of this name, or of the name without its first parts."""
+    while key:
+        tensor = weights.get(key)
+        if tensor is not None and tensor.shape == like.shape:
+            return tensor
+        key = key.partition(".")[2]
+    return None
+
+
 def _is_counter(key: str) -> bool:
     """Tell what only counts batches: files with frozen batch norms, as of detectors, lack it."""
     return key.endswith("num_batches_tracked")

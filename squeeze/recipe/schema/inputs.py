@@ -55,13 +55,22 @@ class ModelBlock(Block):
         args: Keyword arguments of the factory.
         weights: A ``.safetensors`` file, a bundle folder, a weights-only ``.pt``/``.pth`` file, or
             ``package:NAME/FILE`` for a file inside an installed Python package.
+        backbone_weights: Instead of ``weights``: a file of a classifier's weights, of which a
+            detector's ``backbone`` takes over what it has. The rest is to be trained.
         input: May be left out when ``weights`` is a bundle folder.
     """
 
     build: str | None = None
     args: dict[str, Any] = Field(default_factory=dict)
     weights: str | None = None
+    backbone_weights: str | None = None
     input: InputSpec | None = None
+
+    @model_validator(mode="after")
+    def _weights_of_one_kind(self) -> Self:
+        if self.weights is not None and self.backbone_weights is not None:
+            raise ValueError("weights hold the backbone's too: leave backbone_weights out")
+        return self
 
 
 class DataSource(Block):
