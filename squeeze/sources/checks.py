@@ -49,7 +49,7 @@ def check_labels(split: "Split", where: str, *, only_looked_at: bool = False) ->
             that may cut boxes off.
     """
     if split.has_boxes:
-        return _check_boxes(split, where)
+        return _check_boxes(split, where, only_looked_at=only_looked_at)
     found = np.unique(split.labels)
     if len(found) == 1 and not only_looked_at:
         name = split.samples.classes[int(found[0])]
@@ -67,13 +67,15 @@ def _check_range(found: "NDArray[np.int64]", classes: int, where: str) -> None:
         )
 
 
-def _check_boxes(split: "Split", where: str) -> "Split":
+def _check_boxes(split: "Split", where: str, *, only_looked_at: bool) -> "Split":
     if split.spec.fit == "crop":
         raise InputError(
             "fit: crop may cut objects off",
             where="model.input",
             hint="set model.input.fit: letterbox (keeps proportions) or stretch",
         )
+    if only_looked_at:
+        return split
     classes = split.samples.classes
     found = np.concatenate([boxes.classes for boxes in split.truth])
     if len(found) == 0:

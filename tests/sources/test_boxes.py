@@ -145,7 +145,7 @@ def test_every_format_gives_the_same_boxes(tmp_path: Path) -> None:
         (yolo(write_yolo(tmp_path / "yolo")), ["spot", "cell"]),
         (yolo(write_yolo(tmp_path / "other", "valid/images")), ["spot", "cell"]),
     )
-    for source, classes in sources:
+    for source, classes in (*sources, (f"voc:{tmp_path / 'voc'}", sources[0][1])):
         split = validation(source)
         assert list(split.samples.classes) == classes, source
         assert named(split) == [FIRST, SECOND], source
@@ -265,6 +265,10 @@ def test_no_boxes_at_all(tmp_path: Path) -> None:
     root = write_voc(tmp_path, {"a": [], "b": []})
     text = refusal(voc(root))
     assert "data.validation: has 2 images and no boxes at all" in text
+    other = voc(write_voc(tmp_path / "other", seed=5))
+    data = opened({"validation": other, "calibration": voc(root, image_set="val")})
+    assert data.calibration is not None
+    assert len(data.calibration) == 2
 
 
 def test_a_missing_image_is_refused_or_skipped(tmp_path: Path) -> None:
