@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import SqueezeError
+from squeeze.methods.quantize.qat import products
 from squeeze.methods.quantize.recovery import graph as graphs
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def places(graph: "GraphModule", tensors: "set[str]") -> list[Place]:
                 hint=HINT,
             )
         if moves or pools or _joins(node):
-            for source in node.all_input_nodes:
+            for source in map(_whole, node.all_input_nodes):
                 if source.name in tensors:
                     parent[root(node)] = root(source)
         if not (moves or _joins(node)) and graphs.is_rounded(graph, node):
@@ -77,6 +78,14 @@ def _grouped(known: "list[Node]", rounds: "list[Node]", root: Any) -> Iterator[P
         nodes = tuple(node for node in rounds if root(node) is root(first))
         if nodes[0] is first:
             yield Place(nodes, tuple(node for node in known if root(node) is root(first)))
+
+
+def _whole(node: "Node") -> "Node":
+    """Return what a node splits into parts, which is one tensor; else the node."""
+    import torch
+
+    splits = {torch.chunk, torch.split, "chunk", "split"}
+    return node.all_input_nodes[0] if node.target in splits else node
 
 
 def _moves(graph: "GraphModule", node: "Node") -> bool:
@@ -124,6 +133,9 @@ def _computes(graph: "GraphModule", node: "Node") -> bool:
         or graphs.layer(graph, node) is not None
         or graphs.is_add(node)
         or graphs.is_relu(graph, node)
+        or products.is_product(node)
+        or products.is_sigmoid(graph, node)
+        or products.is_hard_sigmoid(graph, node)
         or isinstance(graphs.submodule(graph, node), nn.AdaptiveAvgPool2d)
         or (node.op == "call_function" and node.target is functional.adaptive_avg_pool2d)
         or (node.op == "call_method" and node.target == "mean")

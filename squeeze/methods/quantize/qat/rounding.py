@@ -23,7 +23,8 @@ class Rounding(nn.Module):
 
     Args:
         low: At most 0. Where it is 0 it stays 0, as after a ReLU.
-        high: Above ``low``, at least 0.
+        high: Above ``low``, at least 0. What was always 0 so far, as in a dead squeeze-excite
+            block, gets 1: XNNPACK refuses a file whose scales are too unequal.
 
     Attributes:
         start: ``(2,)``, the ends before training.
@@ -35,6 +36,8 @@ class Rounding(nn.Module):
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
         low, high = min(low, 0.0), max(high, 0.0)
+        if low == high:
+            high = 1.0
         self.register_buffer("start", torch.tensor([low, max(high, low + _NARROWEST)]))
         self.stretch = nn.Parameter(torch.ones(2))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import SqueezeError
 from squeeze.methods.quantize.calibration import Calibration
+from squeeze.methods.quantize.qat import products
 from squeeze.methods.quantize.qat.places import HINT, Place, places
 from squeeze.methods.quantize.recovery import graph as graphs
 from squeeze.methods.quantize.recovery import observe
@@ -78,13 +79,17 @@ class Simulation:
 def folded(module: "nn.Module") -> "GraphModule":
     """Return the traced copy of a module, with batch norms folded into their layers.
 
+    Hard-swish and SiLU are written as the products that runtimes compute.
+
     Raises:
         SqueezeError: It cannot be traced.
     """
     try:
-        return graphs.folded(module)
+        graph = graphs.folded(module)
     except graphs.UntraceableError as error:
         raise SqueezeError(f"the model cannot be: {error}", where=WHERE, hint=HINT) from error
+    products.write_out_(graph)
+    return graph
 
 
 def observed(
@@ -129,7 +134,9 @@ def simulation(
     for place in found:
         low = min(ranges[node.name][0] for node in place.nodes)
         high = max(ranges[node.name][1] for node in place.nodes)
-        graph.add_submodule(_PREFIX + place.name, Rounding(low, high))
+        is_fixed = any(products.is_sigmoid(graph, node) for node in place.nodes)
+        part = Rounding(*(products.SIGMOID_ENDS if is_fixed else (low, high)))
+        graph.add_submodule(_PREFIX + place.name, part.requires_grad_(not is_fixed))
         for node in place.nodes:
             _round_after_(graph, node, _PREFIX + place.name)
     graph.recompile()

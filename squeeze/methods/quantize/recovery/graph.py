@@ -27,6 +27,7 @@ def folded(module: "nn.Module") -> "GraphModule":
         separate = copy.deepcopy(module).eval()
         separate_activations_(separate)
         plain: Any = optimization.remove_dropout(separate)
+        _remove_stochastic_depth_(plain)
         refuse_shared(plain)
         graph: Any = optimization.fuse(plain, no_trace=True)
     except SqueezeError:
@@ -62,6 +63,16 @@ def separate_activations_(module: "nn.Module") -> None:
             setattr(module, name, nn.Sequential(norm, after.drop, after.act).eval())
         else:
             separate_activations_(child)
+
+
+def _remove_stochastic_depth_(graph: "GraphModule") -> None:
+    """Remove torchvision's calls that drop whole branches in training and do nothing else."""
+    for node in list(graph.graph.nodes):
+        name = getattr(node.target, "__name__", "")
+        if node.op == "call_function" and name == "stochastic_depth":
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    graph.recompile()
 
 
 def refuse_shared(graph: Any) -> None:  # noqa: ANN401
