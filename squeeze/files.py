@@ -264,7 +264,7 @@ def _quantized(
                 backend.quantize, request, place.target, place.batch_size
             )
         if kind != "bundle":
-            file.describe(path, model.input, place.batch_size)
+            file.describe(path, source.model or model, place.batch_size)
         quantizing.unmet = quantizing.unmet or outcome.unmet
         notes = [_chosen(step.backend, name), *outcome.notes]
         if trained is not None and quantizing.calibration is not None:

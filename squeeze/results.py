@@ -31,6 +31,11 @@ class Accuracy(Block):
         """The figure that stands for all, with its name."""
         return "top-1", self.top1
 
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """All that has an interval, by name."""
+        return {"top-1": self.top1, "top-5": self.top5}
+
     def figure(self, metric: str) -> float | None:
         """Return what a gate's metric means here; None for a metric of another task."""
         return {"top1": self.top1.value, "top5": self.top5.value}.get(metric)
@@ -82,6 +87,11 @@ class DetectionAccuracy(Block):
     def headline(self) -> tuple[str, Estimate]:
         """The figure that stands for all, with its name."""
         return "mAP", self.map
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """All that has an interval, by name."""
+        return {"mAP": self.map, "AP50": self.ap50}
 
     def figure(self, metric: str) -> float | None:
         """Return what a gate's metric means here; None for a metric of another task."""

@@ -1,11 +1,14 @@
 """``squeeze eval``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from squeeze.cli import options
+
+if TYPE_CHECKING:
+    from squeeze.tasks.base import Task
 
 
 def evaluate(
@@ -27,22 +30,23 @@ def evaluate(
     from squeeze.recipe.schema import DataBlock, DataSource
     from squeeze.sources.data import Opening, open_data
     from squeeze.tasks import classification
+    from squeeze.tasks.detection import Detection
 
     found, terminal = open_file(file, input, mean, std), console.Terminal(quiet=quiet)
     block = DataBlock(validation=DataSource.model_validate(validation))
     split = open_data(
         block, Opening(Path.cwd(), found.spec, 0, terminal), trains=False, calibrates=False
     ).validation
-    session = found.open_session(threads, classes=len(split.samples.classes))
-    predictions = accuracy.predict(
-        session, split, classification, 1, terminal, f"evaluating {file}"
-    )
+    detector = found.detector()
+    session = found.open_session(threads, classes=None if detector else len(split.samples.classes))
+    task: Task = classification if detector is None else Detection(found.size, detector)
+    predictions = accuracy.predict(session, split, task, 1, terminal, f"evaluating {file}")
     session.close()
-    score = classification.score(predictions, split)
+    score = task.score(predictions, split)
     if json:
         console.out(score.model_dump_json(indent=1))
         return
-    for name, figure in (("top-1", score.top1), ("top-5", score.top5)):
+    for name, figure in score.figures.items():
         console.out(
             f"{name} {figure.value:.2%} (95 %: {figure.low:.2%} to {figure.high:.2%}), "
             f"{score.samples} samples, {found.runtime}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
+    from squeeze.core.detector import DetectorSpec
     from squeeze.recipe.schema import InputSpec
     from squeeze.runtimes.base import Runtime, Session
 
@@ -16,11 +17,31 @@ _RUNTIMES = {".onnx": "onnxruntime", ".tflite": "litert"}
 
 @dataclass(frozen=True)
 class File:
-    """A file to measure."""
+    """A file to measure.
+
+    Attributes:
+        description: How a detector's outputs are read, where the file beside it says so.
+    """
 
     path: Path
     runtime: str
     spec: "InputSpec"
+    description: "DetectorSpec | None" = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its input."""
+        return self.spec.shape[1], self.spec.shape[2]
+
+    def detector(self) -> "DetectorSpec | None":
+        """Return how its outputs are read if it is a detector: bundles know it themselves."""
+        if self.runtime != "pytorch":
+            return self.description
+        from squeeze.core.detector import DetectorSpec
+        from squeeze.sources import bundle
+
+        found = getattr(bundle.load(self.path).module, "detector", None)
+        return found if isinstance(found, DetectorSpec) else None
 
     def load(self) -> "Runtime":
         """Import its runtime.
@@ -92,8 +113,9 @@ def open_file(
     if not path.exists():
         raise InputError("no such file", where=str(path))
     found: dict[str, Any] = {}
+    detector = None
     if record.is_file():
-        found = _described(record)
+        found, detector = _described(record)
     found |= {
         key: numbers(text, f"--{'input' if key == 'shape' else key}")
         for key, text in (("shape", shape), ("mean", mean), ("std", std))
@@ -106,14 +128,19 @@ def open_file(
             hint="give --input C,H,W (and --mean, --std)",
         )
     try:
-        return File(path, runtime, InputSpec.model_validate(found))
+        return File(path, runtime, InputSpec.model_validate(found), detector)
     except ValidationError as error:
         raise InputError(f"input: {error.errors()[0]['msg']}", where=str(path)) from error
 
 
-def _described(record: Path) -> dict[str, Any]:
+def _described(record: Path) -> "tuple[dict[str, Any], DetectorSpec | None]":
+    from squeeze.core.detector import DetectorSpec
+
     try:
-        return dict(json.loads(record.read_text(encoding="utf-8"))["input"])
+        plain = json.loads(record.read_text(encoding="utf-8"))
+        detector = plain.get("detector")
+        spec = None if detector is None else DetectorSpec.of_json(detector)
+        return dict(plain["input"]), spec
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"is damaged: {type(error).__name__}: {error}",

@@ -5,16 +5,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import SqueezeError
-from squeeze.runtimes.base import Execution
+from squeeze.runtimes.base import Execution, several
 from squeeze.store import write_text
 
 if TYPE_CHECKING:
-    from squeeze.recipe.schema import InputSpec
     from squeeze.runtimes.base import Runtime
     from squeeze.sources.models import Model
 
 PARITY_LIMIT = 0.01
+_FITS = {
+    "crop": "resizing and centre crop",
+    "letterbox": "resizing into the input with grey (114) bars on both sides",
+    "stretch": "resizing both sides",
+}
 _EXPORTERS = {"onnx": "squeeze.export.onnx", "tflite": "squeeze.export.litert"}
 
 
@@ -36,20 +41,23 @@ def write(
     if not path.exists():
         exporter = import_module(_EXPORTERS[artifact])
         exporter.export(model, path, batch_size=batch_size, log=log)
-        describe(path, model.input, batch_size)
+        describe(path, model, batch_size)
     return path
 
 
-def describe(path: Path, spec: "InputSpec", batch_size: int) -> Path:
-    """Write ``<file>.json``: how an application has to prepare images for this file."""
-    is_litert = path.suffix == ".tflite"
+def describe(path: Path, model: "Model", batch_size: int) -> Path:
+    """Write ``<file>.json``: how to prepare images for this file and read a detector's outputs."""
+    is_litert, spec = path.suffix == ".tflite", model.input
+    detector = getattr(model.module, "detector", None)
     record = {
         "file": path.name,
         "layout": "NHWC" if is_litert else "NCHW",
         "batch": batch_size if is_litert else "dynamic",
         "input": spec.model_dump(mode="json"),
-        "prepare": "(pixels / 255 - mean) / std, after resizing and centre crop",
+        "prepare": f"(pixels / 255 - mean) / std, after {_FITS[spec.fit]}",
     }
+    if isinstance(detector, DetectorSpec):
+        record["detector"] = detector.as_json()
     return write_text(path.with_name(path.name + ".json"), json.dumps(record, indent=1))
 
 
@@ -65,11 +73,16 @@ def difference(runtime: "Runtime", path: Path, model: "Model", batch_size: int) 
     shape = (batch_size, *model.input.shape)
     images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     with torch.inference_mode():
-        expected = model.module.eval()(torch.from_numpy(images)).numpy()
+        outputs = model.module.eval()(torch.from_numpy(images))
+    expected = (outputs,) if torch.is_tensor(outputs) else tuple(outputs)
     session = runtime.open_session(path, Execution())
-    found = session.invoke(session.prepare(images))
+    found = several(session.invoke(session.prepare(images)))
     session.close()
-    largest = float(np.abs(found - expected).max())
-    if not largest <= PARITY_LIMIT * float(np.abs(expected).max()):
-        raise SqueezeError(f"its outputs differ from torch by up to {largest:.3g}", where=str(path))
+    largest = 0.0
+    for one, other in zip(found, expected, strict=True):
+        distance = float(np.abs(one - other.numpy()).max())
+        if not distance <= PARITY_LIMIT * float(other.abs().max()):
+            told = f"its outputs differ from torch by up to {distance:.3g}"
+            raise SqueezeError(told, where=str(path))
+        largest = max(largest, distance)
     return largest

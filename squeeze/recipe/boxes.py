@@ -55,5 +55,8 @@ def _training(settings: TrainSettings, path: Path_, *, detects: bool) -> Mistake
     for key in augment.classes_only if detects else augment.boxes_only:
         labels = "one class each" if detects else "boxes"
         yield (*path, "augment", key), f"is for images with {labels}"
+    for key in ("label_smoothing", "focal_gamma") if detects else ():
+        if getattr(settings, key):
+            yield (*path, key), "is of classification; the losses of detectors have their own"
     if detects and settings.balance_classes:
         yield (*path, "balance_classes"), "is for images with one class each"

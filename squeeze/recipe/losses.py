@@ -42,18 +42,32 @@ def load(block: LossBlock) -> ModuleType:
     return module
 
 
-def mistakes(block: LossBlock, batch_size: int) -> Iterator[tuple[Path_, str]]:
+def mistakes(
+    block: LossBlock, batch_size: int, task: str = "classification"
+) -> Iterator[tuple[Path_, str]]:
     """Return what cannot work in a loss block, each with its place inside the block."""
     try:
         module = load(block)
     except InputError as error:
         yield ("name",), str(error)
         return
+    if module.TRAITS.task not in {None, task}:
+        others = [name for name in plugins.names(plugins.LOSSES) if _task_of(name) in {None, task}]
+        yield ("name",), f"'{block.name}' is not for {task}; allowed: {', '.join(others)}"
     yield from _option_mistakes(block, module)
     if block.layers and module.TRAITS.needs == "logits":
         yield ("layers",), f"'{block.name}' compares logits only, so it ties no layers"
     if batch_size < module.TRAITS.min_batch:
         yield (), too_few(block.name, batch_size)
+
+
+def _task_of(name: str) -> str | None:
+    """Return which task a loss is for, None for any; one that is not to be imported is for none."""
+    try:
+        found: str | None = load(LossBlock(name=name)).TRAITS.task
+    except InputError:
+        return ""
+    return found
 
 
 def too_few(name: str, found: int) -> str:

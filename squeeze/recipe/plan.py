@@ -69,6 +69,14 @@ METRICS = {"classification": ("top1", "top5"), "detection": ("map", "ap50")}
 """What accuracy gates can be about, by task."""
 
 
+_EXPORTED = (".onnx", ".tflite")
+_NO_WAY_BACK = (
+    "is an exported file, float or quantized, and steps change torch models: give the bundle or "
+    "the factory and weights that it was made from (squeeze inspect, eval and bench take it as it "
+    "is)"
+)
+
+
 def check(loaded: LoadedRecipe) -> None:
     """Raise if the recipe cannot work.
 
@@ -134,6 +142,8 @@ def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
 
 def _absent(weights: str, folder: Path) -> str | None:
     """Return why there is no such file of weights, or None."""
+    if weights.endswith(_EXPORTED):
+        return f"{weights} {_NO_WAY_BACK}"
     if not weights.startswith("package:"):
         return None if (folder / weights).exists() else f"no such file or folder: {weights}"
     package, _, inner = weights.removeprefix("package:").partition("/")
@@ -147,7 +157,9 @@ def _absent(weights: str, folder: Path) -> str | None:
 
 def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
     head, colon, tail = text.rpartition(":")
-    if not colon or not head or not tail:
+    if text.endswith(_EXPORTED):
+        yield path, f"{text} {_NO_WAY_BACK}"
+    elif not colon or not head or not tail:
         yield (
             path,
             (

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import InputError
 from squeeze.methods.distill.answers import Answers
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
     from squeeze.methods.training.objective import Objective
+    from squeeze.tasks.base import Labels
 
 _MAP = 4
+_ANSWER = "answer"
 
 
 @dataclass(frozen=True)
@@ -56,26 +58,34 @@ class _Side:
     seen: Survey
 
     def views(
-        self, images: "Tensor", logits: "Tensor", paths: Sequence[str], sizes: "Sequence[_Size]"
+        self,
+        images: "Tensor",
+        outputs: Any,  # noqa: ANN401
+        paths: Sequence[str],
+        sizes: "Sequence[_Size]",
     ) -> Views:
         """Return what one loss gets to see of the forward pass that has just been."""
+        import torch
         from torch.nn.functional import adaptive_avg_pool2d
 
-        outputs = [self.kept.outputs[path].float() for path in paths]
-        vectors = [x.mean((2, 3)) if x.ndim == _MAP else x for x in outputs]
+        seen = [self.kept.outputs[path].float() for path in paths]
+        several = () if isinstance(outputs, torch.Tensor) else tuple(x.float() for x in outputs)
+        vectors = [x.mean((2, 3)) if x.ndim == _MAP else x for x in seen]
         maps = [
             x if size is None or tuple(x.shape[2:]) == size else adaptive_avg_pool2d(x, size)
-            for x, size in zip(outputs, sizes, strict=True)
+            for x, size in zip(seen, sizes, strict=True)
         ]
         if not paths and self.seen.classifier is not None:
             vectors = [self.kept.inputs[self.seen.classifier].float()]
         return Views(
             images=images,
-            logits=logits.float(),
+            logits=several[0] if several else outputs.float(),
             maps=tuple(maps),
             vectors=tuple(vectors),
             look=lambda other: self.views(other, self.module(other), paths, sizes),
             classifier=self._classifier(),
+            outputs=several,
+            detector=getattr(self.module, "detector", None),
         )
 
     def _classifier(self) -> "Callable[[Tensor], Tensor] | None":
@@ -92,7 +102,7 @@ class _Pass:
 
     side: _Side
     images: "Tensor"
-    logits: "Tensor"
+    outputs: Any
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ class _Plan:
         """Return what the loss gets to see of two forward passes."""
         paths = [tie.student for tie in self.ties], [tie.teacher for tie in self.ties]
         own, goal = (
-            run.side.views(run.images, run.logits, side, self.sizes)
+            run.side.views(run.images, run.outputs, side, self.sizes)
             for run, side in zip((student, teacher), paths, strict=True)
         )
         return own, goal
@@ -127,7 +137,7 @@ class _Loss:
     weight: float
     term: "Term"
 
-    def value(self, student: Views, teacher: Views, labels: "Tensor") -> "Tensor":
+    def value(self, student: Views, teacher: Views, labels: Any) -> "Tensor":  # noqa: ANN401
         """Return the weighted loss of a batch."""
         if len(labels) < self.plan.traits.min_batch:
             raise InputError(blocks.too_few(self.plan.block.name, len(labels)), where="batch_size")
@@ -224,23 +234,30 @@ def _note(plan: _Plan) -> str:
     return f"{plan.block.name}: {', '.join(map(str, plan.ties))} ({how})"
 
 
-def _asking(guide: _Side, answers: Answers | None) -> "Callable[[Tensor], Tensor]":
-    """Return how the teacher's logits, and in ``guide.kept`` its maps, are come by."""
+def _asking(guide: _Side, answers: Answers | None) -> "Callable[[Tensor], Any]":
+    """Return how the teacher's outputs, and in ``guide.kept`` its maps, are come by."""
     if answers is None:
         return guide.module
 
     def anew(images: "Tensor") -> "dict[str, Tensor]":
-        found = {"logits": guide.module(images)}
+        import torch
+
+        given = guide.module(images)
+        parts = (given,) if torch.is_tensor(given) else given
+        found = {f"{_ANSWER}/{number}": part for number, part in enumerate(parts)}
         found |= {f"outputs/{path}": tensor for path, tensor in guide.kept.outputs.items()}
         return found | {f"inputs/{path}": tensor for path, tensor in guide.kept.inputs.items()}
 
-    def ask(images: "Tensor") -> "Tensor":
+    def ask(images: "Tensor") -> Any:  # noqa: ANN401
         found = answers.take(images, anew)
+        parts = []
         for name, tensor in found.items():
             kind, _, path = name.partition("/")
-            if path:
+            if kind == _ANSWER:
+                parts.append(tensor)
+            else:
                 getattr(guide.kept, kind)[path] = tensor
-        return found["logits"]
+        return parts[0] if len(parts) == 1 else tuple(parts)
 
     return ask
 
@@ -249,18 +266,20 @@ def _objective(
     sides: tuple[_Side, _Side],
     losses: Sequence[_Loss],
     labels: "tuple[Objective, float]",
-    ask: "Callable[[Tensor], Tensor]",
+    ask: "Callable[[Tensor], Any]",
 ) -> "Objective":
     (own, guide), (labels_loss, label_weight) = sides, labels
 
-    def objective(images: "Tensor", outputs: "Tensor", labels: "Tensor") -> "Tensor":
+    def objective(images: "Tensor", outputs: Any, labels: "Labels") -> "Tensor":  # noqa: ANN401
         import torch
 
         guide.module.to(images.device)  # does nothing but the first time
         with torch.no_grad():
             goal = ask(images)
         total = label_weight * labels_loss(images, outputs, labels)
-        classes = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed images
+        classes = labels
+        if torch.is_tensor(labels) and labels.ndim > 1:  # of mixed images
+            classes = labels.argmax(1)
         with torch.autocast(images.device.type, enabled=False):
             passes = _Pass(own, images, outputs), _Pass(guide, images, goal)
             views = [loss.plan.views(*passes) for loss in losses]  # before a loss looks again

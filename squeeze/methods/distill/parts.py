@@ -1,7 +1,7 @@
 """The learned parts of losses: trained along with the student and thrown away afterwards."""
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253  (imported only to train)
 from torch import nn  # noqa: TID253
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.losses.base import Views
 
-    Compute = Callable[[Views, Views, Tensor], Tensor]
-    """Student, teacher and labels ``(N,)`` to a scalar."""
+    Compute = Callable[[Views, Views, Any], Tensor]
+    """Student, teacher and labels ``(N,)``, or a list of N ``Boxes``, to a scalar."""
 
 
 class Term(nn.Module):
     """One distillation loss: a function and the parts that it learns.
 
     Args:
-        compute: Student views, teacher views and integer labels ``(N,)`` to a scalar.
+        compute: Student views, teacher views and labels to a scalar.
         learned: Parts that ``compute`` calls; their parameters are trained, buffers moved along.
     """
 
@@ -31,7 +31,7 @@ class Term(nn.Module):
         self.learned = nn.ModuleList(learned)
         self.compute = compute
 
-    def forward(self, student: "Views", teacher: "Views", labels: "Tensor") -> "Tensor":
+    def forward(self, student: "Views", teacher: "Views", labels: Any) -> "Tensor":  # noqa: ANN401
         """Return the scalar loss."""
         return self.compute(student, teacher, labels)
 

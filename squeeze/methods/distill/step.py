@@ -68,9 +68,20 @@ def _check_classes(student: "nn.Module", teacher: "nn.Module", spec: "InputSpec"
 
     example = torch.zeros(2, *spec.shape)
     with torch.inference_mode():
-        own, other = (m.eval()(example).shape[1] for m in (student, teacher))
-    if own != other:
+        found = [module.eval()(example) for module in (student, teacher)]
+    shapes = [
+        [tuple(part.shape[1:]) for part in ((x,) if torch.is_tensor(x) else x)] for x in found
+    ]
+    if len(shapes[0]) == len(shapes[1]) == 1 and shapes[0] != shapes[1]:
+        own, other = (shape[0][0] for shape in shapes)
         raise InputError(f"has {other} outputs, the student {own}", where="teacher")
+    if shapes[0] != shapes[1]:
+        own, other = (", ".join(map(str, shape)) for shape in shapes)
+        raise InputError(
+            f"returns {other}, the student {own}",
+            where="teacher",
+            hint="a detector's teacher has the same anchors and classes",
+        )
 
 
 def _check_batch(step: DistillStep, samples: int) -> None:

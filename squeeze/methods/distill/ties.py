@@ -60,14 +60,15 @@ def survey(module: "nn.Module", example: "Tensor") -> Survey:
     named = dict(module.named_modules())
     paths = [path for path in named if path]
     with torch.no_grad(), tap(module.eval(), paths) as kept:
-        logits = module(example)
+        outputs = module(example)
+    logits = outputs if torch.is_tensor(outputs) else outputs[0]
     shapes = {path: tuple(tensor.shape) for path, tensor in kept.outputs.items()}
     linear = [
         path
         for path, shape in shapes.items()
         if isinstance(named[path], nn.Linear) and shape == tuple(logits.shape)
     ]
-    return Survey(shapes, paths, logits.shape[1], linear[-1] if linear else None)
+    return Survey(shapes, paths, logits.shape[-1], linear[-1] if linear else None)
 
 
 def named(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from squeeze.core.detector import DetectorSpec
+
 
 @dataclass(frozen=True)
 class Traits:
@@ -29,6 +31,7 @@ class Traits:
         min_batch: 2 when samples are compared with one another or normalised together.
         min_layers: How many ties it takes at least.
         max_layers: How many at most; any number when None.
+        task: ``classification`` or ``detection`` where it makes sense for one of them only.
     """
 
     needs: Literal["logits", "maps", "vectors"]
@@ -37,6 +40,7 @@ class Traits:
     min_batch: int = 1
     min_layers: int = 1
     max_layers: int | None = None
+    task: Literal["classification", "detection"] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,14 @@ class Views:
 
     Attributes:
         images: The batch ``(N, C, H, W)``.
-        logits: ``(N, classes)``.
+        logits: ``(N, classes)``; of a detector those of all places ``(N, A, columns)``.
         maps: Outputs of the tied layers ``(N, C_i, H_i, W_i)``, shallow to deep; the two models'
             maps of a tie have been pooled to the smaller of their sizes.
         vectors: ``(N, D_i)`` per tie, or the classifier's input when the recipe names no layers.
         look: Runs the model once more on other images, for example rotated ones.
         classifier: The model's last linear layer, if there is one.
+        outputs: All outputs of a detector, the logits first; empty for a classifier.
+        detector: How they are read.
     """
 
     images: "Tensor"
@@ -59,6 +65,8 @@ class Views:
     vectors: "tuple[Tensor, ...]"
     look: "Callable[[Tensor], Views]"
     classifier: "Callable[[Tensor], Tensor] | None" = None
+    outputs: "tuple[Tensor, ...]" = ()
+    detector: "DetectorSpec | None" = None
 
 
 class NoOptions(Block):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="vectors", min_batch=2, weight=0.8)
+TRAITS = Traits(needs="vectors", task="classification", min_batch=2, weight=0.8)
 
 
 class Options(Block):

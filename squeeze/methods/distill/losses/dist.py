@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="logits", min_batch=2, weight=0.2)
+TRAITS = Traits(needs="logits", task="classification", min_batch=2, weight=0.2)
 
 
 class Options(Block):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="logits", weight=0.25)
+TRAITS = Traits(needs="logits", task="classification", weight=0.25)
 
 
 class Options(Block):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="logits")
+TRAITS = Traits(needs="logits", task="classification")
 
 
 class Options(Block):

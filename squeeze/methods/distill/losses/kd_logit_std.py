@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="logits", weight=4.0)
+TRAITS = Traits(needs="logits", task="classification", weight=4.0)
 
 
 class Options(Block):

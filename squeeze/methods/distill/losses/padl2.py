@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="vectors", min_batch=2, weight=1.0)
+TRAITS = Traits(needs="vectors", task="classification", min_batch=2, weight=1.0)
 
 
 class Options(Block):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="vectors", min_batch=2, weight=3000.0)
+TRAITS = Traits(needs="vectors", task="classification", min_batch=2, weight=3000.0)
 Options = NoOptions
 
 

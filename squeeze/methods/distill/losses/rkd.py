@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="vectors", min_batch=2)
+TRAITS = Traits(needs="vectors", task="classification", min_batch=2)
 
 
 class Options(Block):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="vectors", max_layers=1)
+TRAITS = Traits(needs="vectors", task="classification", max_layers=1)
 
 
 class Options(Block):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from squeeze.methods.distill.parts import Term
 
-TRAITS = Traits(needs="vectors", min_batch=2, max_layers=1)
+TRAITS = Traits(needs="vectors", task="classification", min_batch=2, max_layers=1)
 _TURNS = 4
 
 
