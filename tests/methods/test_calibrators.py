@@ -195,8 +195,10 @@ def test_memory_does_not_grow_with_the_samples(name: str) -> None:
 def test_a_constant_activation_has_a_finite_range_that_holds_it(name: str, value: float) -> None:
     low, high = gathered([np.full(9, value)] * 3, name=name)
     assert low <= value <= high
-    assert abs(low) <= 2 * abs(value)
-    assert abs(high) <= 2 * abs(value)
+    if value == 0:  # any scale is exact for it, and one near zero is what kernels cannot take
+        assert (low, high) == (0, 1)
+    else:
+        assert max(abs(low), abs(high)) <= 2 * abs(value)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -54,8 +54,17 @@ class Calibration:
         self._see(tensor, low, high, None)
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Return (low, high) of every tensor seen, finite and low at most high."""
-        return {tensor: gatherer.range() for tensor, gatherer in self._gatherers.items()}
+        """Return (low, high) of every tensor seen, finite and low at most high.
+
+        What is zero on all samples, like the output of a dead ReLU, gets the width of the widest
+        range: any scale is exact for it, and of one near zero LiteRT's kernels abort the process.
+        """
+        found = {tensor: gatherer.range() for tensor, gatherer in self._gatherers.items()}
+        widest = max((high - low for low, high in found.values()), default=0.0) or 1.0
+        return {
+            tensor: (0.0, widest) if low == high == 0 else (low, high)
+            for tensor, (low, high) in found.items()
+        }
 
     def told(self, calibration: "Split") -> str:
         """Return the calibrator, its numbers and the samples, for the report."""
