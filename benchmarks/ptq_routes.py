@@ -84,9 +84,11 @@ def squeeze(model: Model, images: Images, folder: Path) -> str:
     samples = ArraySamples(images, np.zeros(count, np.int64), ("unknown",), "calibration")
     split = Split(samples, range(count), [b""] * count, model.input)
     backend = plugins.load(plugins.BACKENDS, "onnxruntime")
-    recovered = recover(model, step.recovery, split, Silent(), bits=backend.bits(step))
-    exporter.export(recovered.model, folder / "float.onnx")
-    request = Request(folder / "float.onnx", folder / NAME, step, split, Silent(), None)
+    bits = backend.bits(step, cpu.host())
+    recovered = recover(model, step.recovery, split, Silent(), bits=bits)
+    source = folder / "float.onnx"
+    exporter.export(recovered.model, source)
+    request = Request(source, folder / NAME, step, split, Silent(), None, model=recovered.model)
     return "; ".join((*recovered.notes, *backend.quantize(request).notes))
 
 

@@ -27,24 +27,30 @@ def chosen(folder: Path, files: list[str]) -> list[str]:
 
 def lines(folder: Path, shown: list[str]) -> list[str]:
     """Return a model's part of the page."""
-    known = {name: told(folder, name) for name in (FLOAT, *ROUTES)}
+    known = {name: facts_of(folder, name) for name in (FLOAT, *ROUTES)}
     labels = np.load(folder / "labels.npy")
     hits = logits(folder, FLOAT, "validation").argmax(1) == labels
     of = statistics.proportion(int(hits.sum()), len(hits))
+    before = known[FLOAT]
+    told = [
+        f"{100 * of.value:.1f} % of {len(labels)} images",
+        f"{before['size_bytes'] / 1e6:.1f} MB",
+    ]
+    if "median_s" in before:
+        told.append(f"{1e3 * before['median_s']:.2f} ms")
+    if any(known[name].get("noisy") for name in shown):
+        told.append("**on a busy machine: no figure of speed is to be trusted**")
     rows = [
-        f"## {known[FLOAT]['title']}",
+        f"## {before['title']}",
         "",
-        f"Float: {100 * of.value:.1f} % of {len(labels)} images, "
-        f"{known[FLOAT]['size_bytes'] / 1e6:.1f} MB"
-        + (f", {1e3 * known[FLOAT]['median_s']:.2f} ms" if "median_s" in known[FLOAT] else "")
-        + ".",
+        f"Float: {', '.join(told)}.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         f"|{'---|' * len(COLUMNS)}",
     ]
     for name, facts in known.items():
         if name in shown and name != FLOAT:
-            rows.append(_row(folder, name, facts, known[FLOAT], labels))
+            rows.append(_row(folder, name, facts, before, labels))
         elif "missing" in facts:
             rows.append(f"| {ROUTES[name].title} | {facts['missing']} {'| ' * (len(COLUMNS) - 1)}")
     return [*rows, "", *_against(folder, shown, known, labels), *_tries(folder), *_notes(known)]
@@ -110,7 +116,7 @@ def _tries(folder: Path) -> list[str]:
             continue
         same = float((logits(folder, name, "validation").argmax(1) == floats).mean())
         rows.append(
-            f"| {told(folder, name)['note']} | {decibels(folder, name, 'calibration'):.1f} | "
+            f"| {facts_of(folder, name)['note']} | {decibels(folder, name, 'calibration'):.1f} | "
             f"{decibels(folder, name, 'validation'):.1f} | {100 * same:.1f} % |"
         )
     head = [
@@ -132,7 +138,7 @@ def _notes(known: dict[str, Any]) -> list[str]:
     return [*rows, ""]
 
 
-def told(folder: Path, name: str) -> dict[str, Any]:
+def facts_of(folder: Path, name: str) -> dict[str, Any]:
     """Return what is known of a route."""
     path = folder / name / "told.json"
     return dict(json.loads(path.read_text())) if path.exists() else {}
