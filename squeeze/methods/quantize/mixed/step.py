@@ -110,7 +110,7 @@ class Choice:
         found = self.in_float[request.destination] = dict(request.found.kept)
         for reason in dict.fromkeys(found.values()):
             count = sum(other == reason for other in found.values())
-            notes.append(f"{count} operators {reason}")
+            notes.append(f"{count} operator{'s' * (count > 1)} {reason}")
         return replace(outcome, notes=(*outcome.notes, *notes))
 
     def _trial(self, settings: MixedPrecision, target: Target, batch_size: int) -> Trial:
