@@ -25,8 +25,25 @@ def quantize(
             min=1,
         ),
     ] = 128,
-    scheme: Annotated[str, typer.Option(help="What to quantize to.")] = "static_int8",
-    backend: Annotated[str, typer.Option(help="auto: the one of each target.")] = "auto",
+    scheme: Annotated[
+        str,
+        typer.Option(
+            help="static_int8, dynamic_int8, weight_only_int8, static_int8_int16, fp16 or bf16."
+        ),
+    ] = "static_int8",
+    backend: Annotated[
+        str,
+        typer.Option(help="auto: the one of each target; neural_compressor (ONNX Runtime only)."),
+    ] = "auto",
+    autotune: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MAX_DROP",
+            help="neural_compressor tries its configurations until one loses at most this much "
+            "top-1 on the calibration images.",
+            min=0,
+        ),
+    ] = None,
     weight_bits: Annotated[
         str, typer.Option(help="auto, 7 or 8; auto decides by this CPU (ONNX Runtime).")
     ] = "auto",
@@ -60,7 +77,7 @@ def quantize(
         ),
     ] = "all",
 ) -> None:
-    """Quantize the exported files to int8, measure, audit the kernels, report."""
+    """Quantize the exported files, measure, audit the kernels, report."""
     if scheme == "qat_int8":
         raise InputError(
             "trains, which takes more settings than there are flags",
@@ -83,6 +100,7 @@ def quantize(
             "method": "quantize",
             "scheme": scheme,
             "backend": backend,
+            "autotune": None if autotune is None else {"max_drop": autotune},
             "weight_bits": bits,
             "calibrator": _calibrator(calibrator, percentile),
             "recovery": _recovery(recovery),
