@@ -51,7 +51,7 @@ def messages(path: Path, *overrides: str) -> list[str]:
 def test_all_mistakes_are_shown_at_once_with_their_place(write_recipe: Write) -> None:
     assert messages(write_recipe(ALL_WRONG)) == [
         "f:9:3: duplicate key 'validation', first given at f:8:3",
-        "f:5:3: unknown key 'wieghts', allowed: args, build, input, weights; "
+        "f:5:3: unknown key 'wieghts', allowed: args, backbone_weights, build, input, weights; "
         "did you mean 'weights'?",
         "f:12:5: steps.0.pruning_ratio: found 1.2, allowed: less than 1",
         "f:13:16: steps.0.finetune.epochs: found 0.0003, allowed: a valid integer",
