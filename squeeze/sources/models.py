@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe.schema import Block, InputSpec, ModelBlock
-from squeeze.sources import reference
+from squeeze.sources import darknet, reference
 from squeeze.sources.weights import load_backbone_, load_weights_, read_weights, refuse_nan
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ BUILTIN = {
     "resnet20": "squeeze.sources.cifar_resnet",
     "resnet56": "squeeze.sources.cifar_resnet",
     "tinydet": "squeeze.sources.detectors.tinydet",
+    "yolov3": "squeeze.sources.detectors.yolo",
+    "yolov3_tiny": "squeeze.sources.detectors.yolo",
 }
 """Models of our own, each with the module that builds it."""
 
@@ -118,7 +120,9 @@ def build(block: ModelBlock, folder: Path, *, default_input: InputSpec | None = 
         backbone = _weights_path(block.backbone_weights, folder)
         if backbone is not None:
             load_backbone_(module, read_weights(backbone), where=str(backbone))
-        if path is not None:
+        if path is not None and path.suffix == darknet.SUFFIX:
+            darknet.load_darknet_(module, path)
+        elif path is not None:
             load_weights_(module, read_weights(path), where=str(path))
         model = Model(module, Architecture(block.build, folder, dict(block.args), spec))
     refuse_nan(model.module, str(path or block.build))

@@ -137,7 +137,7 @@ class TinyDet(nn.Module):
 
 def _by_place(maps: "Tensor") -> "Tensor":
     """Return ``(N, H*W, C)`` of ``(N, C, H, W)``, row by row."""
-    return maps.flatten(2).transpose(1, 2)
+    return maps.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def _width(block: nn.Module) -> int:
