@@ -95,7 +95,10 @@ def test_a_runtime_that_is_not_installed_is_told(
     ]
     recipe_data["targets"][0]["if_available"] = True
     assert found(recipe_data) == []
-    recipe_data["steps"][0] = {"method": "prune", "speedup": {"at_least": 1.5}}
+    recipe_data["steps"][0] = {
+        "method": "prune",
+        "speedup": {"runtime": "onnxruntime", "at_least": 1.5},
+    }
     assert found(recipe_data) == [
         "steps.0.speedup.runtime: onnxruntime is not installed (no not_installed_here); "
         "pip install 'squeeze[onnx]'"
