@@ -176,13 +176,15 @@ def _curves(
     from squeeze.methods.prune import sensitivity, step
     from squeeze.recipe.schema import PruneStep
     from squeeze.sources.data import Opening, open_data
-    from squeeze.tasks import classification
+    from squeeze.tasks import open_task
 
     importance, samples = how
     opening = Opening(loaded.folder, model.input, 0, progress)
     opened = open_data(loaded.recipe.data, opening, trains=False, calibrates=False)
-    classification.check_model(found.module, model.input, len(opened.classes))
-    around = step.Surroundings(0, opened.validation, classification, progress)
+    kind = "detection" if opened.validation.has_boxes else "classification"
+    task = open_task(kind, model.input)
+    task.check_model(found.module, model.input, len(opened.classes))
+    around = step.Surroundings(0, opened.validation, task.of(found.module), progress)
     wanted = PruneStep(pruning_ratio=0.5, importance=importance, samples=samples)
     scored = step.scores(found, wanted, around)
     if not any(score is not None for score in scored.values()):
@@ -192,7 +194,7 @@ def _curves(
             hint="'squeeze inspect --pruning' shows why",
         )
     split = opened.validation.take(sensitivity.draw(opened.validation, samples, 0))
-    return sensitivity.curves(found, scored, split, classification, progress)
+    return sensitivity.curves(found, scored, split, task, progress)
 
 
 def _groups(found: "Survey") -> list[dict[str, Any]]:
