@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,7 @@ def measured(subject: Subject, flags: argparse.Namespace) -> None:
     pythons = dict(pair.split("=", 1) for pair in flags.python)
     for name in (FLOAT, *ROUTES):
         place = subject.folder / name
-        if name != FLOAT and not any(part in name for part in flags.routes):
+        if name != FLOAT and not any(fnmatch(name, pattern) for pattern in flags.routes):
             continue
         made = (place / NAME).exists() and (place / "told.json").exists()
         if name != FLOAT and (flags.fresh or not made):
@@ -232,9 +233,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path)
-    parser.add_argument(
-        "--routes", nargs="+", default=[""], help="only those with this in the name"
-    )
+    parser.add_argument("--routes", nargs="+", default=["*"], help="by name, for example 'nncf*'")
     parser.add_argument("--python", nargs="+", default=[], metavar="PACKAGE=PYTHON")
     parser.add_argument("--fresh", action="store_true", help="make files again")
     parser.add_argument("--retime", action="store_true", help="only time the files again")
