@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from squeeze.recipe.document import Path_
-from squeeze.recipe.schema import DataSource, PruneStep, Recipe, TrainSettings
+from squeeze.recipe.schema import DataSource, PruneStep, QuantizeStep, Recipe, TrainSettings
 
 Mistakes = Iterator[tuple[Path_, str]]
 
@@ -23,6 +23,9 @@ def mistakes(recipe: Recipe) -> Mistakes:
             ("model", "input"),
             "fit: crop may cut objects off; set fit: letterbox (keeps proportions) or stretch",
         )
+    for index, step in enumerate(recipe.steps):
+        if detects and isinstance(step, QuantizeStep) and step.autotune is not None:
+            yield ("steps", index, "autotune"), "is for classification: it counts right classes"
     for path, settings in _trainings(recipe):
         yield from _training(settings, path, detects=detects)
 

@@ -96,3 +96,28 @@ def test_augmentation_of_boxes_is_not_for_classes(recipe_data: dict[str, Any]) -
         "steps.0.finetune.augment.mosaic: is for images with boxes",
         "steps.1.augment.iou_crop: is for images with boxes",
     ]
+
+
+def test_gates_losses_and_smoothing_are_of_the_task(
+    scenes: dict[str, Any], recipe_data: dict[str, Any]
+) -> None:
+    assert recipe_data is scenes
+    scenes["baseline"]["train"]["label_smoothing"] = 0.1
+    scenes["steps"] = [{"method": "distill", "teacher": "baseline", "epochs": 1}]
+    scenes["gates"] = [{"metric": "top1", "max_drop": 0.01}, {"metric": "map", "min": 0.1}]
+    smoothing, loss, gate = found(scenes)
+    assert smoothing == (
+        "baseline.train.label_smoothing: is of classification; the losses of detectors have their "
+        "own"
+    )
+    assert loss.startswith("steps.0.losses.0.name: 'kd' is not for detection; allowed: ab, at, d")
+    assert gate == "gates.0.metric: top1 is not of task detection, allowed: map, ap50"
+    scenes["steps"][0]["losses"] = [{"name": "detector_kd"}, {"name": "fgd"}]
+    assert found(scenes) == [smoothing, gate]
+
+
+def test_gates_on_boxes_are_not_for_classes(recipe_data: dict[str, Any]) -> None:
+    recipe_data["gates"] = [{"metric": "ap50", "max_drop": 0.01}]
+    assert found(recipe_data) == [
+        "gates.0.metric: ap50 is not of task classification, allowed: top1, top5"
+    ]
