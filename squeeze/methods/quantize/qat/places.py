@@ -102,6 +102,8 @@ def _moves(graph: "GraphModule", node: "Node") -> bool:
     functions |= {torch.index_select, torch.squeeze}
     methods = {"view", "reshape", "flatten", "transpose", "permute", "contiguous", "chunk", "split"}
     methods |= {"narrow", "index_select", "squeeze"}
+    if node.op == "call_function" and node.target is functional.interpolate:
+        return node.kwargs.get("mode", "nearest") == "nearest"  # as pyramids of detectors do
     return (
         isinstance(graphs.submodule(graph, node), modules)
         or (node.op == "call_function" and node.target in functions)
