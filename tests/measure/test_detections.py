@@ -1,6 +1,5 @@
 """Intervals, changes and pictures of detections."""
 
-
 import numpy as np
 import pytest
 
