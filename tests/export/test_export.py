@@ -64,7 +64,7 @@ def test_an_export_says_how_to_feed_it(files: dict[str, Path], trained: Model) -
         found = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
         assert (found["layout"], found["batch"]) == (layout, batch)
         assert InputSpec.model_validate(found["input"]) == trained.input
-    described = file.describe(folder / "x.b4.tflite", trained.input, 4)
+    described = file.describe(folder / "x.b4.tflite", trained, 4)
     found = json.loads(described.read_text(encoding="utf-8"))
     assert (found["layout"], found["batch"]) == ("NHWC", 4)
     assert file.name_of("s", "tflite", 4) == "s.b4.tflite"
