@@ -188,9 +188,7 @@ def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> 
         for step in recipe.steps
     )
     calibrates = any(isinstance(step, Quantization) for step in recipe.steps)
-    opening = sources_data.Opening(
-        loaded.folder, model.input, recipe.seed, progress, model.module
-    )
+    opening = sources_data.Opening(loaded.folder, model.input, recipe.seed, progress, model.module)
     return sources_data.open_data(recipe.data, opening, trains=trains, calibrates=calibrates)
 
 

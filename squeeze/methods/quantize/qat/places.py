@@ -103,7 +103,7 @@ def _moves(graph: "GraphModule", node: "Node") -> bool:
     methods = {"view", "reshape", "flatten", "transpose", "permute", "contiguous", "chunk", "split"}
     methods |= {"narrow", "index_select", "squeeze"}
     if node.op == "call_function" and node.target is functional.interpolate:
-        return node.kwargs.get("mode", "nearest") == "nearest"  # as pyramids of detectors do
+        return bool(node.kwargs.get("mode", "nearest") == "nearest")  # as pyramids of detectors do
     return (
         isinstance(graphs.submodule(graph, node), modules)
         or (node.op == "call_function" and node.target in functions)

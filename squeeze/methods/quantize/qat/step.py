@@ -7,6 +7,7 @@ from squeeze.core import cpu, plugins
 from squeeze.methods.quantize.qat import simulation as simulations
 from squeeze.methods.quantize.qat.simulation import Ranges, Simulation
 from squeeze.methods.quantize.qat.unfold import unfolded
+from squeeze.methods.quantize.recovery import equalize
 from squeeze.methods.quantize.recovery.recover import LARGEST
 from squeeze.methods.training import objective as objectives
 from squeeze.methods.training.loop import Epoch, Training, train_
@@ -55,8 +56,9 @@ def train(
 ) -> Trained:
     """Train a copy of a model so that its int8 files compute what was trained.
 
-    Batch norms are folded from the start. Ranges start from those that calibration finds and
-    learn along with the weights.
+    Batch norms are folded and channels equalized from the start: small channels that share a range
+    with large ones have gradients from which little can be learned. Ranges start from those that
+    calibration finds and learn along with the weights.
 
     Args:
         model: Float.
@@ -71,10 +73,14 @@ def train(
     """
     bits = int(step.weight_bits)
     graph = simulations.folded(model.module)
+    equal = equalize.equalize_(graph, calibration, training.progress, largest=LARGEST[bits])
     start = simulations.observed(graph, calibration, training.progress, step.calibrator)
     simulated = simulations.simulation(graph, start, bits)
     epochs, notes = _train_(simulated, teacher, step, training)
-    notes.insert(0, f"{bits}-bit weights, {len(simulated.places)} learned ranges of activations")
+    notes[:0] = [
+        f"{bits}-bit weights, {len(simulated.places)} learned ranges of activations",
+        f"channels of {equal} groups of activations equalized before training",
+    ]
     module = unfolded(model.module, simulated.module, LARGEST[bits])
     return Trained(replace(model, module=module), simulated.ranges(), epochs, notes)
 

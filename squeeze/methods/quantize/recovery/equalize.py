@@ -1,28 +1,29 @@
 """Give the channels of an activation equal ranges, so that 8 bits serve all of them.
 
 Channel ``c`` of an activation is multiplied by ``s[c]`` where it is made and divided by it where it
-is used: through ReLU, additions and pooling nothing else changes. Runtimes keep one scale per
-activation, so a channel that reaches a tenth of the largest one has only 25 of the 256 steps; a
-weight has a scale per output channel, which absorbs ``s`` where the activation is made. What it
-costs is the spread of the weights along the input channels of the layers that use it, and the
-exponent of every ``s`` is chosen to balance the two.
+is used: through ReLU, additions, concatenations and pooling nothing else changes. Runtimes keep
+one scale per activation, so a channel that reaches a tenth of the largest one has only 25 of the
+256 steps; a weight has a scale per output channel, which absorbs ``s`` where the activation is
+made. What it costs is the spread of the weights along the input channels of the layers that use it,
+and the exponent of every ``s`` is chosen to balance the two.
 
 Source: Nagel et al., Data-Free Quantization (https://arxiv.org/abs/1906.04721) for the idea and its
 exactness. They balance two layers' weights; here activation ranges are what is equalized.
 """
 
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from squeeze.methods.quantize.recovery import graph as graphs
 from squeeze.methods.quantize.recovery import observe
+from squeeze.methods.quantize.recovery.groups import Group, groups
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
-    from torch.fx import GraphModule, Node
+    from torch.fx import GraphModule
 
     from squeeze.core.types import Progress
     from squeeze.sources.data import Split
@@ -35,21 +36,6 @@ _WIDEST = 1e4
 _CLIP = 6.0
 _STEPS = 255
 _SILENT = 1e-12
-
-
-@dataclass
-class Group:
-    """Nodes whose channels can only be scaled together.
-
-    Attributes:
-        makers: Layers whose output channels they are.
-        users: Layers whose input channels they are.
-        nodes: All activations.
-    """
-
-    makers: "list[Node]" = field(default_factory=list)
-    users: "list[Node]" = field(default_factory=list)
-    nodes: "list[Node]" = field(default_factory=list)
 
 
 def equalize_(
@@ -82,41 +68,6 @@ def equalize_(
     return done
 
 
-def groups(graph: "GraphModule") -> list[Group]:
-    """Return the groups that can be scaled without a change of what the graph computes."""
-    parent: dict[Node, Node] = {}
-
-    def root(node: "Node") -> "Node":
-        while parent.setdefault(node, node) is not node:
-            node = parent[node]
-        return node
-
-    fixed: list[Node] = []
-    for node in graph.graph.nodes:
-        part = graphs.layer(graph, node)
-        sources = node.all_input_nodes
-        if part is not None and (graphs.is_dense(part) or graphs.is_depthwise(part)):
-            root(node)
-        elif graphs.keeps_channels(graph, node):
-            for source in sources:
-                parent[root(source)] = root(node)
-        else:
-            fixed += [node, *sources]
-    blocked = {root(node) for node in fixed}
-    members: dict[Node, Group] = defaultdict(Group)
-    for node in graph.graph.nodes:
-        if node.op != "output":
-            members[root(node)].nodes.append(node)
-        if graphs.layer(graph, node) is not None:
-            members[root(node)].makers.append(node)
-            members[root(node.all_input_nodes[0])].users.append(node)
-    return [
-        group
-        for key, group in members.items()
-        if key not in blocked and group.makers and group.users
-    ]
-
-
 @dataclass(frozen=True)
 class Measured:
     """A group's activations by channel, each ``(C,)`` float64."""
@@ -130,23 +81,29 @@ class Measured:
         """Return what was measured, or None where channels are not what they seem."""
         import torch
 
-        width = graphs.layer(graph, group.makers[0]).weight.shape[0]
-        seen = [ranges.get(node.name) for node in group.nodes]
-        if any(each is None or each.highest.shape[1] != width for each in seen):
-            return None
-        rounded = [ranges[node.name] for node in group.nodes if graphs.is_rounded(graph, node)]
-        reach = [
-            np.percentile(np.maximum(each.highest, -each.lowest), _PERCENTILE, axis=0)
-            for each in rounded
-        ]
-        ceiling = None
-        if any(graphs.is_relu6(graph, node) for node in group.nodes):
-            ceiling = torch.from_numpy(np.max([each.highest.max(0) for each in rounded], axis=0))
+        for node, places in group.places.items():
+            seen = ranges.get(node.name)
+            if seen is None or seen.highest.shape[1] != len(places):
+                return None
+        reach, power, highest = (np.zeros(group.channels) for _ in range(3))
+        for node, places in group.places.items():
+            if graphs.is_rounded(graph, node):
+                seen = ranges[node.name]
+                widest = np.maximum(seen.highest, -seen.lowest)
+                np.maximum.at(reach, places, np.percentile(widest, _PERCENTILE, axis=0))
+                np.maximum.at(highest, places, seen.highest.max(0))
+                power[places] = seen.power.mean(0)  # that of the last one, which is used
+        clips = any(graphs.is_relu6(graph, node) for node in group.nodes)
         return cls(
-            torch.from_numpy(np.max(reach, axis=0)).double(),
-            torch.from_numpy(rounded[-1].power.mean(0)).double(),
-            None if ceiling is None else ceiling.double(),
+            torch.from_numpy(reach),
+            torch.from_numpy(power),
+            torch.from_numpy(highest) if clips else None,
         )
+
+    def at(self, places: "NDArray[np.int64]") -> "Measured":
+        """Return what one activation of the group has of it."""
+        ceiling = None if self.ceiling is None else self.ceiling[places]
+        return Measured(self.reach[places], self.power[places], ceiling)
 
 
 def best_scale(
@@ -157,10 +114,15 @@ def best_scale(
     if not widest > 0:
         return None
     wanted = widest / measured.reach.clamp(min=widest / _WIDEST)
+    inputs = [group.places[node.all_input_nodes[0]] for node in group.users]
+    seen = [measured.at(places) for places in inputs]
     weights = [graphs.layer(graph, node) for node in group.users]
     candidates = [_below_clip(wanted**exponent, measured.ceiling) for exponent in EXPONENTS]
     noises = [
-        sum(predicted_noise(part, scale, measured, largest) for part in weights)
+        sum(
+            predicted_noise(part, scale[places], own, largest)
+            for part, places, own in zip(weights, inputs, seen, strict=True)
+        )
         for scale in candidates
     ]
     best = int(np.argmin(noises))
@@ -199,11 +161,11 @@ def _below_clip(scale: "Tensor", ceiling: "Tensor | None") -> "Tensor":
 
 def _apply_(graph: "GraphModule", group: Group, scale: "Tensor") -> None:
     for node in group.makers:
-        part = graphs.layer(graph, node)
-        part.weight.data *= scale.view(-1, *[1] * (part.weight.dim() - 1))
+        part, own = graphs.layer(graph, node), scale[group.places[node]]
+        part.weight.data *= own.view(-1, *[1] * (part.weight.dim() - 1))
         if part.bias is not None:
-            part.bias.data *= scale
+            part.bias.data *= own
     for node in group.users:
-        part = graphs.layer(graph, node)
+        part, own = graphs.layer(graph, node), scale[group.places[node.all_input_nodes[0]]]
         first = (1, -1) if graphs.is_dense(part) else (-1, 1)
-        part.weight.data /= scale.view(*first, *[1] * (part.weight.dim() - 2))
+        part.weight.data /= own.view(*first, *[1] * (part.weight.dim() - 2))

@@ -191,6 +191,14 @@ def keeps_channels(graph: "GraphModule", node: "Node") -> bool:
     )
 
 
+def is_concatenation(node: "Node") -> bool:
+    """Tell whether the node puts channels of activations side by side."""
+    import torch
+
+    dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+    return bool(node.op == "call_function" and node.target is torch.cat and dimension == 1)
+
+
 def is_rounded(graph: "GraphModule", node: "Node") -> bool:
     """Tell whether a runtime rounds the node's output to 8 bits.
 
