@@ -1,0 +1,131 @@
+"""The record of a run, version 1: ``results.json``, from which every report is rendered.
+
+Measurements write these blocks and reports read them; neither knows the other. Units are in the
+names; a multiply-add counts as one MAC; intervals are 95 %.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from squeeze.recipe.schema import Block
+from squeeze.results.accuracy import (
+    Accuracy,
+    AccuracyBlock,
+    Change,
+    ChangeBlock,
+    ClassPrecision,
+    DetectionAccuracy,
+    DetectionChange,
+    Estimate,
+)
+from squeeze.results.rows import FloatKernel, KernelCoverage, Latency, Parity, Row
+from squeeze.results.states import EpochRecord, Ladder, Rung, Sensitivity, State, Unmet
+
+__all__ = [
+    "Accuracy",
+    "AccuracyBlock",
+    "Change",
+    "ChangeBlock",
+    "ClassPrecision",
+    "DataRecord",
+    "DetectionAccuracy",
+    "DetectionChange",
+    "DetectionPicture",
+    "EpochRecord",
+    "Estimate",
+    "FloatKernel",
+    "GateResult",
+    "KernelCoverage",
+    "Ladder",
+    "Latency",
+    "Parity",
+    "Picture",
+    "PictureBlock",
+    "Results",
+    "Row",
+    "Rung",
+    "Sensitivity",
+    "State",
+    "Unmet",
+]
+
+
+class GateResult(Block):
+    """One gate on one row."""
+
+    gate: str
+    target: str | None
+    limit: str
+    found: str
+    passed: bool
+    note: str = ""
+
+
+class DataRecord(Block):
+    """One set: how many samples, the hash of its contents, what was noticed."""
+
+    role: str
+    samples: int
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+class Picture(Block):
+    """A validation image that the final model gets wrong and the baseline right, or the reverse.
+
+    Attributes:
+        png: Base64.
+    """
+
+    name: str
+    label: str
+    baseline: str
+    candidate: str
+    png: str
+
+
+class DetectionPicture(Block):
+    """A validation image on which baseline and final model find different objects.
+
+    Attributes:
+        objects: Annotated boxes.
+        baseline: What it has right, wrong and missed.
+        candidate: The same of the final model.
+        png: Base64: the baseline's detections and the final model's, side by side.
+    """
+
+    name: str
+    objects: int
+    baseline: str
+    candidate: str
+    png: str
+
+
+PictureBlock = Picture | DetectionPicture
+
+
+class Results(Block):
+    """The whole run."""
+
+    version: Literal[1] = 1
+    squeeze: str
+    name: str
+    id: str
+    started: str
+    seconds: float
+    command: str
+    recipe: dict[str, Any]
+    environment: dict[str, Any]
+    data: tuple[DataRecord, ...]
+    states: tuple[State, ...]
+    rows: tuple[Row, ...]
+    gates: tuple[GateResult, ...] = ()
+    pictures: tuple[PictureBlock, ...] = ()
+    warnings: tuple[str, ...] = ()
+    stages_s: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no gate failed."""
+        return all(gate.passed for gate in self.gates)

@@ -1,0 +1,138 @@
+"""How right a model is, by task, and how much less or more than another one."""
+
+from squeeze.recipe.schema import Block
+
+
+class Estimate(Block):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Accuracy(Block):
+    """Shares of samples whose label is the best, or among the best five, predictions."""
+
+    samples: int
+    top1: Estimate
+    top5: Estimate
+
+    @property
+    def headline(self) -> tuple[str, Estimate]:
+        """The figure that stands for all, with its name."""
+        return "top-1", self.top1
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """All that has an interval, by name."""
+        return {"top-1": self.top1, "top-5": self.top5}
+
+    def figure(self, metric: str) -> float | None:
+        """Return what a gate's metric means here; None for a metric of another task."""
+        return {"top1": self.top1.value, "top5": self.top5.value}.get(metric)
+
+
+class ClassPrecision(Block):
+    """Average precision of one class of objects; None where the set has no box of it.
+
+    Attributes:
+        boxes: How many there are.
+        ap: Mean over IoU 0.5, 0.55, … 0.95.
+        ap50: At IoU 0.5.
+        curve: Precision at the recalls 0, 0.01, … 1 for IoU 0.5.
+    """
+
+    name: str
+    boxes: int
+    ap: float | None
+    ap50: float | None
+    curve: tuple[float, ...]
+
+
+class DetectionAccuracy(Block):
+    """COCO's average precisions, on pictures of their own size.
+
+    Attributes:
+        map: Mean over classes and over IoU 0.5, 0.55, … 0.95; intervals by drawing images.
+        ap50: At IoU 0.5.
+        small: mAP of boxes below 32² pixels; None without any.
+        medium: From 32² to 96².
+        large: Above 96².
+        recall: Of the best 100 detections per image, mean over the same thresholds.
+        voc_ap50: Mean over classes of VOC's AP at IoU 0.5.
+    """
+
+    samples: int
+    boxes: int
+    map: Estimate
+    ap50: Estimate
+    ap75: float
+    small: float | None
+    medium: float | None
+    large: float | None
+    recall: float
+    voc_ap50: float
+    per_class: tuple[ClassPrecision, ...]
+
+    @property
+    def headline(self) -> tuple[str, Estimate]:
+        """The figure that stands for all, with its name."""
+        return "mAP", self.map
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """All that has an interval, by name."""
+        return {"mAP": self.map, "AP50": self.ap50}
+
+    def figure(self, metric: str) -> float | None:
+        """Return what a gate's metric means here; None for a metric of another task."""
+        return {"map": self.map.value, "ap50": self.ap50.value}.get(metric)
+
+
+class Change(Block):
+    """Against the baseline in the same runtime, on the same samples.
+
+    Attributes:
+        drop: Top-1 of the baseline minus top-1 here, with the paired interval.
+        top5_drop: The same for top-5.
+        agreement: Share of samples on which both predict the same class.
+        broken: Samples that only the baseline has right.
+        mended: Samples that only this state has right.
+    """
+
+    drop: Estimate
+    top5_drop: float
+    agreement: float
+    broken: int
+    mended: int
+
+    def drop_of(self, metric: str) -> Estimate | None:
+        """Return the drop of a gate's metric; without a width where it has no interval."""
+        if metric == "top5":
+            return Estimate(value=self.top5_drop, low=self.top5_drop, high=self.top5_drop)
+        return self.drop if metric == "top1" else None
+
+
+class DetectionChange(Block):
+    """Against the baseline in the same runtime, on the same images.
+
+    Attributes:
+        drop: mAP of the baseline minus mAP here; the interval is that of a paired bootstrap over
+            images, by percentiles.
+        ap50_drop: The same for AP50.
+        agreement: Share of the baseline's detections of score 0.3 and more that this state has
+            too: of the same class, score 0.3 and more, and an IoU of at least 0.5.
+    """
+
+    drop: Estimate
+    ap50_drop: Estimate
+    agreement: float
+
+    def drop_of(self, metric: str) -> Estimate | None:
+        """Return the drop of a gate's metric."""
+        return {"map": self.drop, "ap50": self.ap50_drop}.get(metric)
+
+
+AccuracyBlock = Accuracy | DetectionAccuracy
+ChangeBlock = Change | DetectionChange

@@ -1,0 +1,119 @@
+"""A model after a step: how it was trained, what was tried, what was missed."""
+
+from squeeze.recipe.schema import Block
+from squeeze.results.accuracy import Estimate
+
+
+class EpochRecord(Block):
+    """One epoch of training.
+
+    Attributes:
+        loss: Mean over the training samples.
+        score: The task's metric (top-1) on validation, in torch.
+        seconds: Training and validation together.
+        images_per_s: Training only.
+        data_wait: Share of the training's time in which it waited for data, [0, 1].
+        kept: Whether the model left behind is the one of this epoch.
+    """
+
+    loss: float
+    score: float
+    seconds: float
+    images_per_s: float = 0.0
+    data_wait: float = 0.0
+    kept: bool = False
+
+
+class Unmet(Block):
+    """An aim that a step could not reach, and the best that it found; fails the run's gates."""
+
+    aim: str
+    limit: str
+    found: str
+    hint: str = "ask for less, raise max_ratio, or lower align"
+
+
+class Sensitivity(Block):
+    """What a layer loses when it alone is quantized.
+
+    Attributes:
+        layer: Its path in the module.
+        sqnr_db: Signal-to-quantization-noise ratio of the model's output, in dB; at most 200.
+    """
+
+    layer: str
+    sqnr_db: float
+
+
+class Rung(Block):
+    """One mixture of int8 and float that was tried.
+
+    Attributes:
+        layers: In float, besides those that the recipe keeps.
+        drop: Loss of the ladder's metric against the float file, absolute; minus is a gain.
+        latency_s: Median, taken in turns with the other rungs.
+        speedup: Latency of the float file divided by this one, pair by pair.
+        int8: Convolutions and matrix products in int8 kernels, of ``total``.
+        chosen: Whether this is what ships.
+    """
+
+    layers: tuple[str, ...]
+    drop: float
+    latency_s: float
+    speedup: Estimate
+    size_bytes: int
+    int8: int
+    total: int
+    chosen: bool
+
+
+class Ladder(Block):
+    """The search for the fewest layers in float that hold a limit, for one file.
+
+    Attributes:
+        metric: ``top1`` or ``agreement``.
+        max_drop: The limit.
+        samples: How many the loss was measured on.
+        source: What these samples are; never the validation set.
+        met: Whether the limit is held by what ships.
+        float_latency_s: Median of the float file, taken in the same turns.
+        ranking: All layers, worst first; empty where plain int8 holds the limit.
+        rungs: By the number of layers in float.
+    """
+
+    target: str
+    batch_size: int
+    metric: str
+    max_drop: float
+    samples: int
+    source: str
+    met: bool
+    float_latency_s: float
+    ranking: tuple[Sensitivity, ...]
+    rungs: tuple[Rung, ...]
+
+
+class State(Block):
+    """The model after a step.
+
+    Attributes:
+        name: ``baseline`` or ``<n>-<method>``.
+        params: Parameters of the torch module.
+        macs: Multiply-adds of one image.
+        seconds: How long the step took.
+        reused_from: The earlier run whose result was taken over.
+        unmet: An aim that the step missed; the model is the best that it found.
+        ladders: Of mixed precision, one per file.
+    """
+
+    name: str
+    method: str
+    params: int
+    macs: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+    epochs: tuple[EpochRecord, ...] = ()
+    reused_from: str | None = None
+    bundle: str | None = None
+    unmet: Unmet | None = None
+    ladders: tuple[Ladder, ...] = ()
