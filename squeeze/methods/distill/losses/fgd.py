@@ -9,16 +9,17 @@ Source: Yang et al., Focal and Global Knowledge Distillation for Detectors, equa
 (https://arxiv.org/abs/2111.11837).
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from squeeze.core.boxes import Boxes
 from squeeze.methods.distill.losses.base import Traits, Views
 from squeeze.recipe.schema import Block, NonNegative, Positive
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
+    from squeeze.core.boxes import Boxes
     from squeeze.methods.distill.parts import Term
 
 TRAITS = Traits(needs="maps", weight=1.0, task="detection")
@@ -46,7 +47,7 @@ def build(options: Options, student: Views, teacher: Views) -> "Term":
         for own, goal in zip(student.maps, teacher.maps, strict=True)
     ]
 
-    def compute(student: Views, teacher: Views, labels: Sequence[Boxes]) -> "Tensor":
+    def compute(student: Views, teacher: Views, labels: "Sequence[Boxes]") -> "Tensor":
         total = student.logits.new_zeros(())
         size = (student.images.shape[2], student.images.shape[3])
         for adapter, own, goal in zip(adapters, student.maps, teacher.maps, strict=True):
@@ -85,7 +86,7 @@ def _attention(maps: "Tensor", temperature: float) -> "tuple[Tensor, Tensor]":
 
 
 def _masks(
-    labels: Sequence[Boxes], maps: "Tensor", size: tuple[int, int]
+    labels: "Sequence[Boxes]", maps: "Tensor", size: tuple[int, int]
 ) -> "tuple[Tensor, Tensor]":
     """Return the weights of places in boxes and out of them ``(N, H, W)``; each sums to about 1.
 
