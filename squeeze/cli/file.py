@@ -138,7 +138,7 @@ def _described(record: Path) -> "tuple[dict[str, Any], DetectorSpec | None]":
 
     try:
         plain = json.loads(record.read_text(encoding="utf-8"))
-        detector = plain.get("detector")
+        detector = dict(plain).get("detector")
         spec = None if detector is None else DetectorSpec.of_json(detector)
         return dict(plain["input"]), spec
     except (ValueError, KeyError, TypeError) as error:

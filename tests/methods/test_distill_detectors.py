@@ -106,14 +106,22 @@ def test_a_narrower_student_learns_from_answers_and_maps(scenes: Data) -> None:
             {"name": "fgd", "layers": [{"teacher": "neck.smooth.?", "student": "neck.smooth.?"}]}
         ),
     )
-    step = DistillStep(epochs=4, lr=0.01, batch_size=3, teacher="baseline", losses=blocks)
+    step = DistillStep(
+        epochs=8,
+        lr=0.003,
+        batch_size=3,
+        optimizer="adamw",
+        teacher="baseline",
+        losses=blocks,
+        label_weight=0.0,
+    )
     before = [p.clone() for p in student.module.parameters()]
     done, epochs, notes = distill(student, teacher, step, training)
-    assert epochs[-1].loss < epochs[0].loss
+    assert epochs[-1].loss < 0.8 * epochs[0].loss
     assert all(torch.equal(a, b) for a, b in zip(before, student.module.parameters(), strict=True))
     assert not any(len(m._forward_hooks) for m in done.module.modules())
     assert notes[0].startswith("fgd: neck.smooth.0, neck.smooth.1, neck.smooth.2")
-    assert "the teacher's answers were kept: 75% of its passes saved" in notes
+    assert "the teacher's answers were kept: 88% of its passes saved" in notes
     assert np.isfinite([epoch.score for epoch in epochs]).all()
 
 
