@@ -23,7 +23,10 @@ from squeeze.report import html, write
 from squeeze.results import Results
 
 Write = Callable[[Any], Path]
-NO_INT8 = "PyTorch runs bundles, which hold no int8; allowed: fp16, bf16; the float model above ships here"
+NO_INT8 = (
+    "PyTorch runs bundles, which hold no int8; allowed: fp16, bf16; "
+    "the float model above ships here"
+)
 
 
 @pytest.fixture(scope="module")
