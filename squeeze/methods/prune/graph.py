@@ -256,9 +256,10 @@ def _groups(
     blocks: "Mapping[Any, adapters.Blocks]",
 ) -> list[ChannelGroup]:
     names = {part: path for path, part in module.named_modules()}
-    ends = {names[layer] for layer in _output_layers(graph) if layer in names}
+    last = _output_layers(graph)
+    ends = {names[layer] for layer in last if layer in names}
     found = []
-    for members in tracing.groups(graph):
+    for members in tracing.groups(graph, last):
         root = members[0].dep.target.module
         ties = tuple(_ties(members, graph, names))
         made = [tie.path for tie in ties if tie.is_out]
@@ -267,7 +268,8 @@ def _groups(
         if any(path in ends for path in made):
             reason = OUTPUT
         parts, whole = _parts(members, graph, blocks)
-        group = ChannelGroup(names[root], len(members[0].idxs), parts, whole, ties, reason, members)
+        channels = graph.get_out_channels(root)
+        group = ChannelGroup(names[root], channels, parts, whole, ties, reason, members)
         if reason is None and group.units == 1:
             reason = "has a single channel" if group.parts == 1 else "has one channel per part"
         found.append(replace(group, kept=reason))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from squeeze.sources import adapters
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from torch import Tensor, nn
 
 
@@ -32,12 +34,17 @@ def trace(module: "nn.Module", example: "Tensor") -> Any:  # noqa: ANN401  (Torc
     return graph
 
 
-def groups(graph: Any) -> list[Any]:  # noqa: ANN401
+def groups(graph: Any, ends: "Collection[nn.Module]" = ()) -> list[Any]:  # noqa: ANN401
     """Return Torch-Pruning's groups, each channel in one of them, in the order of its graph.
 
     Unlike its own ``get_all_groups`` wide layers start first and depthwise ones last: what starts
     must reach all that it is tied to, and a depthwise layer behind a join of many would make one
     group of what can be pruned layer by layer.
+
+    Args:
+        graph: From ``trace``.
+        ends: Layers that make the model's outputs, which stay: what they are tied to is not
+            followed, for behind a detector's heads flattened maps make lists of gigabytes.
     """
     from torch_pruning import ops
 
@@ -53,16 +60,26 @@ def groups(graph: Any) -> list[Any]:  # noqa: ANN401
         for layer in layers:
             if layer in reached:
                 continue
-            members = _all_channels(layer, graph)
+            members = _alone(layer, graph) if layer in ends else _all_channels(layer, graph)
             made = [item for item in members if graph.is_out_channel_pruning_fn(item.dep.handler)]
             reached.update(item.dep.target.module for item in made)
-            found[order[layer]] = _numbered(members, graph)
+            found[order[layer]] = members if layer in ends else _numbered(members, graph)
     return [found[number] for number in sorted(found)]
 
 
 def _all_channels(layer: "nn.Module", graph: Any) -> Any:  # noqa: ANN401
     remove = graph.get_pruner_of_module(layer).prune_out_channels
     return graph.get_pruning_group(layer, remove, list(range(graph.get_out_channels(layer))))
+
+
+def _alone(layer: "nn.Module", graph: Any) -> Any:  # noqa: ANN401
+    """Return the group of a layer's own channels, without what they are tied to."""
+    node = graph.module2node[layer]
+    ties, node.dependencies = node.dependencies, []
+    try:
+        return _all_channels(layer, graph)
+    finally:
+        node.dependencies = ties
 
 
 def _is_depthwise(layer: Any) -> bool:  # noqa: ANN401

@@ -44,6 +44,7 @@ def test_a_width_in_the_code_breaks_its_own_group_only(wrapped: Wrap) -> None:
         "stem": None,
         "free": None,
         "heads.0": "makes the model's output",
+        "heads.1": "makes the model's output",
     }
     pruned = prune(model, PruneStep(pruning_ratio=0.5, align=1), seed=0)
     assert pruned.module.fixed[0].weight.shape == (12, 4, 1, 1)  # type: ignore[union-attr, index]
