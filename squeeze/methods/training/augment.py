@@ -53,6 +53,9 @@ class BatchMaker:
             if draw.mirrored is not None:
                 mirrored = torch.from_numpy(draw.mirrored)
                 images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+            if self.augment.vertical_flip:
+                turned = torch.rand(len(images)) < _COIN
+                images = torch.where(turned[:, None, None, None], images.flip(2), images)
             if draw.moves is not None:
                 images = _shifted(images, draw.moves, self.augment.shift)
             if self.augment.mixup or self.augment.cutmix:

@@ -3,7 +3,7 @@
 Chance comes from torch's generator, seeded per batch by the draw, as in ``augment``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ LEAST_VISIBLE = 0.2
 """Share of a box that must be left in the image for it to be kept."""
 
 _LEAST_SIDE_PX = 1.0
+_COIN = 0.5
 _OUTWARD = (1.0, 2.0)
 _MOSAIC_ZOOM = (0.5, 1.5)
 
@@ -68,8 +69,8 @@ class BoxedBatchMaker:
             raise InputError(
                 "is for images with one class each, not for boxes",
                 where=f"augment.{key}",
-                hint="for boxes there are flip, color_jitter, scale_jitter, iou_crop, zoom_out "
-                "and mosaic",
+                hint="for boxes there are flip, vertical_flip, color_jitter, scale_jitter, "
+                "iou_crop, zoom_out and mosaic",
             )
 
     def __getitem__(self, draw: "Draw") -> "tuple[Tensor, list[Boxes]]":
@@ -84,6 +85,8 @@ class BoxedBatchMaker:
                 scenes = [Scene(torch.from_numpy(a), b) for a, b in zip(array, labels, strict=True)]
             else:
                 scenes = [self._scene(position) for position in draw.positions.tolist()]
+                if self.augment.vertical_flip:
+                    scenes = [_turned(one) if _happens(_COIN) else one for one in scenes]
         scenes = [
             _flipped(scene) if mirror else scene
             for scene, mirror in zip(scenes, mirrored, strict=True)
@@ -289,8 +292,14 @@ def _flipped(scene: Scene) -> Scene:
     """Mirror left-right."""
     boxes = scene.boxes.xyxy.copy()
     boxes[:, [0, 2]] = scene.size[1] - boxes[:, [2, 0]]
-    kept = Boxes(boxes, scene.boxes.classes, scene.boxes.ignored, scene.boxes.areas)
-    return Scene(scene.pixels.flip(2), kept)
+    return Scene(scene.pixels.flip(2), replace(scene.boxes, xyxy=boxes))
+
+
+def _turned(scene: Scene) -> Scene:
+    """Turn upside down."""
+    boxes = scene.boxes.xyxy.copy()
+    boxes[:, [1, 3]] = scene.size[0] - boxes[:, [3, 1]]
+    return Scene(scene.pixels.flip(1), replace(scene.boxes, xyxy=boxes))
 
 
 def _happens(probability: float) -> bool:

@@ -12,6 +12,8 @@ class Augment(Block):
 
     Attributes:
         flip: Mirror left-right with probability 1/2.
+        vertical_flip: Turn upside down with probability 1/2, for pictures that have no up: aerial
+            photographs, microscopy.
         shift: Pad by so many pixels (repeating the border) and cut out at a random place.
         random_resized_crop: Cut a random part of the original picture, of at least this share of
             its area, and resize it to the model's input (https://arxiv.org/abs/1409.4842).
@@ -33,6 +35,7 @@ class Augment(Block):
     """
 
     flip: Flag = False
+    vertical_flip: Flag = False
     shift: Natural = 0
     random_resized_crop: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = None
     rand_augment: Annotated[int, Field(strict=True, ge=0, le=30)] = 0
@@ -54,7 +57,7 @@ class Augment(Block):
     def draws_itself(self) -> bool:
         """Whether something in it takes chance from torch while a batch is made."""
         pixels = self.random_resized_crop or self.rand_augment or self.color_jitter
-        return bool(pixels or self.mixup or self.cutmix or self.boxes_only)
+        return bool(pixels or self.mixup or self.cutmix or self.vertical_flip or self.boxes_only)
 
     @property
     def classes_only(self) -> tuple[str, ...]:

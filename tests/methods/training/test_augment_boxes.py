@@ -88,6 +88,7 @@ def ink(image: torch.Tensor, label: int) -> np.ndarray[Any, Any]:
     [
         Augment(),
         Augment(flip=True),
+        Augment(vertical_flip=True),
         Augment(scale_jitter=(0.6, 1.6)),
         Augment(scale_jitter=(1.0, 1.0)),
         Augment(iou_crop=1.0),
@@ -135,6 +136,18 @@ def test_mirrored_boxes_come_from_the_other_side(split: Split) -> None:
     other_side = np.stack([96 - plain[:, 2], plain[:, 1], 96 - plain[:, 0], plain[:, 3]], axis=1)
     assert np.allclose(labels[0].xyxy, other_side)
     assert labels[1].xyxy.tolist() == split.labels[1].xyxy.tolist()
+
+
+def test_turned_boxes_come_from_above_or_below(split: Split) -> None:
+    draw = Draw(np.arange(12), seed=0)
+    _, labels = BoxedBatchMaker(split, Augment(vertical_flip=True))[draw]
+    turned = 0
+    for boxes, plain in zip(labels, split.labels, strict=True):
+        x1, y1, x2, y2 = plain.xyxy.T
+        upside_down = np.stack([x1, 64 - y2, x2, 64 - y1], axis=1)
+        turned += np.allclose(boxes.xyxy, upside_down)
+        assert np.allclose(boxes.xyxy, upside_down) or np.allclose(boxes.xyxy, plain.xyxy)
+    assert 1 < turned < 11
 
 
 def test_the_seed_decides_and_workers_change_nothing(split: Split) -> None:

@@ -43,6 +43,14 @@ def test_images_are_mirrored_or_left_alone(digits: Data) -> None:
     assert 16 < sum(mirrored) < 48
 
 
+def test_images_are_turned_upside_down_or_left_alone(digits: Data) -> None:
+    flipped, plain = batch(digits.train, Augment(vertical_flip=True))
+    turned = [np.array_equal(f, p[:, ::-1]) for f, p in zip(flipped, plain, strict=True)]
+    same = [np.array_equal(f, p) for f, p in zip(flipped, plain, strict=True)]
+    assert all(t or s for t, s in zip(turned, same, strict=True))
+    assert 16 < sum(turned) < 48
+
+
 def test_shifted_images_are_windows_of_the_padded_ones(digits: Data) -> None:
     shifted, plain = batch(digits.train, Augment(shift=2))
     for moved, image in zip(shifted, plain, strict=True):
