@@ -139,7 +139,7 @@ def make(
         shipped.candidates[target.label, place.batch_size] = made
         if quantizing is None:
             continue
-        reason = schemes.left_out(quantizing.step, target, cpu.host())
+        reason = schemes.left_out(quantizing.step, target)
         if reason is not None:
             reason += "; the float model above ships here"
             shipped.skipped.append(place.without(quantizing.state, reason))

@@ -57,9 +57,10 @@ class Cpu:
 
     @property
     def kernels(self) -> str:
-        """Which int8 kernels run: equal for processors that take the same files."""
+        """Which kernels run: equal for processors that compute the same files alike."""
         if not self.is_x86:
-            return self.machine.lower().replace("aarch64", "arm64")
+            half = " with fp16 arithmetic" if self.has_fp16 else ""
+            return self.machine.lower().replace("aarch64", "arm64") + half
         return f"x86 {'with' if self.has_vnni else 'without'} VNNI"
 
 
@@ -68,6 +69,7 @@ NAMED = {
     "x86_avx512": Cpu("x86 with AVX-512, without VNNI", "x86_64", ("avx2", "avx512f")),
     "x86_vnni": Cpu("x86 with VNNI", "x86_64", ("avx2", "avx512f", "avx512_vnni")),
     "arm64": Cpu("64-bit ARM", "aarch64", ("asimd",)),
+    "arm64_fp16": Cpu("64-bit ARM with fp16", "aarch64", ("asimd", "asimddp", "asimdhp")),
 }
 """Processors that a recipe's target may name besides ``host``."""
 

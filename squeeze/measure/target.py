@@ -152,7 +152,7 @@ def _row(
         precision=candidate.precision,
         threads=target.threads,
         batch_size=batch_size,
-        made_for=cpu.elsewhere(target.cpu) if is_int8 else None,
+        made_for=cpu.elsewhere(target.cpu) if is_int8 or candidate.precision == "fp16" else None,
         artifact=_relative(candidate.path, bench.root),
         size_bytes=size_bytes(candidate.path),
         accuracy=bench.task.score(measured.predictions[state], bench.validation),

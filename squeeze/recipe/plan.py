@@ -314,9 +314,10 @@ def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mista
     if missing and not target.if_available:
         what = not_installed(target.runtime, missing)
         yield (*path, "runtime"), f"{what} or set if_available: true"
-    holds = schemes.precisions(target.runtime, target.device, cpu.host())
-    if target.cpu != "host" and (target.device != "cpu" or target.runtime == "pytorch"):
-        yield (*path, "cpu"), "decides how int8 files are made, and this target takes none"
+    holds = schemes.precisions(target.runtime, target.device, cpu.named(target.cpu))
+    if target.cpu != "host" and not _cares_for_its_cpu(target, quantize):
+        what = "decides how int8 and fp16 files are made, and this target takes none"
+        yield (*path, "cpu"), what
     if holds is None and target.runtime in MODULES:
         yield (*path, "device"), f"{target.runtime} runs on cpu only here, found {target.device}"
     elif holds is not None and target.precision not in {"auto", *holds}:
@@ -328,10 +329,17 @@ def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mista
             ),
         )
     elif target.precision not in {"auto", "fp32"} and target.runtime != "pytorch":
-        if quantize is not None and schemes.left_out(quantize, target, cpu.host()) is None:
+        if quantize is not None and schemes.left_out(quantize, target) is None:
             return
         what = f"is {target.precision}, but no step quantizes to it for this runtime"
         yield (*path, "precision"), what
+
+
+def _cares_for_its_cpu(target: Target, quantize: Quantization | None) -> bool:
+    """Tell whether it matters which processor a target names."""
+    made = None if quantize is None else quantize.scheme
+    half = "fp16" in {target.precision, made}
+    return target.device == "cpu" and (target.runtime != "pytorch" or half)
 
 
 def _gates(recipe: Recipe, folder: Path) -> Mistakes:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
-from squeeze.core import cpu
 from squeeze.recipe import schemes
 from squeeze.recipe.document import Path_
 from squeeze.recipe.schema import QatStep, Quantization, QuantizeStep, Recipe, Target
@@ -66,7 +65,7 @@ def _backend(step: Quantization) -> Iterator[tuple[Path_, str]]:
 
 def nowhere(step: Quantization, targets: Sequence[Target]) -> str | None:
     """Return why no target at all takes the quantized model, or None where one does."""
-    reasons = {target.label: schemes.left_out(step, target, cpu.host()) for target in targets}
+    reasons = {target.label: schemes.left_out(step, target) for target in targets}
     if not all(reasons.values()):
         return None
     told = "; ".join(f"{label}: {reason}" for label, reason in reasons.items())

@@ -65,7 +65,7 @@ _INT16 = (
 
 
 def precisions(runtime: str, device: str, machine: cpu.Cpu) -> tuple[str, ...] | None:
-    """Return what a built-in runtime can hold on this CPU, or None where it does not run."""
+    """Return what a built-in runtime can hold on a CPU, or None where it does not run."""
     holds = PRECISIONS.get((runtime, device))
     if holds and (runtime, device) == ("pytorch", "cpu") and not machine.has_fp16:
         return tuple(name for name in holds if name != "fp16")
@@ -93,19 +93,29 @@ def is_int8(precision: str) -> bool:
 
 
 def half_warning(scheme: str, runtime: str, machine: cpu.Cpu) -> str | None:
-    """Return what to tell of half-precision files that this CPU only stores, or None."""
+    """Return what to tell of half-precision files that a CPU only stores, or None.
+
+    LiteRT's kernels (XNNPACK) compute in half precision where the application asks for it, and
+    otherwise only for files whose metadata allows it, which ai-edge-quantizer does not write.
+
+    Args:
+        scheme: One of ``SCHEMES``.
+        runtime: Of a target.
+        machine: The CPU that will serve the file.
+    """
     if scheme != "fp16" or runtime == "pytorch":
         return None
-    if machine.has_fp16 and not machine.is_x86:
+    if not machine.has_fp16:
+        why = f"{machine.model} has no fp16 arithmetic"
+    elif runtime == "litert":
+        why = "litert computes in float32 unless the application asks for half precision"
+    elif machine.is_x86:
+        why = f"{runtime} computes in float32 on x86"
+    else:
         return None
-    why = (
-        f"{runtime} computes in float32 on x86"
-        if machine.has_fp16
-        else "this CPU has no fp16 arithmetic"
-    )
     return (
-        f"fp16 is storage only here: {why}, so weights are widened to float32 before they are "
-        "used; the file is half as large and not faster"
+        f"fp16 is storage only: {why}, so weights are widened to float32 before they are used; "
+        "the file is half as large and not faster"
     )
 
 
@@ -118,7 +128,7 @@ def refusal(scheme: str, runtime: str, device: str, machine: cpu.Cpu) -> str | N
         scheme: One of ``SCHEMES``.
         runtime: Of a target.
         device: ``cpu`` or ``cuda``.
-        machine: The CPU that runs it.
+        machine: The CPU that will serve it.
     """
     if (runtime, device) not in PRECISIONS:
         return None
@@ -134,20 +144,20 @@ def _refused_by_pytorch(scheme: str, device: str, machine: cpu.Cpu) -> str | Non
         return "PyTorch runs bundles, which hold no int8; allowed: fp16, bf16"
     if scheme == "fp16" and device == "cpu" and not machine.has_fp16:
         return (
-            "this CPU has no fp16 arithmetic, without which PyTorch emulates it number by "
+            f"{machine.model} has no fp16 arithmetic, without which PyTorch emulates it number by "
             "number; allowed: bf16, or fp16 on device: cuda"
         )
     return None
 
 
-def left_out(step: Quantization, target: Target, machine: cpu.Cpu) -> str | None:
+def left_out(step: Quantization, target: Target) -> str | None:
     """Return why a quantize step's model does not go to a target, or None."""
     made, wanted = SCHEMES[step.scheme].precision, target.precision
     if wanted == "fp32":
         return "the target asks for fp32"
     if wanted not in {"auto", made} and not (wanted == "int8" and is_int8(made)):
         return f"the target asks for {wanted}, the quantize step makes {made}"
-    refused = refusal(step.scheme, target.runtime, target.device, machine)
+    refused = refusal(step.scheme, target.runtime, target.device, cpu.named(target.cpu))
     if refused is None and step.backend != "auto" and runtime_of(step.backend) != target.runtime:
         return f"the quantize step's backend is {step.backend}"
     return refused

@@ -84,7 +84,7 @@ def warnings(rows: Iterable[Row], noticed: Iterable[str]) -> Iterator[str]:
             )
     for made_for in dict.fromkeys(row.made_for for row in rows if row.made_for):
         yield (
-            f"The targets for {made_for} were measured on this host, whose int8 kernels are others "
+            f"The targets for {made_for} were measured on this host, whose kernels are others "
             f"({cpu.host().kernels}): latency belongs to the hardware, and so do the speed-up and "
             "the kernel coverage; accuracy may differ where one of them saturates."
         )
@@ -104,7 +104,9 @@ def _is_quantized(row: Row) -> bool:
 
 def _quantized(row: Row, group: list[Row]) -> Iterator[str]:
     before = [other for other in group if other.precision != row.precision][-1:]
-    storage_only = schemes.half_warning(row.precision, row.runtime, cpu.host())
+    storage_only = schemes.half_warning(
+        row.precision, row.runtime, cpu.named(row.made_for or "host")
+    )
     if storage_only is not None:
         yield f"{row.target}: {storage_only}."
         return

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from squeeze.core.cpu import Cpu
-from squeeze.recipe import quantization, schemes
+from squeeze.recipe import plan, quantization, schemes
 from squeeze.recipe.schema import Recipe
 
 OLD = Cpu("old", "x86_64", ("avx2",))
@@ -128,9 +128,10 @@ def test_autotune_is_of_one_backend(recipe_data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("machine", "runtime", "says"),
     [
-        (OLD, "onnxruntime", "this CPU has no fp16 arithmetic"),
-        (NEW, "litert", "litert computes in float32 on x86"),
+        (OLD, "onnxruntime", "old has no fp16 arithmetic"),
+        (NEW, "onnxruntime", "onnxruntime computes in float32 on x86"),
         (PHONE, "onnxruntime", None),
+        (PHONE, "litert", "litert computes in float32 unless the application asks"),
         (OLD, "pytorch", None),
     ],
 )
@@ -139,15 +140,54 @@ def test_half_precision_that_is_only_stored_is_said(
 ) -> None:
     told = schemes.half_warning("fp16", runtime, machine)
     assert (told is None) == (says is None)
-    assert told is None or f"fp16 is storage only here: {says}" in told
+    assert told is None or f"fp16 is storage only: {says}" in told
     assert schemes.half_warning("int8", runtime, machine) is None
 
 
 def test_torch_computes_fp16_only_where_the_cpu_does() -> None:
     refused = schemes.refusal("fp16", "pytorch", "cpu", OLD)
     assert refused is not None
-    assert refused.startswith("this CPU has no fp16 arithmetic")
+    assert refused.startswith("old has no fp16 arithmetic")
     assert schemes.refusal("fp16", "pytorch", "cpu", NEW) is None
     assert schemes.refusal("fp16", "pytorch", "cuda", OLD) is None
     assert schemes.precisions("pytorch", "cpu", OLD) == ("fp32", "bf16")
     assert schemes.precisions("pytorch", "cpu", PHONE) == ("fp32", "fp16", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [("x86_avx2", "x86 with AVX2"), ("arm64", "64-bit ARM"), ("arm64_fp16", None)],
+)
+def test_the_cpu_that_a_target_names_decides_and_not_the_host(
+    named: str, says: str | None, recipe_data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for host in (OLD, PHONE):
+        monkeypatch.setattr("squeeze.core.cpu.host", lambda host=host: host)
+        target = {"runtime": "pytorch", "cpu": named}
+        recipe = a_recipe(recipe_data, [target], scheme="fp16")
+        told = schemes.left_out(recipe.steps[0], recipe.targets[0])  # type: ignore[arg-type]
+        assert told == nowhere_reason(nowhere(recipe))
+        assert (told is None) == (says is None)
+        assert told is None or told.startswith(f"{says} has no fp16 arithmetic")
+
+
+def nowhere_reason(told: str | None) -> str | None:
+    return None if told is None else told.partition("pytorch: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("target", "scheme", "fine"),
+    [
+        ({"runtime": "pytorch", "cpu": "arm64"}, "bf16", False),
+        ({"runtime": "pytorch", "cpu": "arm64_fp16"}, "fp16", True),
+        ({"runtime": "pytorch", "cpu": "arm64_fp16", "precision": "fp16"}, "bf16", True),
+        ({"runtime": "litert", "cpu": "arm64"}, "static_int8", True),
+        ({"runtime": "pytorch", "cpu": "arm64_fp16", "device": "cuda"}, "fp16", False),
+    ],
+)
+def test_a_cpu_is_named_only_where_it_decides_something(
+    target: dict[str, Any], scheme: str, *, fine: bool, recipe_data: dict[str, Any]
+) -> None:
+    recipe = a_recipe(recipe_data, [target], scheme=scheme)
+    found = [where for where, _ in plan._target(recipe.targets[0], (), recipe.steps[0])]  # type: ignore[arg-type]
+    assert (("cpu",) not in found) == fine

@@ -19,8 +19,8 @@ class Target(Block):
     """A runtime that will serve the model.
 
     Attributes:
-        cpu: The processor that will serve the model; it decides how int8 files are made. Files are
-            measured on this machine all the same.
+        cpu: The processor that will serve the model; it decides how int8 files are made and whether
+            fp16 is computed with or only stored. Files are measured on this machine all the same.
         precision: What the shipped model must hold there; ``auto`` takes what the steps made.
         if_available: Leave the target out, with a row that says so, where it cannot run.
     """
@@ -28,7 +28,7 @@ class Target(Block):
     runtime: str
     name: Name | None = None
     device: Literal["cpu", "cuda"] = "cpu"
-    cpu: Literal["host", "x86_avx2", "x86_avx512", "x86_vnni", "arm64"] = "host"
+    cpu: Literal["host", "x86_avx2", "x86_avx512", "x86_vnni", "arm64", "arm64_fp16"] = "host"
     threads: Count = 1
     batch_size: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 1
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"

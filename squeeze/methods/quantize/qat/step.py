@@ -43,7 +43,7 @@ def weight_bits(step: "QatStep", targets: "Sequence[Target]") -> int:
     served = {
         (schemes.backend_of(step.backend, target.runtime), target.cpu)
         for target in targets
-        if schemes.left_out(step, target, cpu.host()) is None
+        if schemes.left_out(step, target) is None
     }
     return min(
         int(plugins.load(plugins.BACKENDS, name).bits(step, cpu.named(processor)))
