@@ -9,20 +9,24 @@ import psutil
 from squeeze._version import __version__
 from squeeze.core import cpu
 
-_PACKAGES = (
-    "torch",
-    "torchvision",
-    "torch-pruning",
-    "torchdistill",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "litert-torch",
-    "ai-edge-litert",
-    "ai-edge-quantizer",
-    "timm",
-    "numpy",
-)
+PACKAGES = {
+    "torch": "everything",
+    "torchvision": "everything",
+    "numpy": "everything",
+    "torch-pruning": "prune",
+    "torchdistill": "distill",
+    "onnx": "onnxruntime",
+    "onnxruntime": "onnxruntime",
+    "onnxscript": "onnxruntime",
+    "litert-torch": "litert",
+    "ai-edge-litert": "litert",
+    "ai-edge-quantizer": "litert",
+    "neural-compressor": "backend neural_compressor",
+    "torchao": "backend neural_compressor",
+    "py-cpuinfo": "backend neural_compressor",
+    "timm": "models timm:NAME",
+}
+"""What decides results, and what needs it."""
 
 
 def describe() -> dict[str, Any]:
@@ -44,7 +48,7 @@ def describe() -> dict[str, Any]:
 def packages() -> dict[str, str]:
     """Return the installed versions of what decides results."""
     found = {}
-    for name in _PACKAGES:
+    for name in PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -10,7 +10,8 @@ from squeeze.recipe.schema import QatStep, Quantization, QuantizeStep, Recipe, T
 _MODULES = {"neural_compressor": ("neural_compressor", "cpuinfo", "torchao")}
 """What backends that are not a runtime's own cannot do without."""
 
-_EXTRAS = {"neural_compressor": "neural-compressor"}
+EXTRAS = {"neural_compressor": "neural-compressor"}
+
 _UNUSED = {
     "neural_compressor": (
         "calibrator",
@@ -54,13 +55,18 @@ def _backend(step: Quantization) -> Iterator[tuple[Path_, str]]:
     refused = schemes.backend_refusal(step.scheme, step.backend)
     if refused is not None:
         yield ("backend",), refused
-    missing = [name for name in _MODULES.get(step.backend, ()) if find_spec(name) is None]
+    missing = missing_modules(step.backend)
     if missing:
         what = (
             f"{step.backend} is not installed (no {', '.join(missing)}); "
-            f"pip install 'squeeze[{_EXTRAS[step.backend]}]'"
+            f"pip install 'squeeze[{EXTRAS[step.backend]}]'"
         )
         yield ("backend",), what
+
+
+def missing_modules(backend: str) -> list[str]:
+    """Return the packages that a backend needs besides its runtime's and that are missing."""
+    return [name for name in _MODULES.get(backend, ()) if find_spec(name) is None]
 
 
 def nowhere(step: Quantization, targets: Sequence[Target]) -> str | None:

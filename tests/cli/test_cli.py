@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,10 @@ def test_init_list_schema_doctor(squeeze: Squeeze, tmp_path: Path) -> None:
         "onnxruntime": True,
         "pytorch": True,
     }
+    assert json.loads(done.stdout)["backends"] == {"neural_compressor": True}
+    lines = [line.split() for line in squeeze("doctor").stdout.splitlines()]
+    wanted = ["neural-compressor", version("neural-compressor"), "backend", "neural_compressor"]
+    assert wanted in lines
 
 
 def test_unknown_verbs_and_flags_exit_with_2(squeeze: Squeeze) -> None:
