@@ -103,10 +103,12 @@ def _recipe(scheme: str) -> Any:  # noqa: ANN401  (the quantizer's own)
 def _keep_(worker: Any, request: Request) -> None:  # noqa: ANN401
     """Tell the quantizer which operators stay float."""
     keep, found = request.keep_float, request.found
-    if keep is None:
-        return
     operators = file.operators(request.source)
-    found.kept, found.computed = keep.of_file(operators, file.values(request.source, keep.images))
+    # training has simulated the one range of what is joined
+    found.kept = {} if request.trained else file.joins(request.source)
+    if keep is not None:
+        pinned, found.computed = keep.of_file(operators, file.values(request.source, keep.images))
+        found.kept |= pinned
     for operator in operators:
         if operator.name in found.kept:
             worker.update_quantization_recipe(

@@ -105,11 +105,13 @@ def _prepare(source: Path, prepared: Path) -> None:
 def _kept(request: Request, prepared: Path) -> list[str]:
     """Return the names of the nodes that stay float."""
     keep, found = request.keep_float, request.found
-    if keep is None:
-        return []
-    found.kept, found.computed = keep.of_file(
-        file.operators(prepared), file.values(prepared, keep.images)
-    )
+    # training has simulated the one range of what is joined
+    found.kept = {} if request.trained else file.joins(prepared)
+    if keep is not None:
+        pinned, found.computed = keep.of_file(
+            file.operators(prepared), file.values(prepared, keep.images)
+        )
+        found.kept |= pinned
     return list(found.kept)
 
 

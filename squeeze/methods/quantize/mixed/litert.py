@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.methods.quantize.mixed.joined import joining
 from squeeze.methods.quantize.mixed.matching import FileOperator
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_MOVING = {
+    "CONCATENATION", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE",
+    "SPLIT", "GATHER",
+}  # fmt: skip
 _LONGEST = 10000  # at which ai-edge-quantizer cuts a scope off
 
 
@@ -24,8 +29,15 @@ def operators(path: Path) -> list[FileOperator]:
     for operator in interpreter._get_ops_details():  # noqa: SLF001  (there is no public way)
         outputs = tuple(names[index] for index in operator["outputs"] if index in names)
         inputs = tuple(names[index] for index in operator["inputs"] if index in names)
-        found.append(FileOperator(outputs[0], inputs, outputs))
+        kind = str(operator["op_name"])
+        found.append(FileOperator(outputs[0], inputs, outputs, kind))
     return found
+
+
+def joins(path: Path) -> dict[str, str]:
+    """Return the operators that join the file's outputs, with the reason why they stay float."""
+    outputs = [str(detail["name"]) for detail in _interpreter(path).get_output_details()]
+    return joining(operators(path), outputs, moving=_MOVING, concatenation="CONCATENATION")
 
 
 def values(path: Path, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[Any]]]":

@@ -25,11 +25,13 @@ class FileOperator:
         name: What the file, or the quantizer, calls it.
         inputs: Tensors that it reads.
         outputs: Tensors that it makes.
+        kind: The runtime's name of what it does.
     """
 
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    kind: str = ""
 
 
 def computed(

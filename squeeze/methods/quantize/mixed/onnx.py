@@ -4,16 +4,18 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from squeeze.methods.quantize.mixed.joined import joining
 from squeeze.methods.quantize.mixed.matching import FileOperator
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_NO_LOSS = {
+_MOVING = {
     "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Concat", "Slice", "Split", "Gather",
-    "MaxPool", "Pad", "Expand", "Identity", "Cast", "Shape", "Relu", "Clip",
+    "Identity",
 }  # fmt: skip
+_NO_LOSS = _MOVING | {"MaxPool", "Pad", "Expand", "Cast", "Shape", "Relu", "Clip"}
 """Operators that compute in 8 bits what they compute in float."""
 
 
@@ -28,9 +30,18 @@ def operators(path: Path) -> list[FileOperator]:
             str(node.name),
             tuple(name for name in node.input if name and name not in constant),
             tuple(name for name in node.output if name),
+            str(node.op_type),
         )
         for node in graph.node
     ]
+
+
+def joins(path: Path) -> dict[str, str]:
+    """Return the nodes that join the file's outputs, with the reason why they stay float."""
+    import onnx
+
+    outputs = [out.name for out in onnx.load(path, load_external_data=False).graph.output]
+    return joining(operators(path), outputs, moving=_MOVING, concatenation="Concat")
 
 
 def values(path: Path, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[Any]]]":
