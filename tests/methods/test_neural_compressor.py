@@ -1,12 +1,20 @@
 """The neural-compressor backend: files that are small, and trials that are told."""
 
+import copy
+import json
 import logging
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from squeeze.core.types import Silent
@@ -16,6 +24,7 @@ from squeeze.methods.quantize.request import Outcome, Request
 from squeeze.recipe.schema import QuantizeStep
 from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.sources import bundle
 from squeeze.sources.data import Data
 from squeeze.sources.models import Model
 
@@ -100,3 +109,39 @@ def test_its_files_hold_what_the_scheme_says(
     assert audit.coverage.int8 >= in_int8
     floats = audit.weights["float32"].size_bytes if "float32" in audit.weights else 0
     assert audit.weights[stored].size_bytes > 10 * floats
+
+
+@pytest.mark.slow
+def test_a_real_list_without_a_winner_ships_its_best_and_fails_the_run(
+    trained: Model, recipe_data: dict[str, Any], write_recipe: Callable[[Any], Path], tmp_path: Path
+) -> None:
+    model = replace(trained, module=copy.deepcopy(trained.module))
+    block: Any = model.module.get_submodule("stages.1.0")
+    with torch.no_grad():  # weights of a channel that is always 0 leave int8 no steps for others
+        block.bn1.weight[0], block.bn1.bias[0] = 0.0, -1.0
+        block.conv2.weight[:, 0] = 1000 * block.conv2.weight.abs().mean()
+    bundle.save(model, tmp_path / "spoilt")
+    del recipe_data["baseline"]
+    step = {"method": "quantize", "backend": "neural_compressor", "autotune": {"max_drop": 0.01}}
+    changes: dict[str, Any] = {"steps": [step], "gates": []}
+    recipe_data["model"]["weights"] = "spoilt"
+    recipe = write_recipe(recipe_data | changes)
+    command = [sys.executable, "-m", "squeeze", "run", str(recipe)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    tries = ["min-max", "histogram", "min-max with linear layers in float"]
+    missed = re.escape("limit top-1 drop <= 1.00 points (no configuration is good enough: ")
+    reached = ", ".join(rf"{each} [\d.]+%" for each in tries)
+    told = rf"FAIL +1-quantize: autotune: [\d.]+ points at best \({reached}\), {missed}"
+    assert re.search(told, done.stdout), done.stdout
+
+    (folder,) = (tmp_path / "runs").glob("small/*")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.yaml", "runs", "spoilt"]
+    written = [
+        f"{name}.onnx{kind}" for name in ("1-quantize", "baseline") for kind in ("", ".json")
+    ]
+    assert sorted(path.name for path in (folder / "artifacts").iterdir()) == written
+    results = json.loads((folder / "results.json").read_text())
+    before, after = (row["accuracy"]["top1"]["value"] for row in results["rows"])
+    assert before - after > 0.05  # what shipped is as bad as was told
+    assert "autotune" in (folder / "report.md").read_text()
