@@ -256,7 +256,11 @@ def _quantized(
                 progress,
                 log,
                 trained,
-                keep_float=quantizing.mixed.keep_float(source.model, model, place.batch_size),
+                keep_float=(
+                    quantizing.mixed.keep_float(source.model, model, place.batch_size)
+                    if trained is None
+                    else trained.keep_float(model, place.batch_size)
+                ),
                 model=model,
                 cpu=processor,
             )

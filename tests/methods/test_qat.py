@@ -109,7 +109,7 @@ def test_folded_weights_go_back_into_the_models_own_layers() -> None:
     for part in graph.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             part.weight.data = rounded(part.weight.data, 127)
-    back = unfolded(module, graph, 127)
+    back = unfolded(module, graph)
     x = torch.randn(2, 2, 7, 7)
     assert list(back.state_dict()) == list(module.state_dict())
     assert torch.allclose(back(x), graph(x), rtol=1e-4, atol=1e-5)
@@ -186,7 +186,7 @@ def test_the_simulation_of_a_trained_model_is_the_one_that_was_trained(
     graph = simulation.folded(trained.module)
     start = simulation.observed(graph, digits.calibration, Silent(), CalibratorBlock())
     found = simulation.simulation(graph, start, 7)
-    module = unfolded(trained.module, found.module, 64)
+    module = unfolded(trained.module, found.module)
     again = TrainedRanges(Model(module, trained.architecture), found.ranges(), digits.calibration)
     images = torch.from_numpy(digits.validation.batch(range(32))[0])
     with torch.inference_mode():

@@ -155,6 +155,8 @@ class QatStep(Quantization, TrainSettings):
             makes the simulation worse, try 0.1.
         losses: Distillation losses from the baseline, added up by weight.
         label_weight: Weight of the labels' own loss beside them.
+        keep_float: Layers that are trained and run in float: patterns of module paths
+            (``features.0*``), each with all that is inside, or class names.
     """
 
     scheme: Literal["qat_int8"]
@@ -162,6 +164,7 @@ class QatStep(Quantization, TrainSettings):
     clip_norm: Positive | None = 1.0
     losses: tuple[LossBlock, ...] = ()
     label_weight: NonNegative = 1.0
+    keep_float: tuple[str, ...] = ()
 
 
 def _scheme(value: Any) -> str:  # noqa: ANN401

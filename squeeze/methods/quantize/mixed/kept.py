@@ -11,6 +11,7 @@ from squeeze.methods.quantize.mixed import layers, matching
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from squeeze.methods.quantize.mixed.layers import Operation
     from squeeze.methods.quantize.mixed.matching import FileOperator
@@ -73,6 +74,21 @@ class KeepFloat:
     def keeping(self, kept: Mapping[str, str], computed: Computed) -> "KeepFloat":
         """Return the same for a file that was looked at before, with other operations kept."""
         return replace(self, kept=dict(kept), required=(), computed=computed)
+
+
+def reasons(module: "nn.Module", patterns: Sequence[str], *, where: str) -> dict[str, str]:
+    """Return the paths of the layers that a recipe keeps in float, with the reasons.
+
+    Args:
+        module: As the user built it.
+        patterns: Of module paths, or class names.
+        where: The key that the patterns stand at.
+
+    Raises:
+        InputError: A pattern names no layer.
+    """
+    hits = layers.matching(module, patterns, where=where)
+    return {path: f"kept in float by keep_float '{pattern}'" for path, pattern in hits.items()}
 
 
 def keep_float(

@@ -112,12 +112,18 @@ def operations(module: "nn.Module", images: "NDArray[np.float32]") -> list[Opera
     return found
 
 
-def _operation(graph: Any, node: Any, output: Any) -> Operation:  # noqa: ANN401
-    import torch
-
+def around(node: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Return the paths of the submodules that a traced node belongs to, outermost first."""
     layers = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
     if node.op == "call_module" and str(node.target) not in layers:
         layers.append(str(node.target))
+    return tuple(layers)
+
+
+def _operation(graph: Any, node: Any, output: Any) -> Operation:  # noqa: ANN401
+    import torch
+
+    layers = around(node)
     has_weights = any(source.op == "get_attr" for source in node.all_input_nodes)
     if node.op == "call_module":
         has_weights |= bool(graph.get_submodule(str(node.target)).state_dict())
@@ -126,7 +132,7 @@ def _operation(graph: Any, node: Any, output: Any) -> Operation:  # noqa: ANN401
     return Operation(
         node.name,
         layers[-1] if layers else "",
-        tuple(layers),
+        layers,
         kind,
         tuple(source.name for source in node.all_input_nodes if source.op != "get_attr"),
         has_weights,

@@ -9,7 +9,7 @@ import numpy as np
 
 from squeeze.core import plugins
 from squeeze.core.errors import SqueezeError
-from squeeze.methods.quantize.mixed import kept, layers
+from squeeze.methods.quantize.mixed import kept
 from squeeze.methods.quantize.mixed.ladder import Trial, mix
 from squeeze.recipe.schema import MixedPrecision, Quantization, QuantizeStep, Target
 from squeeze.results import Ladder, Unmet
@@ -80,8 +80,8 @@ class Choice:
             return None
         if model is None or self.calibration is None:
             raise SqueezeError("needs a float model and calibration data", where=self.where)
-        hits = layers.matching(model.module, step.keep_float, where=f"{self.where}.keep_float")
-        reasons = {path: f"kept in float by keep_float '{hits[path]}'" for path in hits}
+        where = f"{self.where}.keep_float"
+        reasons = kept.reasons(model.module, step.keep_float, where=where)
         return kept.keep_float(exported, reasons, self.calibration, batch_size=batch_size)
 
     def quantize(

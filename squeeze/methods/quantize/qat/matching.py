@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.methods.quantize.mixed.kept import KeepFloat
+from squeeze.methods.quantize.mixed.layers import operations
 from squeeze.methods.quantize.qat import simulation as simulations
+from squeeze.methods.quantize.qat.floats import BETWEEN
 from squeeze.methods.quantize.recovery.recover import LARGEST
 
 if TYPE_CHECKING:
@@ -71,6 +74,20 @@ class TrainedRanges:
     def simulation(self) -> "simulations.Simulation":
         """Return a simulation of the int8 files."""
         return simulations.of_trained(self._model, self._ranges)
+
+    def keep_float(self, exported: "Model", batch_size: int) -> KeepFloat | None:
+        """Return which operators of a file stay float, as they were trained; None if none do.
+
+        Args:
+            exported: Folded, what the float file is made from.
+            batch_size: Of the file.
+        """
+        kept = self._ranges.in_float
+        if not kept:
+            return None
+        images = np.repeat(self.image, batch_size, axis=0)
+        required = tuple(dict.fromkeys(reason for reason in kept.values() if reason != BETWEEN))
+        return KeepFloat(images, tuple(operations(exported.module, images)), kept, required)
 
     def match(self, tensors: "Iterable[tuple[str, NDArray[Any]]]") -> Matched:
         """Return the ranges of those tensors that are activations of the simulation.

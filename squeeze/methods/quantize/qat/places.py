@@ -1,7 +1,7 @@
 """Where the runtimes round activations to 8 bits, and which activations share a range."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ class Place:
     """Activations that are rounded with one range.
 
     Attributes:
-        nodes: After which the simulation rounds.
+        nodes: After which the simulation rounds; what a float one makes, only for int8 readers.
         members: All nodes whose values have this range, those that only move values included.
     """
 
@@ -33,7 +33,9 @@ class Place:
         return self.nodes[0].name
 
 
-def places(graph: "GraphModule", tensors: "set[str]") -> list[Place]:
+def places(
+    graph: "GraphModule", tensors: "set[str]", in_float: Collection[str] = ()
+) -> list[Place]:
     """Return where to round, in the graph's order.
 
     What only moves values (reshaping, max pooling, slices) has the range of its input, average
@@ -43,6 +45,7 @@ def places(graph: "GraphModule", tensors: "set[str]") -> list[Place]:
     Args:
         graph: Folded.
         tensors: Names of the nodes that give float tensors.
+        in_float: Names of the nodes that compute in float.
 
     Raises:
         SqueezeError: A node does something of which it is not known how runtimes round it.
@@ -57,20 +60,42 @@ def places(graph: "GraphModule", tensors: "set[str]") -> list[Place]:
     known = [node for node in graph.graph.nodes if node.name in tensors and node.op != "output"]
     rounds: list[Node] = []
     for node in known:
-        moves, pools = _moves(graph, node), _pools(graph, node)
-        if not (moves or pools or _joins(node) or _computes(graph, node)):
+        moves, is_float = _moves(graph, node), node.name in in_float
+        hands_on = hands_on_values(graph, node)
+        if not (is_float or hands_on or _computes(graph, node)):
             raise SqueezeError(
                 f"it is not known how runtimes round {_called(graph, node)}",
                 where=f"quantization-aware training, node {node.name}",
                 hint=HINT,
             )
-        if moves or pools or _joins(node):
+        if moves or (hands_on and not is_float):
             for source in map(_whole, node.all_input_nodes):
                 if source.name in tensors:
                     parent[root(node)] = root(source)
-        if not (moves or _joins(node)) and graphs.is_rounded(graph, node):
+        if is_float or node.op == "placeholder":
+            is_rounded = any(int8_readers(node, tensors, in_float))
+        else:
+            is_rounded = not (moves or _joins(node)) and graphs.is_rounded(graph, node)
+        if is_rounded:
             rounds.append(node)
     return list(_grouped(known, rounds, root))
+
+
+def int8_readers(node: "Node", tensors: "set[str]", in_float: Collection[str]) -> "list[Node]":
+    """Return the users of a node that take their inputs rounded."""
+    return [
+        user
+        for user in node.users
+        if user.name not in in_float
+        and user.op != "output"
+        and (user.name in tensors or _whole(user) is not user)
+    ]
+
+
+def hands_on_values(graph: "GraphModule", node: "Node") -> bool:
+    """Tell whether the node only moves, pools, splits or joins values."""
+    moves = _moves(graph, node) or _whole(node) is not node
+    return moves or _pools(graph, node) or _joins(node)
 
 
 def _grouped(known: "list[Node]", rounds: "list[Node]", root: Any) -> Iterator[Place]:  # noqa: ANN401
@@ -99,9 +124,9 @@ def _moves(graph: "GraphModule", node: "Node") -> bool:
     modules = (nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.ChannelShuffle, Select)
     functions = {torch.flatten, functional.max_pool2d, operator.getitem, torch.chunk, torch.split}
     functions |= {torch.reshape, torch.transpose, torch.permute, torch.narrow}
-    functions |= {torch.index_select, torch.squeeze}
+    functions |= {torch.index_select, torch.squeeze, torch.unsqueeze, torch.unflatten}
     methods = {"view", "reshape", "flatten", "transpose", "permute", "contiguous", "chunk", "split"}
-    methods |= {"narrow", "index_select", "squeeze"}
+    methods |= {"narrow", "index_select", "squeeze", "unsqueeze", "unflatten"}
     if node.op == "call_function" and node.target is functional.interpolate:
         return bool(node.kwargs.get("mode", "nearest") == "nearest")  # as pyramids of detectors do
     return (

@@ -1,13 +1,15 @@
 """The float model as the int8 files will compute it: rounded weights and activations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
 
 from squeeze.core.errors import SqueezeError
 from squeeze.methods.quantize.calibration import Calibration
 from squeeze.methods.quantize.qat import products
-from squeeze.methods.quantize.qat.places import HINT, Place, places
+from squeeze.methods.quantize.qat.places import HINT, Place, int8_readers, places
 from squeeze.methods.quantize.recovery import graph as graphs
 from squeeze.methods.quantize.recovery import observe
 from squeeze.methods.quantize.recovery.recover import LARGEST
@@ -36,10 +38,12 @@ class Ranges(Block):
     Attributes:
         bits: Of the weights, 7 or 8.
         activations: Node of the traced, folded model to the (low, high) of its int8 values.
+        in_float: The nodes of it that compute in float, each with the reason.
     """
 
     bits: int
     activations: dict[str, tuple[float, float]]
+    in_float: dict[str, str] = Field(default_factory=dict)
 
 
 def write(ranges: Ranges, bundle: Path) -> None:
@@ -61,11 +65,13 @@ class Simulation:
         module: Its layers keep the paths that they have in the float model.
         places: Where activations are rounded.
         bits: Of the weights.
+        in_float: The nodes that compute in float, each with the reason.
     """
 
     module: "GraphModule"
     places: list[Place]
     bits: int
+    in_float: "Mapping[str, str]" = field(default_factory=dict)
 
     def ranges(self) -> Ranges:
         """Return the ranges as they are now, of all nodes that have one."""
@@ -73,7 +79,7 @@ class Simulation:
         for place in self.places:
             part: Any = self.module.get_submodule(_PREFIX + place.name)
             found.update(dict.fromkeys((node.name for node in place.members), part.ends()))
-        return Ranges(bits=self.bits, activations=found)
+        return Ranges(bits=self.bits, activations=found, in_float=dict(self.in_float))
 
 
 def folded(module: "nn.Module") -> "GraphModule":
@@ -113,7 +119,10 @@ def observed(
 
 
 def simulation(
-    graph: "GraphModule", ranges: "Mapping[str, tuple[float, float]]", bits: int
+    graph: "GraphModule",
+    ranges: "Mapping[str, tuple[float, float]]",
+    bits: int,
+    in_float: "Mapping[str, str] | None" = None,
 ) -> Simulation:
     """Round the weights and activations of a folded graph, in place.
 
@@ -121,16 +130,19 @@ def simulation(
         graph: From ``folded``.
         ranges: Of the nodes that are to be rounded, or of all.
         bits: Of the weights.
+        in_float: The nodes that compute in float, each with the reason; without it, none.
 
     Raises:
         SqueezeError: A node does something of which it is not known how runtimes round it.
     """
     from squeeze.methods.quantize.qat.rounding import Rounding
 
-    layers = {node.name for node in graph.graph.nodes if _fuses(graph, node)}
-    found = places(graph, layers | set(ranges))
+    in_float = in_float or {}
+    tensors = {node.name for node in graph.graph.nodes if _fuses(graph, node)} | set(ranges)
+    found = places(graph, tensors, in_float)
     for node in graphs.layers(graph):
-        _round_weights_(graphs.layer(graph, node), LARGEST[bits])
+        if node.name not in in_float:
+            _round_weights_(graphs.layer(graph, node), LARGEST[bits])
     for place in found:
         low = min(ranges[node.name][0] for node in place.nodes)
         high = max(ranges[node.name][1] for node in place.nodes)
@@ -138,14 +150,18 @@ def simulation(
         part = Rounding(*(products.SIGMOID_ENDS if is_fixed else (low, high)))
         graph.add_submodule(_PREFIX + place.name, part.requires_grad_(not is_fixed))
         for node in place.nodes:
-            _round_after_(graph, node, _PREFIX + place.name)
+            readers = list(node.users)
+            if node.name in in_float or node.op == "placeholder":
+                readers = int8_readers(node, tensors, in_float)
+            _round_for_(graph, node, readers, _PREFIX + place.name)
     graph.recompile()
-    return Simulation(graph, found, bits)
+    return Simulation(graph, found, bits, in_float)
 
 
 def of_trained(model: "Model", ranges: Ranges) -> Simulation:
     """Return the simulation of the int8 files of a trained model."""
-    return simulation(folded(model.module), ranges.activations, ranges.bits)
+    graph = folded(model.module)
+    return simulation(graph, ranges.activations, ranges.bits, ranges.in_float)
 
 
 def _fuses(graph: "GraphModule", node: "Node") -> bool:
@@ -162,7 +178,8 @@ def _round_weights_(part: Any, largest: int) -> None:  # noqa: ANN401
     part.largest = largest
 
 
-def _round_after_(graph: "GraphModule", node: "Node", name: str) -> None:
+def _round_for_(graph: "GraphModule", node: "Node", readers: "list[Node]", name: str) -> None:
+    """Let these users of a node read it rounded."""
     with graph.graph.inserting_after(node):
         after = graph.graph.call_module(name, (node,))
-    node.replace_all_uses_with(after, delete_user_cb=lambda user: user is not after)
+    node.replace_all_uses_with(after, delete_user_cb=lambda user: user in readers)

@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from squeeze.core import cpu, plugins
+from squeeze.methods.quantize.mixed import kept
 from squeeze.methods.quantize.qat import simulation as simulations
+from squeeze.methods.quantize.qat.floats import in_float
 from squeeze.methods.quantize.qat.simulation import Ranges, Simulation
 from squeeze.methods.quantize.qat.unfold import unfolded
 from squeeze.methods.quantize.recovery import equalize
@@ -68,6 +70,7 @@ def train(
         calibration: At most 256 images, for the ranges at the start.
 
     Raises:
+        InputError: ``keep_float`` names no layer.
         SqueezeError: The model cannot be traced, or does something of which it is not known how
             runtimes round it.
     """
@@ -75,13 +78,14 @@ def train(
     graph = simulations.folded(model.module)
     equal = equalize.equalize_(graph, calibration, training.progress, largest=LARGEST[bits])
     start = simulations.observed(graph, calibration, training.progress, step.calibrator)
-    simulated = simulations.simulation(graph, start, bits)
+    reasons = kept.reasons(model.module, step.keep_float, where=f"{training.label}.keep_float")
+    simulated = simulations.simulation(graph, start, bits, in_float(graph, reasons))
     epochs, notes = _train_(simulated, teacher, step, training)
     notes[:0] = [
         f"{bits}-bit weights, {len(simulated.places)} learned ranges of activations",
         f"channels of {equal} groups of activations equalized before training",
     ]
-    module = unfolded(model.module, simulated.module, LARGEST[bits])
+    module = unfolded(model.module, simulated.module)
     return Trained(replace(model, module=module), simulated.ranges(), epochs, notes)
 
 

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
 
-def unfolded(module: "nn.Module", graph: "GraphModule", largest: int) -> "nn.Module":
+def unfolded(module: "nn.Module", graph: "GraphModule") -> "nn.Module":
     """Return a copy of the float module that computes what a trained, folded graph computes.
 
-    Weights come out rounded. A batch norm that was folded stays, as a sum with the bias: its mean
-    is the negative bias, its variance 1. Exporters fold it again, by a factor of 1.
+    Weights come out rounded where the graph rounds them. A batch norm that was folded stays, as a
+    sum with the bias: its mean is the negative bias, its variance 1. Exporters fold it again, by a
+    factor of 1.
 
     Args:
         module: What the graph was traced from.
         graph: Trained.
-        largest: The largest integer of a weight.
     """
     import torch
 
@@ -32,7 +32,8 @@ def unfolded(module: "nn.Module", graph: "GraphModule", largest: int) -> "nn.Mod
             if not isinstance(part, torch.nn.Conv2d | torch.nn.Linear):
                 continue
             layer = own.get_submodule(path)
-            layer.weight.copy_(rounded(part.weight, largest))
+            largest = getattr(part, "largest", None)  # of layers that round
+            layer.weight.copy_(part.weight if largest is None else rounded(part.weight, largest))
             if path in norms:
                 _pass_bias_(layer, own.get_submodule(norms[path]), part.bias)
             elif part.bias is not None:
