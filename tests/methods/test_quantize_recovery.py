@@ -253,22 +253,66 @@ def test_a_mean_far_above_the_deviations_does_not_swallow_them() -> None:
     assert np.allclose(one.covariance[0], np.cov(values.double().numpy().T, bias=True), atol=1e-3)
 
 
+def test_no_layer_makes_steps_that_litert_cannot_take() -> None:
+    """A channel that fires once in a while stays small rather than be raised a thousandfold."""
+    first = one_by_one([[1000.0], [1000.0], [1000.0]], [0.0, -3999.99, -4000.0])
+    second = one_by_one([[1.0, 1.0, 1.0]], [0.0])
+    traced = graph.folded(nn.Sequential(first, nn.ReLU6(), second).eval())
+    seen = images(*[[float(value)] for value in range(5)])
+    expected = traced(torch.from_numpy(seen.images))
+    assert equalize.equalize_(traced, seen, Silent(), largest=127) == 1
+    made = graph.layer(traced, graph.layers(traced)[0]).weight.flatten()
+    # steps of 4 / 127 (input) and weight / 127, outputs of 6 / 127
+    steps = made * 4 / 6 / 127
+    assert steps.tolist() == pytest.approx([1000 * 4 / 6 / 127, 64, 64])
+    assert torch.allclose(traced(torch.from_numpy(seen.images)), expected, atol=1e-3)
+
+
+class Shared(nn.Module):
+    """One head for two levels, as detectors have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.lower = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, 2, padding=1)
+        self.head = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU())
+
+    def forward(self, x: torch.Tensor) -> Any:
+        fine = torch.relu(self.stem(x))
+        return tuple(self.head(each).flatten(1) for each in (fine, self.lower(fine)))
+
+
+def test_a_head_for_several_levels_is_rounded_by_what_it_sees_on_all(
+    trained: Model, digits: Data
+) -> None:
+    torch.manual_seed(0)
+    assert digits.calibration is not None
+    model = Model(Shared().eval(), trained.architecture)
+    found = recover.recover(model, RecoverySettings(), digits.calibration, Silent(), bits=8)
+    assert found.notes[0] == "channels of 0 groups of activations equalized"
+    assert "weights of 3 layers rounded adaptively, of 0" in found.notes[1]
+    seen = moments.collect(graph.folded(model.module, shared=True), digits.calibration, Silent())
+    assert seen["head.0"].count == len(digits.calibration) * (12 * 12 + 6 * 6)
+    shared: Any = found.model.module.get_submodule("head.0")
+    rounded = shared.weight / shared.weight.abs().amax((1, 2, 3), keepdim=True) * 127
+    assert torch.allclose(rounded, rounded.round(), atol=1e-3)
+
+
 class Branching(nn.Module):
     """Its path depends on the values, which cannot be traced."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer = nn.Linear(2, 2)
+        self.layer, self.norm = nn.Linear(2, 2), nn.BatchNorm1d(2)
 
     def forward(self, x: torch.Tensor) -> Any:
         return self.layer(x) if x.sum() > 0 else x
 
 
 class Twice(Branching):
-    """One layer in two places."""
+    """One layer in two places, with a batch norm after one of them."""
 
     def forward(self, x: torch.Tensor) -> Any:
-        return self.layer(self.layer(x))
+        return self.norm(self.layer(self.layer(x)))
 
 
 @pytest.mark.parametrize(

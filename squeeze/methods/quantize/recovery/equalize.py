@@ -36,6 +36,9 @@ _WIDEST = 1e4
 _CLIP = 6.0
 _STEPS = 255
 _SILENT = 1e-12
+_COARSEST = 64.0
+"""So many steps of a layer's output may one step of its products be at most: XNNPACK, which runs
+LiteRT's files, loads none with 256 or more, and their ranges may be narrower than those here."""
 
 
 def equalize_(
@@ -60,7 +63,8 @@ def equalize_(
         measured = Measured.of(graph, group, ranges)
         if measured is None:
             continue
-        scale = best_scale(graph, group, measured, largest=largest)
+        most = _most(graph, group, measured, ranges, largest=largest)
+        scale = best_scale(graph, group, measured, largest=largest, most=most)
         if scale is None:
             continue
         _apply_(graph, group, scale.to(torch.float32))
@@ -107,9 +111,11 @@ class Measured:
 
 
 def best_scale(
-    graph: "GraphModule", group: Group, measured: Measured, *, largest: int
+    graph: "GraphModule", group: Group, measured: Measured, *, largest: int, most: "Tensor"
 ) -> "Tensor | None":
-    """Return the factors ``(C,)`` of least predicted noise, or None if they are all 1."""
+    """Return the factors ``(C,)`` of least predicted noise, none above ``most``; None if all 1."""
+    import torch
+
     widest = float(measured.reach.max())
     if not widest > 0:
         return None
@@ -117,7 +123,10 @@ def best_scale(
     inputs = [group.places[node.all_input_nodes[0]] for node in group.users]
     seen = [measured.at(places) for places in inputs]
     weights = [graphs.layer(graph, node) for node in group.users]
-    candidates = [_below_clip(wanted**exponent, measured.ceiling) for exponent in EXPONENTS]
+    candidates = [
+        torch.minimum(_below_clip(wanted**exponent, measured.ceiling), most)
+        for exponent in EXPONENTS
+    ]
     noises = [
         sum(
             predicted_noise(part, scale[places], own, largest)
@@ -147,6 +156,23 @@ def predicted_noise(part: Any, scale: "Tensor", measured: Measured, largest: int
     from_inputs = scaled.square().sum((1, 2)) * input_step**2
     from_weights = (power * scale.square().view(along)).sum((1, 2)) * weight_step**2
     return float(((from_inputs + from_weights) / 12 / signal.clamp(min=_SILENT)).sum())
+
+
+def _most(
+    graph: "GraphModule", group: Group, measured: Measured, ranges: "Ranges", *, largest: int
+) -> "Tensor":
+    """Return the largest factors ``(C,)`` with which every runtime takes the makers' weights."""
+    import torch
+
+    most = torch.full((group.channels,), _WIDEST, dtype=torch.float64)
+    for node in group.makers:
+        seen = ranges[node.all_input_nodes[0].name]
+        step = float(max(seen.highest.max(), -seen.lowest.min())) / largest
+        reach = graphs.layer(graph, node).weight.detach().double().flatten(1).abs().amax(1)
+        room = _COARSEST * measured.reach.max() / (step * reach).clamp(min=_SILENT)
+        places = torch.from_numpy(group.places[node])
+        most[places] = torch.minimum(most[places], room)
+    return most.clamp(min=1.0)
 
 
 def _below_clip(scale: "Tensor", ceiling: "Tensor | None") -> "Tensor":

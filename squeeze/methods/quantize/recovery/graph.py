@@ -2,6 +2,7 @@
 
 import copy
 import operator
+from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 from squeeze.core.errors import SqueezeError
@@ -15,11 +16,16 @@ class UntraceableError(SqueezeError):
     """The module cannot be rewritten; it is quantized as it is."""
 
 
-def folded(module: "nn.Module") -> "GraphModule":
+def folded(module: "nn.Module", *, shared: bool = False) -> "GraphModule":
     """Return a traced copy in eval mode, without dropout, batch norms folded into their layers.
 
+    Args:
+        module: Left as it is.
+        shared: Whether layers may be called more than once, as heads of detectors are for every
+            level. Those beside a batch norm may not: folding would change them twice.
+
     Raises:
-        UntraceableError: torch.fx cannot trace it, or a layer is called more than once.
+        UntraceableError: torch.fx cannot trace it, or a layer is called more often than it may.
     """
     from torch.fx.experimental import optimization
 
@@ -28,7 +34,7 @@ def folded(module: "nn.Module") -> "GraphModule":
         separate_activations_(separate)
         plain: Any = optimization.remove_dropout(separate)
         _remove_stochastic_depth_(plain)
-        refuse_shared(plain)
+        _refuse_shared(plain, layers=not shared)
         graph: Any = optimization.fuse(plain, no_trace=True)
     except SqueezeError:
         raise
@@ -75,20 +81,23 @@ def _remove_stochastic_depth_(graph: "GraphModule") -> None:
     graph.recompile()
 
 
-def refuse_shared(graph: Any) -> None:  # noqa: ANN401
-    """Refuse a module whose weights are used in several places.
+def shared(graph: "GraphModule") -> set[str]:
+    """Return the paths of modules with weights that are called in several places."""
+    calls = Counter(str(node.target) for node in graph.graph.nodes if node.op == "call_module")
+    return {
+        target
+        for target, count in calls.items()
+        if count > 1 and any(True for _ in graph.get_submodule(target).parameters())
+    }
 
-    Raises:
-        UntraceableError: Naming the first one.
-    """
-    called: set[str] = set()
+
+def _refuse_shared(graph: "GraphModule", *, layers: bool) -> None:
+    often = shared(graph)
     for node in graph.graph.nodes:
-        if node.op != "call_module":
+        if node.op != "call_module" or str(node.target) not in often:
             continue
-        target = str(node.target)
-        if target in called and any(True for _ in graph.get_submodule(target).parameters()):
-            raise UntraceableError(f"its layer {target} is called more than once")
-        called.add(target)
+        if layers or any(_is_batch_norm(graph, each) for each in (node, *node.users)):
+            raise UntraceableError(f"its layer {node.target} is called more than once")
 
 
 def layer(graph: "GraphModule", node: "Node") -> Any:  # noqa: ANN401

@@ -39,10 +39,12 @@ def groups(graph: "GraphModule") -> list[Group]:
     """Return the groups that can be scaled without a change of what the graph computes."""
     ties, channels = Ties(), Ties()
     fixed: list[Node] = []
+    shared = graphs.shared(graph)  # their weights are scaled for one place only
     own: dict[Node, NDArray[np.int64]] = {}
     for node in graph.graph.nodes:
         part, sources = graphs.layer(graph, node), node.all_input_nodes
-        if part is not None and (graphs.is_dense(part) or graphs.is_depthwise(part)):
+        separate = str(node.target) not in shared
+        if part is not None and separate and (graphs.is_dense(part) or graphs.is_depthwise(part)):
             own[node] = channels.new(part.weight.shape[0])
             continue
         found = _handed_on(graph, node, [own.get(source) for source in sources], channels)

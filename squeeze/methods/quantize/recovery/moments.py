@@ -54,7 +54,7 @@ class Moments:
 
 
 def collect(graph: "GraphModule", calibration: "Split", progress: "Progress") -> dict[str, Moments]:
-    """Return the moments of every layer's inputs, by node name.
+    """Return the moments of every layer's inputs, of all its calls together, by its path.
 
     Memory: the square of a layer's fan-in for each layer, whatever the number of images. Of large
     maps a seeded draw of positions is used, in all about 20,000 or 8 for each input.
@@ -62,15 +62,14 @@ def collect(graph: "GraphModule", calibration: "Split", progress: "Progress") ->
     from torch import nn
 
     found: dict[str, Moments] = {}
-    wanted = {node.name for node in graphs.layers(graph)}
+    wanted = {str(node.target) for node in graphs.layers(graph)}
     images = min(len(calibration), observe.MOST_IMAGES)
     generator = np.random.default_rng(0)
 
     def look(node: "Node", output: "Tensor", inputs: tuple[Any, ...]) -> None:
-        part = graphs.layer(graph, node)
-        if node.name in wanted and (output.dim() == _SPATIAL or isinstance(part, nn.Linear)):
-            values = patches(part, inputs[0], images, generator)
-            _add_(found, node.name, values)
+        part, path = graphs.layer(graph, node), str(node.target)
+        if path in wanted and (output.dim() == _SPATIAL or isinstance(part, nn.Linear)):
+            _add_(found, path, patches(part, inputs[0], images, generator))
 
     observe.run(graph, calibration, progress, "gathering moments", look)
     return found

@@ -5,7 +5,7 @@ integer grid that the runtimes' quantizers will find.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from squeeze.methods.quantize.recovery import bias, equalize, graph, moments, rounding
 
@@ -55,7 +55,7 @@ def recover(
         return Recovered(model, ("accuracy recovery: switched off",))
     notes = []
     try:
-        rewritten = graph.folded(model.module)
+        rewritten = graph.folded(model.module, shared=True)
         if settings.equalize:
             done = equalize.equalize_(rewritten, calibration, progress, largest=LARGEST[bits])
             notes.append(f"channels of {done} groups of activations equalized")
@@ -82,14 +82,11 @@ def round_(
 
     adaptively, shifts, wants_adaptive = 0, [], settings.rounding == "adaptive"
     with torch.no_grad():
-        for node in graph.layers(rewritten):
-            part = graph.layer(rewritten, node)
-            if node.name not in seen:
-                continue
-            known = seen[node.name]
+        for path, known in seen.items():
+            part: Any = rewritten.get_submodule(path)
             weight = part.weight.double().reshape(*known.mean.shape[:1], -1, known.mean.shape[1])
             if not bool(known.sum.isfinite().all()):
-                raise graph.UntraceableError(f"the inputs of {node.target} are NaN or infinite")
+                raise graph.UntraceableError(f"the inputs of {path} are NaN or infinite")
             integers = _adaptive(weight, known, largest) if wants_adaptive else None
             if integers is None:
                 integers = rounding.nearest(weight, largest)
