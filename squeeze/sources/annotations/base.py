@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,8 @@ class Page:
         ignored: ``(n,)`` bool, as in ``Boxes``.
         areas: Annotated areas ``(n,)``; NaN where there is none.
         places: What messages call every box, for example ``file.xml:12``.
-        size: Height and width as annotated, if they are.
+        size: Height and width as annotated, if they are. Boxes are turned with a picture that is
+            stored lying if this is the size as stored.
     """
 
     file: Path
@@ -106,9 +107,19 @@ def annotated(
     )
     with ThreadPoolExecutor(4) as pool:
         sizes = list(pool.map(_size, [page.file for page in pages]))
+    pages = [_upright(page, size) for page, size in zip(pages, sizes, strict=True)]
     boxes, told = faults.check(pages, indices, sizes, rule=source.on_bad_boxes, where=where)
     files = [page.file for page in pages]
     return AnnotatedFiles(files, boxes, sizes, names, (*notes, *said, *told))
+
+
+def _upright(page: Page, size: tuple[int, int] | None) -> Page:
+    """Turn the boxes of a picture that was annotated as it is stored, and not as it is shown."""
+    if size is None or page.size is None or size == page.size or size != page.size[::-1]:
+        return page
+    if not image_files.lies(page.file):
+        return page  # another picture: the check of boxes says so
+    return replace(page, xyxy=image_files.upright(page.file, page.xyxy), size=size)
 
 
 def _size(file: Path) -> tuple[int, int] | None:
