@@ -21,6 +21,7 @@ from squeeze.recipe import schemes
 from squeeze.recipe.schema import Quantization, QuantizeStep, Recipe, Target
 from squeeze.results import Row, State, Unmet
 from squeeze.runtimes.base import Execution
+from squeeze.tasks import nms_file
 
 if TYPE_CHECKING:
     from squeeze.compress import ModelState
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from squeeze.sources.models import Model
     from squeeze.store import RunFolder
     from squeeze.tasks.base import Task
+
+_TRIED = 8
+"""Images on which a file with suppression inside is compared with the raw one."""
 
 
 @dataclass
@@ -148,6 +152,39 @@ def make(
     if quantizing is not None:
         shipped.records.append(_record(quantizing, states[-1].record))
     return shipped
+
+
+def end_at_boxes_(
+    recipe: Recipe, shipped: Shipped, model: "Model", split: "Split", progress: "Progress"
+) -> None:
+    """Write files with suppression inside beside those of targets that ask for them.
+
+    Args:
+        recipe: Its targets tell which.
+        shipped: Its candidates learn where the files are.
+        model: What quantized files were made from.
+        split: A few of its images are tried.
+        progress: Where bars and narration go.
+
+    Raises:
+        SqueezeError: Such a file finds other objects than decoding the raw file's outputs.
+    """
+    for place in _places(recipe):
+        key = place.target.label, place.batch_size
+        if not place.target.nms or key not in shipped.candidates:
+            continue
+        images, _ = split.batch(list(range(min(_TRIED, len(split)))))
+        for number, candidate in enumerate(shipped.candidates[key]):
+            path = nms_file.path_of(candidate.path)
+            if not path.exists():
+                with progress.task(f"suppression inside {candidate.state}", 1) as advance:
+                    done = nms_file.write(candidate.path, candidate.model or model, images)
+                    advance()
+                progress.say(
+                    f"{path.name}: {done.shared:.1%} of {done.detections} detections in "
+                    f"{len(images)} images are those of {candidate.path.name}"
+                )
+            shipped.candidates[key][number] = replace(candidate, with_nms=path)
 
 
 def check_parity(rows: Iterable[Row]) -> None:

@@ -34,7 +34,7 @@ from squeeze.results import DataRecord, PictureBlock, Results, Row
 from squeeze.sources import data as sources_data
 from squeeze.sources import models
 from squeeze.store import RunFolder, start_or_take_up
-from squeeze.tasks import open_task
+from squeeze.tasks import nms_file, open_task
 from squeeze.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def run(
     watch.lap("steps")
 
     shipped = files.make(recipe, states, data.calibration, task, folder, progress, train=data.train)
+    floats = [state.model for state in states if state.ranges is None]
+    files.end_at_boxes_(recipe, shipped, floats[-1], data.validation, progress)
     watch.lap("export and quantize")
 
     readers = {state.record.name: task.of(state.model.module) for state in states}
@@ -166,6 +168,8 @@ def _opened(
     data = open_data(loaded, model, progress)
     task = open_task(loaded.recipe.task, model.input)
     task.check_model(model.module, model.input, len(data.classes))
+    if any(target.nms for target in loaded.recipe.targets):
+        nms_file.spec_of(model)
     _check_layers(loaded.recipe, model)
     return model, data, task.of(model.module)
 

@@ -19,6 +19,7 @@ QUICK = {
     "baseline.train.epochs": 2,
     "steps.0.finetune.epochs": 1,
     "steps.1.epochs": 1,
+    "targets.0.nms": "true",
     "gates.0.max_drop": 1.0,  # there is nothing to lose after so few epochs
 }
 STATES = ["baseline", "1-prune", "2-distill", "3-quantize"]
@@ -85,6 +86,12 @@ def test_pruning_left_the_heads_outputs_and_files_tell_how_to_read_them(
         record = json.loads((folder / "artifacts" / f"3-quantize.{kind}.json").read_text())
         assert record["detector"]["decoder"] == "anchor_free"
         assert record["detector"]["classes"] == 10
+
+
+def test_files_that_end_at_boxes_lie_beside_the_raw_ones(folder: Path, results: Results) -> None:
+    found = [row.with_nms for row in results.rows if row.target == "onnxruntime"]
+    assert found == [f"artifacts/{state}.nms.onnx" for state in STATES]
+    assert all((folder / str(name)).is_file() for name in found)
 
 
 def test_the_report_is_about_boxes(folder: Path) -> None:

@@ -38,8 +38,11 @@ def evaluate(
         block, Opening(Path.cwd(), found.spec, 0, terminal), trains=False, calibrates=False
     ).validation
     detector = found.detector()
-    session = found.open_session(threads, classes=None if detector else len(split.samples.classes))
-    task: Task = classification if detector is None else Detection(found.size, detector)
+    task: Task = classification
+    if detector is not None or found.ends_at_boxes:
+        task = Detection(found.size, detector, found.ends_at_boxes)
+    classes = len(split.samples.classes) if task is classification else None
+    session = found.open_session(threads, classes=classes)
     predictions = accuracy.predict(session, split, task, 1, terminal, f"evaluating {file}")
     session.close()
     score = task.score(predictions, split)

@@ -1,11 +1,16 @@
 """``squeeze export``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from squeeze.cli import options
+
+if TYPE_CHECKING:
+    from squeeze.sources.models import Model
+
+_RANDOM = 4
 
 
 def export(
@@ -13,25 +18,31 @@ def export(
     to: Annotated[list[str], typer.Option(help="onnx or tflite; may be repeated.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path(),
     batch_size: options.BatchSize = 1,
+    nms: Annotated[
+        bool,
+        typer.Option(help="Of detectors, beside onnx: also NAME.nms.onnx, which ends at boxes."),
+    ] = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Export a bundle to the files that ship, each with a description of its input."""
     del debug
     from squeeze.cli import console
-    from squeeze.core.errors import InputError, unknown_name
 
-    for kind in to:
-        if kind not in {"onnx", "tflite"}:
-            raise InputError(unknown_name("file type", kind, ["onnx", "tflite"]), where="--to")
+    _check(to, nms=nms)
     from squeeze.cli.file import open_file
+    from squeeze.core.errors import InputError
     from squeeze.export import file
     from squeeze.sources.bundle import load
+    from squeeze.tasks import nms_file
 
     terminal, model = console.Terminal(quiet=quiet), load(bundle)
     name = bundle.resolve().name
-    for kind in to:
-        path = output / file.name_of(name, kind, batch_size)
+    paths = [output / file.name_of(name, kind, batch_size) for kind in to]
+    if nms:
+        nms_file.spec_of(model)
+        paths.append(nms_file.path_of(output / file.name_of(name, "onnx", batch_size)))
+    for path in paths:
         if path.exists():
             raise InputError("exists already", where=str(path), hint="choose another --output")
     for kind in to:
@@ -45,3 +56,30 @@ def export(
                 written.unlink()  # a file that is not the model is no result
             raise
         console.out(f"file    {path} ({difference:.1e} from torch on random images)")
+        if nms and kind == "onnx":
+            console.out(_with_nms(path, model))
+
+
+def _check(to: list[str], *, nms: bool) -> None:
+    from squeeze.core.errors import InputError, unknown_name
+
+    for kind in to:
+        if kind not in {"onnx", "tflite"}:
+            raise InputError(unknown_name("file type", kind, ["onnx", "tflite"]), where="--to")
+    if nms and "onnx" not in to:
+        raise InputError("goes with --to onnx", where="--nms")
+
+
+def _with_nms(path: Path, model: "Model") -> str:
+    """Write the file that ends at boxes and return the line about it."""
+    import numpy as np
+
+    from squeeze.tasks import nms_file
+
+    shape = (_RANDOM, *model.input.shape)
+    images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    found = nms_file.write(path, model, images)
+    return (
+        f"file    {found.path} ({found.shared:.1%} of {found.detections} detections in random "
+        "images as squeeze decodes them)"
+    )

@@ -21,12 +21,14 @@ class File:
 
     Attributes:
         description: How a detector's outputs are read, where the file beside it says so.
+        ends_at_boxes: Whether decoding and suppression are inside.
     """
 
     path: Path
     runtime: str
     spec: "InputSpec"
     description: "DetectorSpec | None" = None
+    ends_at_boxes: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,9 +115,9 @@ def open_file(
     if not path.exists():
         raise InputError("no such file", where=str(path))
     found: dict[str, Any] = {}
-    detector = None
+    detector, ends_at_boxes = None, False
     if record.is_file():
-        found, detector = _described(record)
+        found, detector, ends_at_boxes = _described(record)
     found |= {
         key: numbers(text, f"--{'input' if key == 'shape' else key}")
         for key, text in (("shape", shape), ("mean", mean), ("std", std))
@@ -128,19 +130,19 @@ def open_file(
             hint="give --input C,H,W (and --mean, --std)",
         )
     try:
-        return File(path, runtime, InputSpec.model_validate(found), detector)
+        return File(path, runtime, InputSpec.model_validate(found), detector, ends_at_boxes)
     except ValidationError as error:
         raise InputError(f"input: {error.errors()[0]['msg']}", where=str(path)) from error
 
 
-def _described(record: Path) -> "tuple[dict[str, Any], DetectorSpec | None]":
+def _described(record: Path) -> "tuple[dict[str, Any], DetectorSpec | None, bool]":
     from squeeze.core.detector import DetectorSpec
 
     try:
         plain = json.loads(record.read_text(encoding="utf-8"))
         detector = dict(plain).get("detector")
         spec = None if detector is None else DetectorSpec.of_json(detector)
-        return dict(plain["input"]), spec
+        return dict(plain["input"]), spec, "detections" in plain
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"is damaged: {type(error).__name__}: {error}",

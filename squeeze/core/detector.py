@@ -32,6 +32,11 @@ Assignment = Literal["by_size", "task_aligned"]
 @dataclass(frozen=True)
 class Level:
     """One feature map of the head.
+_WITHOUT_LEVELS = {"detr", "two_stage"}
+
+LARGEST_LOG = 4.135166556742356
+"""Regressed logarithms of sizes are cut off here, log(1000 / 16): exp must not overflow."""
+
 
     Attributes:
         stride: Pixels of the input per cell, > 0. The map has ``ceil(size / stride)`` cells.

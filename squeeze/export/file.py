@@ -3,7 +3,7 @@
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import SqueezeError
@@ -12,6 +12,8 @@ from squeeze.store import write_text
 
 if TYPE_CHECKING:
     from squeeze.runtimes.base import Runtime
+    from collections.abc import Mapping
+
     from squeeze.sources.models import Model
 
 PARITY_LIMIT = 0.01
@@ -47,18 +49,28 @@ def write(
 
 def describe(path: Path, model: "Model", batch_size: int) -> Path:
     """Write ``<file>.json``: how to prepare images for this file and read a detector's outputs."""
-    is_litert, spec = path.suffix == ".tflite", model.input
     detector = getattr(model.module, "detector", None)
-    record = {
+    record = _input(path, model, batch_size)
+    if isinstance(detector, DetectorSpec):
+        record["detector"] = detector.as_json()
+    return write_text(path.with_name(path.name + ".json"), json.dumps(record, indent=1))
+
+
+def describe_detections(path: Path, model: "Model", outputs: "Mapping[str, str]") -> Path:
+    """Write ``<file>.json`` of a file that ends at detections: its input, and its outputs."""
+    record = _input(path, model, 1) | {"detections": dict(outputs)}
+    return write_text(path.with_name(path.name + ".json"), json.dumps(record, indent=1))
+
+
+def _input(path: Path, model: "Model", batch_size: int) -> "dict[str, Any]":
+    is_litert, spec = path.suffix == ".tflite", model.input
+    return {
         "file": path.name,
         "layout": "NHWC" if is_litert else "NCHW",
         "batch": batch_size if is_litert else "dynamic",
         "input": spec.model_dump(mode="json"),
         "prepare": f"(pixels / 255 - mean) / std, after {_FITS[spec.fit]}",
     }
-    if isinstance(detector, DetectorSpec):
-        record["detector"] = detector.as_json()
-    return write_text(path.with_name(path.name + ".json"), json.dumps(record, indent=1))
 
 
 def difference(runtime: "Runtime", path: Path, model: "Model", batch_size: int) -> float:

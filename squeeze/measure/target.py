@@ -34,6 +34,7 @@ class Candidate:
         precision: What the file holds.
         model: The torch model it was exported from, for parity; None for int8 files.
         kept: Operators of the file that are meant to stay float, with the reason.
+        with_nms: The file that ends at boxes, where there is one; it is not measured.
     """
 
     state: str
@@ -41,6 +42,7 @@ class Candidate:
     precision: str
     model: "Model | None"
     kept: "Mapping[str, str]" = field(default_factory=dict)
+    with_nms: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def _row(
         batch_size=batch_size,
         made_for=cpu.elsewhere(target.cpu) if is_int8 or candidate.precision == "fp16" else None,
         artifact=_relative(candidate.path, bench.root),
+        with_nms=candidate.with_nms and _relative(candidate.with_nms, bench.root),
         size_bytes=size_bytes(candidate.path),
         accuracy=bench.task.score(measured.predictions[state], bench.validation),
         change=change,

@@ -26,6 +26,11 @@ def mistakes(recipe: Recipe) -> Mistakes:
     for index, step in enumerate(recipe.steps):
         if detects and isinstance(step, QuantizeStep) and step.autotune is not None:
             yield ("steps", index, "autotune"), "is for classification: it counts right classes"
+    for index, target in enumerate(recipe.targets):
+        if target.nms and not detects:
+            yield ("targets", index, "nms"), "is for task: detection"
+        elif target.nms and target.runtime != "onnxruntime":
+            yield ("targets", index, "nms"), f"is for onnxruntime, not for {target.runtime}"
     for path, settings in _trainings(recipe):
         yield from _training(settings, path, detects=detects)
 

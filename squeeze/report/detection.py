@@ -41,6 +41,11 @@ def sizes(pairs: list[tuple[Row, Row]]) -> list[tuple[str, ...]]:
     return lines
 
 
+def nms_files(results: Results) -> list[str]:
+    """Return the files that end at boxes, relative to the run's folder."""
+    return list(dict.fromkeys(row.with_nms for row in results.rows if row.with_nms))
+
+
 def curves(pairs: list[tuple[Row, Row]]) -> str:
     """Draw precision over recall at IoU 0.5, one panel per class of the first target, as SVG.
 

@@ -32,6 +32,7 @@ def render(results: Results) -> str:
         class_tables=detection.class_tables(pairs),
         sizes=detection.sizes(pairs),
         curves=detection.curves(pairs),
+        nms_files=detection.nms_files(results),
         boxed=[p for p in results.pictures if isinstance(p, DetectionPicture)],
         pictures=[p for p in results.pictures if isinstance(p, Picture)],
         ladder_columns=ladders.COLUMNS,

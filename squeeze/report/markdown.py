@@ -38,6 +38,8 @@ def render(results: Results) -> str:
     lines += ["## Measured", "", _line(columns), _line(("---",) * len(columns))]
     lines += [_line(row.cells) for row in tables.rows(results)]
     lines += ["", _LEGEND, ""]
+    if nms_files := detection.nms_files(results):
+        lines += [f"With decoding and suppression inside: {', '.join(nms_files)}.", ""]
     lines += list(_by_class(results))
     lines += list(_ladders(results))
     if any(state.notes for state in results.states):

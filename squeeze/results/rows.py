@@ -61,6 +61,7 @@ class Row(Block):
     Attributes:
         skipped: Why nothing was measured; then the figures are None.
         speedup: Baseline latency divided by this one, pair by pair.
+        with_nms: The same file with decoding and suppression inside, if the target asks for it.
         decoded: Latency with decoding and suppression of boxes, of detectors.
         decoded_speedup: The ratio of those.
         peak_memory_bytes: Resident memory that a fresh process gained by loading and running it.
@@ -78,6 +79,7 @@ class Row(Block):
     batch_size: int
     skipped: str | None = None
     artifact: str | None = None
+    with_nms: str | None = None
     size_bytes: int | None = None
     accuracy: AccuracyBlock | None = None
     change: ChangeBlock | None = None

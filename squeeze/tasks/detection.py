@@ -9,8 +9,9 @@ from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError
 from squeeze.measure import detection as precisions
 from squeeze.measure import detections as found_boxes
+from squeeze.recipe.two_stage import NO_TRAINING
 from squeeze.runtimes.base import several
-from squeeze.tasks import decoding
+from squeeze.tasks import decoding, nms_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,10 +33,12 @@ class Detection:
     Attributes:
         size: Height and width of the model's input.
         spec: How outputs are read; None before a model is known.
+        ends_at_boxes: Whether outputs are those of a file with suppression inside.
     """
 
     size: tuple[int, int]
     spec: DetectorSpec | None = None
+    ends_at_boxes: bool = False
 
     METRIC: str = "mAP"
     DECODES: bool = True
@@ -82,7 +85,7 @@ class Detection:
             focal_gamma: Must be 0: the losses of heads have their own.
 
         Raises:
-            InputError: One of the two is set.
+            InputError: One of the two is set, or the detector has two stages.
         """
         if label_smoothing or focal_gamma:
             raise InputError("label_smoothing and focal_gamma belong to classification")
@@ -90,6 +93,8 @@ class Detection:
         from squeeze.tasks.detection_loss import base as losses
 
         spec = self._known()
+        if spec.decoder == "two_stage":
+            raise InputError(NO_TRAINING)
         places = decoders.places(spec, self.size, outputs[0])
         targets = losses.targets_of(labels, spec, outputs[0])
         of_decoder = import_module(f"squeeze.tasks.detection_loss.{spec.decoder}")
@@ -98,6 +103,8 @@ class Detection:
 
     def predictions(self, outputs: "Outputs") -> list[Detections]:
         """Decode a batch's outputs: detections per image, in pixels of the input."""
+        if self.ends_at_boxes:
+            return nms_file.detections(several(outputs))
         return decoding.detections(several(outputs), self._known(), self.size)
 
     def score(self, predictions: "Sequence[Detections]", split: "Split") -> "DetectionAccuracy":

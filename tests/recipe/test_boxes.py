@@ -89,6 +89,16 @@ def test_augmentation_is_of_one_kind(scenes: dict[str, Any]) -> None:
     assert "is not in rising order" in found(scenes)[0]
 
 
+def test_suppression_inside_is_for_onnx_runtime(scenes: dict[str, Any]) -> None:
+    scenes["targets"] = [{"runtime": name, "nms": True} for name in ("onnxruntime", "litert")]
+    assert found(scenes) == ["targets.1.nms: is for onnxruntime, not for litert"]
+
+
+def test_suppression_inside_is_for_detectors(recipe_data: dict[str, Any]) -> None:
+    recipe_data["targets"][0]["nms"] = True
+    assert found(recipe_data) == ["targets.0.nms: is for task: detection"]
+
+
 def test_augmentation_of_boxes_is_not_for_classes(recipe_data: dict[str, Any]) -> None:
     recipe_data["steps"][0]["finetune"]["augment"] = {"mosaic": 0.5}
     recipe_data["steps"][1]["augment"] = {"iou_crop": 1.0}

@@ -8,6 +8,7 @@ Source: Tian et al., FCOS: A Simple and Strong Anchor-free Object Detector, sect
 
 from typing import TYPE_CHECKING
 
+from squeeze.core.detector import LARGEST_LOG
 from squeeze.tasks.decoders import base
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def boxes(regression: "Tensor", places: base.Places, spec: "DetectorSpec") -> "T
     centres, sides = base.centre_size(places.anchors)
     found = regression.float()
     if spec.distances == "exp":
-        found = found.clamp(max=base.LARGEST_LOG).exp()
+        found = found.clamp(max=LARGEST_LOG).exp()
     return torch.cat([centres - found[..., :2] * sides, centres + found[..., 2:] * sides], dim=-1)
 
 

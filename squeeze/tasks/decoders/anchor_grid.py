@@ -9,6 +9,7 @@ Source: Redmon and Farhadi, YOLOv3: An Incremental Improvement, section 2.1
 
 from typing import TYPE_CHECKING
 
+from squeeze.core.detector import LARGEST_LOG
 from squeeze.tasks.decoders import base
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def boxes(regression: "Tensor", places: base.Places, spec: "DetectorSpec") -> "T
     found = regression.float()
     share, strides = found[..., :2].sigmoid(), places.strides
     if spec.distances == "exp":
-        grown = found[..., 2:].clamp(max=base.LARGEST_LOG).exp()
+        grown = found[..., 2:].clamp(max=LARGEST_LOG).exp()
     else:
         share = 2 * share - 0.5
         grown = (2 * found[..., 2:].sigmoid()) ** 2

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 """Height and width of the model's input in pixels."""
 
-LARGEST_LOG = 4.135166556742356
-"""Regressed logarithms of sizes are cut off here, log(1000 / 16): exp must not overflow."""
-
 
 @dataclass(frozen=True)
 class Places:
@@ -126,15 +123,28 @@ def best_of_levels(
     places, classes, kept = [], [], []
     first, columns = 0, scores.shape[1]
     for count in counts:
-        of_level = scores[first : first + count].flatten()
-        passing = torch.where(of_level > spec.score_threshold)[0]
-        best, order = of_level[passing].topk(min(spec.candidates, len(passing)))
-        chosen = passing[order]
+        chosen, best = largest(scores[first : first + count].flatten(), spec)
         places.append(first + chosen // columns)
         classes.append(chosen % columns)
         kept.append(best)
         first += count
     return torch.cat(places), torch.cat(classes), torch.cat(kept)
+
+
+def largest(scores: "Tensor", spec: "DetectorSpec") -> "tuple[Tensor, Tensor]":
+    """Return positions and values of the best candidates of ``(n,)``, best first.
+
+    Equal scores, of which int8 files have many, keep their order: so every runtime chooses the
+    same ones.
+    """
+    import torch
+
+    passing = torch.where(scores > spec.score_threshold)[0]
+    if len(passing) > spec.candidates:
+        least = scores[passing].topk(spec.candidates).values[-1]
+        passing = passing[scores[passing] >= least]
+    best, order = scores[passing].sort(descending=True, stable=True)
+    return passing[order][: spec.candidates], best[: spec.candidates]
 
 
 def clip(boxes: "Tensor", size: Size) -> "Tensor":

@@ -8,6 +8,7 @@ Loss for Dense Object Detection, section 4 (https://arxiv.org/abs/1708.02002).
 
 from typing import TYPE_CHECKING
 
+from squeeze.core.detector import LARGEST_LOG
 from squeeze.tasks.decoders import base
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def boxes(regression: "Tensor", places: base.Places, spec: "DetectorSpec") -> "T
     """Return the boxes that the regression describes."""
     centres, sides = base.centre_size(places.anchors)
     found = regression.float() / regression.new_tensor(spec.box_weights, dtype=centres.dtype)
-    grown = found[..., 2:].clamp(max=base.LARGEST_LOG).exp() * sides
+    grown = found[..., 2:].clamp(max=LARGEST_LOG).exp() * sides
     return base.corners(found[..., :2] * sides + centres, grown)
 
 

@@ -35,9 +35,8 @@ def _best_of_classes(scores: "Tensor", spec: "DetectorSpec") -> "tuple[Tensor, T
 
     places, classes, kept = [], [], []
     for number in range(scores.shape[1]):
-        passing = torch.where(scores[:, number] > spec.score_threshold)[0]
-        best, order = scores[passing, number].topk(min(spec.candidates, len(passing)))
-        places.append(passing[order])
-        classes.append(torch.full_like(order, number))
+        chosen, best = base.largest(scores[:, number], spec)
+        places.append(chosen)
+        classes.append(torch.full_like(chosen, number))
         kept.append(best)
     return torch.cat(places), torch.cat(classes), torch.cat(kept)

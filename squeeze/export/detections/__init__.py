@@ -1,0 +1,1 @@
+"""ONNX files that end at boxes: decoding and suppression behind a finished graph."""
