@@ -1,7 +1,7 @@
 """A folder of images and one JSON file of boxes in COCO's form.
 
 Category ids may be any numbers; class indices follow them in rising order. Crowds are ignored, as
-in COCO's own evaluation. Segments are not read, only their areas.
+in COCO's own evaluation. An annotation without a box gets the one around its outline.
 Source: https://cocodataset.org/#format-data
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import DataSource
+from squeeze.sources.annotations import segments
 from squeeze.sources.annotations.base import AnnotatedFiles, Page, annotated
 
 _PARTS = ("images", "annotations", "categories")
@@ -36,10 +37,12 @@ def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles
     if len(set(names.values())) < len(names):
         twice = next(n for n in names.values() if list(names.values()).count(n) > 1)
         raise InputError(f"has two categories named '{twice}'", where=str(file))
-    boxes = _by_image(content["annotations"], images, names, str(file))
+    boxes, drawn = _by_image(content["annotations"], images, names, str(file))
     root = folder / str(source.path)
     pages = [_page(root, found, boxes[number], names, file) for number, found in images.items()]
-    return annotated(pages, list(names.values()), source, where=str(file))
+    note = f"{drawn} annotations without a box have the one around their outline"
+    notes = (note,) if drawn else ()
+    return annotated(pages, list(names.values()), source, where=str(file), notes=notes)
 
 
 def _read(file: Path) -> dict[str, list[Any]]:
@@ -73,12 +76,17 @@ def _by_id(entries: list[Any], part: str, key: str, file: str) -> dict[int, dict
 
 def _by_image(
     entries: list[Any], images: dict[int, Any], names: dict[int, str], file: str
-) -> dict[int, list[dict[str, Any]]]:
-    """Return the annotations of every image, after making sure that they point somewhere."""
+) -> tuple[dict[int, list[dict[str, Any]]], int]:
+    """Return the annotations of every image, all with a box, and how many had none of their own.
+
+    Raises:
+        InputError: One points to nothing, or has neither box nor outline.
+    """
     found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for number, entry in _by_id(entries, "annotations", "bbox", file).items():
+    drawn = 0
+    for number, entry in _by_id(entries, "annotations", "image_id", file).items():
         place = f"annotation {number}"
-        image, category, box = (entry.get(key) for key in ("image_id", "category_id", "bbox"))
+        image, category = entry["image_id"], entry.get("category_id")
         if image not in images:
             raise InputError(f"{place} names image {image!r}, which 'images' lacks", where=file)
         if category not in names:
@@ -87,12 +95,27 @@ def _by_image(
                 f"it has {', '.join(map(str, list(names)[:20]))}",
                 where=file,
             )
+        whole = entry if entry.get("bbox") else _outlined(entry, place, file)
+        drawn += whole is not entry
+        box = whole["bbox"]
         if not isinstance(box, list) or [type(n) in {int, float} for n in box] != [True] * 4:
             raise InputError(
                 f"{place} has bbox {box!r}, expected [left, top, width, height]", where=file
             )
-        found[image].append(entry)
-    return found
+        found[image].append(whole)
+    return found, drawn
+
+
+def _outlined(entry: dict[str, Any], place: str, file: str) -> dict[str, Any]:
+    """Return an annotation with the box around its outline, and its area where it has none."""
+    found = segments.around(entry.get("segmentation"))
+    if found is None:
+        raise InputError(
+            f"{place} has no 'bbox', and no 'segmentation' (polygons or runs) to draw one around",
+            where=file,
+        )
+    (left, top, right, bottom), area = found
+    return {"area": area} | entry | {"bbox": [left, top, right - left, bottom - top]}
 
 
 def _page(

@@ -1,5 +1,6 @@
 """Images and a text file each: ``class centre_x centre_y width height``, as shares of the sides.
 
+An outline ``class x y x y x y …`` of three corners or more gets the box around it.
 ``images/train/a.jpg`` goes with ``labels/train/a.txt``, ``train/images/a.jpg`` with
 ``train/labels/a.txt``; in a list of images, Darknet's way, a label file may lie beside its image.
 An image without a label file has no objects. Class names come from the recipe's ``classes``,
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _SETS = {"train": ("train",), "validation": ("val", "valid", "validation")}
 _COLUMNS = 5
+_OUTLINE = _COLUMNS
+"""The column that says whether a box was drawn around an outline; the line's number is last."""
+_LEAST_OUTLINE = 7
 
 
 def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles:
@@ -44,9 +48,14 @@ def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles
         numbers = [int(lines[:, 0].max()) for _, _, lines in read if len(lines)]
         names = [str(number) for number in range(max(numbers, default=-1) + 1)]
     bare = sum(not label.is_file() for _, label in pairs)
-    note = f"{bare} of {len(pairs)} images have no label file: they count as without objects"
+    drawn = sum(int(lines[:, _OUTLINE].sum()) for _, _, lines in read)
+    notes = {
+        f"{bare} of {len(pairs)} images have no label file: they count as without objects": bare,
+        f"{drawn} outlines have the box around them": drawn,
+    }
+    told = tuple(note for note, count in notes.items() if count)
     pages = [_page(image, label, lines, names) for image, label, lines in read]
-    return annotated(pages, names, source, where=str(root), notes=(note,) if bare else ())
+    return annotated(pages, names, source, where=str(root), notes=told)
 
 
 def _pairs(root: Path, sets: Sequence[str], asked: str | None) -> list[tuple[Path, Path]]:
@@ -125,13 +134,13 @@ def _names_in_yaml(file: Path) -> list[str]:
 
 
 def _lines(label: Path) -> "NDArray[np.float64]":
-    """Return class number and box of every line ``(n, 6)``, with the line's number last."""
+    """Return class number, box, ``_OUTLINE`` and line number of every line ``(n, 7)``."""
     try:
         lines = label.read_text().splitlines() if label.is_file() else []
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", where=str(label)) from error
     rows = [_row(line, f"{label}:{n}", n) for n, line in enumerate(lines, 1) if line.strip()]
-    return np.array(rows, np.float64).reshape(-1, _COLUMNS + 1)
+    return np.array(rows, np.float64).reshape(-1, _COLUMNS + 2)
 
 
 def _row(line: str, where: str, number: int) -> list[float]:
@@ -139,10 +148,12 @@ def _row(line: str, where: str, number: int) -> list[float]:
         values = [float(text) for text in line.split()]
     except ValueError as error:
         raise InputError(f"found '{line.strip()}': {error}", where=where) from None
-    if len(values) != _COLUMNS or not values[0].is_integer() or values[0] < 0:
+    is_outline = len(values) >= _LEAST_OUTLINE and len(values) % 2 == 1
+    fits = len(values) == _COLUMNS or is_outline
+    if not fits or not values[0].is_integer() or values[0] < 0:
         raise InputError(
             f"found '{line.strip()[:60]}', expected a class number and four shares: "
-            "class centre_x centre_y width height",
+            "class centre_x centre_y width height, or the corners of an outline",
             where=where,
         )
     if max(values[1:]) > 2:  # noqa: PLR2004 - nothing near a share of a side
@@ -150,7 +161,13 @@ def _row(line: str, where: str, number: int) -> list[float]:
             f"found '{line.strip()}', expected shares of the picture's sides, not pixels",
             where=where,
         )
-    return [*values, number]
+    if is_outline:
+        low_x, high_x, low_y, high_y = (
+            end(values[first::2]) for first in (1, 2) for end in (min, max)
+        )
+        middle = [(low_x + high_x) / 2, (low_y + high_y) / 2]
+        values = [values[0], *middle, high_x - low_x, high_y - low_y]
+    return [*values, is_outline, number]
 
 
 def _page(image: Path, label: Path, lines: "NDArray[np.float64]", names: Sequence[str]) -> Page:
