@@ -7,6 +7,10 @@ or a query. Places run through the levels in their order, and in a level row by 
 column, then anchor by anchor. What happens after that (decoding, non-maximum suppression) is the
 same code for every runtime, so that no file is scored by another rule.
 
+A ``two_stage`` detector's places are proposals that its graph makes itself. It regresses a box for
+every column, ``(N, P, 4 * columns)``, and returns the proposals as a third output ``(N, P, 5)``:
+xyxy in pixels and the probability that something is there; zeros where it found fewer.
+
 The module carries its ``DetectorSpec`` as the attribute ``detector``.
 """
 
@@ -21,22 +25,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Decoder = Literal["anchor_grid", "anchor_free", "ssd", "retinanet", "detr"]
+Decoder = Literal["anchor_grid", "anchor_free", "ssd", "retinanet", "detr", "two_stage"]
 Nms = Literal["greedy", "soft", "none"]
 Scores = Literal["sigmoid", "softmax"]
 Step = Literal["stride", "floor", "even"]
 Distances = Literal["linear", "exp"]
 Assignment = Literal["by_size", "task_aligned"]
 
-
-@dataclass(frozen=True)
-class Level:
-    """One feature map of the head.
 _WITHOUT_LEVELS = {"detr", "two_stage"}
 
 LARGEST_LOG = 4.135166556742356
 """Regressed logarithms of sizes are cut off here, log(1000 / 16): exp must not overflow."""
 
+
+@dataclass(frozen=True)
+class Level:
+    """One feature map of the head.
 
     Attributes:
         stride: Pixels of the input per cell, > 0. The map has ``ceil(size / stride)`` cells.
@@ -55,7 +59,8 @@ class DetectorSpec:
     Attributes:
         decoder: The rule: a file of ``squeeze/tasks/decoders``.
         classes: Number of classes K of objects, without a background.
-        levels: The head's feature maps, in the order of the outputs; none for queries (``detr``).
+        levels: The head's feature maps, in the order of the outputs; none for queries (``detr``)
+            and proposals (``two_stage``).
         background: The column of the class logits that means "nothing", which are then K + 1; None
             where there is none, and they are K.
         scores: ``sigmoid``: every class by itself; ``softmax``: over all columns.
@@ -65,13 +70,14 @@ class DetectorSpec:
             number of cells; ``floor``: that, rounded down to whole pixels.
         relative: Whether anchors are shares of the input's size.
         box_weights: What regressed x, y, width and height were multiplied with (``ssd``,
-            ``retinanet``).
+            ``retinanet``, ``two_stage``).
         distances: How ``anchor_free`` regression becomes distances in anchor sizes: as it is, or
             by exp. Of an ``anchor_grid``: ``exp`` is YOLOv3's rule, ``linear`` that of YOLOv5.
         assignment: Which points of an ``anchor_free`` detector learn a box: near its centre at
             the level for its size (FCOS), or those that predict it best already (TOOD).
         score_threshold: Candidates must score more, [0, 1).
-        candidates: The best of each level (``ssd``: of each class) that go into suppression.
+        candidates: The best of each level (``ssd``: of each class) that go into suppression; of
+            ``two_stage`` there are no more proposals than that, and all of them do.
         nms: ``greedy`` and ``soft`` act within each class; ``none`` for queries.
         nms_iou: Boxes of a class that overlap a better one by more go, (0, 1].
         soft_sigma: Width of the Gaussian by which ``soft`` lowers scores, > 0.
@@ -127,7 +133,20 @@ class DetectorSpec:
     @property
     def outputs(self) -> int:
         """How many tensors the module returns."""
-        return 3 if self.quality else 2
+        return len(self.widths)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Last dimension of every tensor that the module returns."""
+        if self.decoder == "two_stage":
+            return (self.columns, 4 * self.columns, 5)
+        return (self.columns, 4, 1) if self.quality else (self.columns, 4)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What every tensor that the module returns holds, in words."""
+        third = ("proposals",) if self.decoder == "two_stage" else ("objectness or centerness",)
+        return ("class logits", "box regression", *third)[: self.outputs]
 
     def anchors(self, size: tuple[int, int]) -> "list[NDArray[np.float32]]":
         """Return the anchors of every level ``(cells * anchors per cell, 4)`` as xyxy in pixels.
@@ -147,7 +166,7 @@ class DetectorSpec:
         return self._step(level, size[1], columns), self._step(level, size[0], rows)
 
     def places(self, size: tuple[int, int]) -> int | None:
-        """Return A, how many boxes each image gets; None where the model decides (queries)."""
+        """Return A, how many boxes each image gets; None where the model decides."""
         if not self.levels:
             return None
         grids = [(self.grid(level, size), len(level.anchors)) for level in self.levels]
@@ -200,7 +219,9 @@ def _check_numbers(spec: DetectorSpec) -> None:
         "background must be one of the columns": spec.background is not None
         and not 0 <= spec.background <= spec.classes,
         "softmax needs a background": spec.scores == "softmax" and spec.background is None,
-        "levels are missing": not spec.levels and spec.decoder != "detr",
+        "levels are missing": not spec.levels and spec.decoder not in _WITHOUT_LEVELS,
+        "two_stage has proposals instead of levels and quality": spec.decoder == "two_stage"
+        and (bool(spec.levels) or spec.quality),
         "every level needs a stride above 0 and an anchor": any(
             level.stride <= 0 or not level.anchors for level in spec.levels
         ),

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import SqueezeError
+from squeeze.core.parity import distances
 from squeeze.runtimes.base import Execution, several
 from squeeze.store import write_text
 
 if TYPE_CHECKING:
-    from squeeze.runtimes.base import Runtime
     from collections.abc import Mapping
 
+    from squeeze.runtimes.base import Runtime
     from squeeze.sources.models import Model
 
 PARITY_LIMIT = 0.01
@@ -86,15 +87,14 @@ def difference(runtime: "Runtime", path: Path, model: "Model", batch_size: int) 
     images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     with torch.inference_mode():
         outputs = model.module.eval()(torch.from_numpy(images))
-    expected = (outputs,) if torch.is_tensor(outputs) else tuple(outputs)
+    tensors = (outputs,) if torch.is_tensor(outputs) else tuple(outputs)
+    expected = tuple(tensor.numpy() for tensor in tensors)
     session = runtime.open_session(path, Execution())
     found = several(session.invoke(session.prepare(images)))
     session.close()
-    largest = 0.0
-    for one, other in zip(found, expected, strict=True):
-        distance = float(np.abs(one - other.numpy()).max())
-        if not distance <= PARITY_LIMIT * float(other.abs().max()):
+    pairs = distances(found, expected, getattr(model.module, "detector", None))
+    for distance, scale in pairs:
+        if not distance <= PARITY_LIMIT * scale:
             told = f"its outputs differ from torch by up to {distance:.3g}"
             raise SqueezeError(told, where=str(path))
-        largest = max(largest, distance)
-    return largest
+    return max(distance for distance, _ in pairs)

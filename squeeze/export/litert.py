@@ -5,6 +5,7 @@ from pathlib import Path
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError
+from squeeze.recipe.two_stage import NO_LITERT
 from squeeze.sources.models import Model
 from squeeze.store import new_file
 
@@ -25,6 +26,9 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
     """
     import torch
 
+    spec = getattr(model.module, "detector", None)
+    if spec is not None and spec.decoder == "two_stage":
+        raise SqueezeError(NO_LITERT, where=model.architecture.build)
     channels, height, width = model.input.shape
     module = copy.deepcopy(model.module).eval()
     with new_file(path) as inside:

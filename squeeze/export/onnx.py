@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError
+from squeeze.export import suppression
 from squeeze.sources.models import Model
 from squeeze.store import new_file
 
@@ -13,13 +14,15 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _OF_DETECTORS = ["class_logits", "boxes", "centerness"]
+_OF_TWO_STAGES = ["class_logits", "boxes", "proposals"]
 
 
 def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = None) -> None:
     """Write an ONNX file: input ``images`` ``(batch, C, H, W)``.
 
     One output is called ``logits``. Those of a detector are ``class_logits``, ``boxes`` and, where
-    there is a third, ``centerness``; several of anything else ``output_0``, ``output_1`` and so on.
+    there is a third, ``centerness``, of two stages ``proposals``; several of anything else
+    ``output_0``, ``output_1`` and so on.
 
     Args:
         model: What to export.
@@ -67,6 +70,7 @@ def trace(module: "nn.Module", path: Path, shape: tuple[int, int, int]) -> None:
         input_names=["images"],
         output_names=_names(module, example),
         dynamic_shapes=({0: torch.export.Dim("batch")},),
+        custom_translation_table=suppression.translations(),
     )
     _forget_origin_(path)
 
@@ -78,8 +82,9 @@ def _names(module: "nn.Module", example: "Tensor") -> list[str]:
         found = module(example)
     if torch.is_tensor(found):
         return ["logits"]
-    if hasattr(module, "detector"):
-        return _OF_DETECTORS[: len(found)]
+    spec = getattr(module, "detector", None)
+    if spec is not None:
+        return (_OF_TWO_STAGES if spec.decoder == "two_stage" else _OF_DETECTORS)[: len(found)]
     return [f"output_{number}" for number in range(len(found))]
 
 
@@ -92,6 +97,7 @@ def draft(model: Model, path: Path, *, batch_size: int) -> None:
 
     example = torch.zeros(batch_size, *model.input.shape)
     module = copy.deepcopy(model.module).eval()
+    suppression.teach_older_exporter_()
     with new_file(path) as inside, chatter_to(None):
         torch.onnx.export(module, (example,), inside, dynamo=False, input_names=["images"])
 

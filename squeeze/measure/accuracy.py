@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from squeeze.core.errors import SqueezeError
+from squeeze.core.parity import distances
 from squeeze.results import Parity
 from squeeze.runtimes.base import several
 
@@ -79,10 +80,7 @@ def parity(
     if shapes[0] != shapes[1]:
         told = [", ".join(map(str, each)) for each in shapes]
         raise SqueezeError(f"the exported file gives {told[0]}, torch gives {told[1]}")
-    pairs = [
-        (float(np.abs(one - other).max()), float(np.abs(other).max()))
-        for one, other in zip(found, several(expected), strict=True)
-    ]
+    pairs = distances(found, several(expected), getattr(model.module, "detector", None))
     difference, scale = max(pairs, key=lambda pair: pair[0] / max(pair[1], np.finfo(float).tiny))
     outputs = found if isinstance(expected, tuple) else found[0]
     return Parity(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from squeeze.core import cpu, plugins
 from squeeze.core.errors import Problem, RecipeError, unknown_name
-from squeeze.recipe import boxes, calibrators, losses, pruning, quantization, schemes
+from squeeze.recipe import boxes, calibrators, losses, pruning, quantization, schemes, two_stage
 from squeeze.recipe.document import Path_
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
@@ -224,8 +224,8 @@ def _source(source: DataSource, path: Path_, folder: Path) -> Mistakes:
 
 
 def _boxes(recipe: Recipe, folder: Path) -> Mistakes:
-    del folder
     yield from boxes.mistakes(recipe)
+    yield from two_stage.mistakes(recipe, folder)
 
 
 def _steps(recipe: Recipe, folder: Path) -> Mistakes:

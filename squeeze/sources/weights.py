@@ -80,7 +80,8 @@ def load_weights_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where
     """
     own = module.state_dict()
     missing = [key for key in own if key not in weights and not _is_counter(key)]
-    surplus = [key for key in weights if key not in own]
+    unused = tuple(getattr(module, "unused_weights", ()))
+    surplus = [key for key in weights if key not in own and not key.startswith(unused)]
     shapes = [
         (key, tuple(weights[key].shape), tuple(own[key].shape))
         for key in own
@@ -88,7 +89,7 @@ def load_weights_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where
     ]
     if not (missing or surplus or shapes):
         # its own dict carries the layers' versions, which MNASNet insists on and no file holds
-        own.update(weights)
+        own.update({key: tensor for key, tensor in weights.items() if key in own})
         module.load_state_dict(own)
         return
     lines = [f"{key}: file {found}, model {expected}" for key, found, expected in shapes]

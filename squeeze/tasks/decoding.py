@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from squeeze.core.detector import DetectorSpec
     from squeeze.tasks.decoders.base import Decoder
 
-NAMES = ("class logits", "box regression", "objectness or centerness")
 _HINT = (
     "a detector returns a tuple of class logits (N, A, columns), box regression (N, A, 4) and, "
-    "with DetectorSpec(quality=True), objectness or centerness (N, A, 1)"
+    "with DetectorSpec(quality=True), objectness or centerness (N, A, 1); with decoder two_stage "
+    "(N, P, columns), (N, P, 4 * columns) and proposals (N, P, 5)"
 )
 
 
@@ -49,7 +49,7 @@ def detections(
     from squeeze.tasks.decoders import base
 
     check_shapes([tuple(array.shape) for array in outputs], spec, size)
-    for name, array in zip(NAMES, outputs, strict=False):
+    for name, array in zip(spec.names, outputs, strict=True):
         if not np.isfinite(array).all():
             raise SqueezeError(f"the model's {name} hold NaN or infinity")
     with torch.inference_mode():
@@ -91,7 +91,7 @@ def check_shapes(
         )
     places = spec.places(size) or (shapes[0][1] if len(shapes[0]) > 1 else 0)
     batch = shapes[0][0] if shapes[0] else 0
-    for name, shape, width in zip(NAMES, shapes, (spec.columns, 4, 1), strict=False):
+    for name, shape, width in zip(spec.names, shapes, spec.widths, strict=True):
         if shape != (batch, places, width):
             raise InputError(
                 f"the detector's {name} have shape {shape}; expected (N, {places}, {width}) for an "

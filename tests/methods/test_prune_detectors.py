@@ -12,6 +12,7 @@ from squeeze.sources import bundle, models
 from squeeze.tasks import decoding
 
 SIZE = (64, 96)
+FEW = {"num_classes": 4, "rpn_pre_nms_top_n_test": 20, "rpn_post_nms_top_n_test": 20}
 DETECTORS = {
     "builtin:tinydet": {"num_classes": 3, "width_mult": 0.35, "channels": 32},
     "builtin:yolov3_tiny": {"num_classes": 3},
@@ -19,6 +20,11 @@ DETECTORS = {
     "torchvision:fcos_resnet50_fpn": {"num_classes": 4},
     "torchvision:retinanet_resnet50_fpn": {"num_classes": 4},
     "torchvision:ssd300_vgg16": {"num_classes": 4},
+    "torchvision:fasterrcnn_mobilenet_v3_large_320_fpn": FEW,
+    "torchvision:fasterrcnn_mobilenet_v3_large_fpn": FEW,
+    "torchvision:fasterrcnn_resnet50_fpn": FEW,
+    "torchvision:fasterrcnn_resnet50_fpn_v2": FEW,
+    "torchvision:maskrcnn_resnet50_fpn": FEW,
 }
 QUICK = "builtin:tinydet"
 
@@ -57,7 +63,7 @@ def test_outputs_keep_their_shape(name: str, tmp_path: Path) -> None:
         assert torch.equal(own, by_file)
 
 
-def test_two_stage_detectors_say_what_works(tmp_path: Path) -> None:
-    name = "torchvision:fasterrcnn_mobilenet_v3_large_320_fpn"
-    with pytest.raises(models.InputError, match="FasterRCNN has no raw outputs; one-stage"):
-        models.make(name, {"num_classes": 4}, tmp_path)
+def test_keypoints_are_no_boxes(tmp_path: Path) -> None:
+    name = "torchvision:keypointrcnn_resnet50_fpn"
+    with pytest.raises(models.InputError, match="KeypointRCNN is none of the detectors that"):
+        models.make(name, {}, tmp_path)

@@ -1,4 +1,4 @@
-"""torchvision's one-stage detectors without their resizing, decoding and suppression.
+"""torchvision's detectors without their resizing, decoding and suppression.
 
 What is left is a graph from images to raw outputs, which can be pruned, quantized and exported; the
 numbers of what was taken away become a ``DetectorSpec``. Parameters keep torchvision's names, so
@@ -13,10 +13,12 @@ import torch  # noqa: TID253  (a model's file is imported only to build the mode
 from torch import nn  # noqa: TID253
 
 from squeeze.core.detector import DetectorSpec, Level
+from squeeze.sources.detectors.two_stage import TwoStageDetector, two_stage
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+TWO_STAGE = ("FasterRCNN", "MaskRCNN")
 BACKGROUND = 0
 
 
@@ -41,7 +43,7 @@ class RawDetector(nn.Module):
         return (*raw, outputs["bbox_ctrness"]) if self.detector.quality else raw
 
 
-def build(name: str, args: Mapping[str, Any]) -> RawDetector:
+def build(name: str, args: Mapping[str, Any]) -> "RawDetector | TwoStageDetector":
     """Build one of torchvision's detectors by its name, without downloading weights.
 
     Args:
@@ -49,12 +51,13 @@ def build(name: str, args: Mapping[str, Any]) -> RawDetector:
         args: The builder's keyword arguments; ``num_classes`` counts the background.
 
     Raises:
-        ValueError: It is no one-stage detector.
+        ValueError: It finds keypoints, which are no boxes.
     """
     from torchvision import models
 
     plain = {"weights": None, "weights_backbone": None} | dict(args)
-    return one_stage(models.get_model_builder(name)(**plain))
+    whole: Any = models.get_model_builder(name)(**plain)
+    return two_stage(whole) if type(whole).__name__ in TWO_STAGE else one_stage(whole)
 
 
 def one_stage(detector: Any) -> RawDetector:  # noqa: ANN401  (torchvision has no types)
@@ -68,7 +71,8 @@ def one_stage(detector: Any) -> RawDetector:  # noqa: ANN401  (torchvision has n
     """
     name = type(detector).__name__
     if name not in _SPECS:
-        raise ValueError(f"{name} has no raw outputs; one-stage detectors: {', '.join(_SPECS)}")
+        known = ", ".join((*_SPECS, *TWO_STAGE))
+        raise ValueError(f"{name} is none of the detectors that are known: {known}")
     module = RawDetector(detector.backbone, detector.head, _SPECS[name](detector))
     return module.train(detector.training)
 

@@ -1,0 +1,65 @@
+"""Checks of what detectors of two stages cannot do; they need no torch."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from squeeze.core import plugins
+from squeeze.recipe.document import Path_
+from squeeze.recipe.schema import DistillStep, ModelBlock, PruneStep, QatStep, Recipe
+
+Mistakes = Iterator[tuple[Path_, str]]
+
+BUILDS = ("torchvision:fasterrcnn_", "torchvision:maskrcnn_")
+
+NO_LITERT = (
+    "a two-stage detector suppresses proposals and cuts out features inside its graph, and LiteRT "
+    "has operators for neither; its runtimes are onnxruntime and pytorch"
+)
+NO_TRAINING = (
+    "a two-stage detector does not learn here: its losses draw from the proposals of each step, "
+    "and only its outputs are known; fine-tune with torchvision, and give the weights to the recipe"
+)
+_NO_NMS = "a two-stage detector's file holds the suppression of proposals only"
+
+
+def mistakes(recipe: Recipe, folder: Path) -> Mistakes:
+    """Yield where a recipe asks of a two-stage detector of torchvision what it cannot do."""
+    if not _build(recipe.model, folder).startswith(BUILDS):
+        return
+    for index, target in enumerate(recipe.targets):
+        if target.runtime == "litert":
+            yield ("targets", index, "runtime"), NO_LITERT
+        elif target.nms:
+            yield ("targets", index, "nms"), _NO_NMS
+    yield from ((path, NO_TRAINING) for path in _trainings(recipe))
+
+
+def _trainings(recipe: Recipe) -> Iterator[Path_]:
+    """Yield where the recipe trains, or asks for the loss."""
+    if recipe.baseline is not None:
+        yield ("baseline", "train")
+    for index, step in enumerate(recipe.steps):
+        if isinstance(step, DistillStep | QatStep):
+            yield ("steps", index)
+        elif isinstance(step, PruneStep):
+            keys = [key for key in ("finetune", "sparse") if getattr(step, key) is not None]
+            keys += ["importance"] * _takes_loss(step)
+            yield from (("steps", index, key) for key in keys)
+
+
+def _takes_loss(step: PruneStep) -> bool:
+    if step.importance not in plugins.names(plugins.IMPORTANCE):
+        return False
+    return bool(plugins.load(plugins.IMPORTANCE, step.importance).IN_LOSS_UNITS)
+
+
+def _build(block: ModelBlock, folder: Path) -> str:
+    """Return the reference of the model's factory, also of a bundle."""
+    record = folder / (block.weights or "") / "architecture.json"
+    if block.weights is None or not record.is_file():
+        return block.build or ""
+    with suppress(ValueError):  # a broken bundle is told of where it is loaded
+        return str(json.loads(record.read_text())["build"])
+    return ""
