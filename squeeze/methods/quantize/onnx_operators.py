@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_SPATIAL = {2, 3}  # of (N, C, H, W)
 _NORM = "LayerNormalization"
 _ELEMENTWISE = {_NORM, "Add", "Mul", "Softmax", "Sigmoid", "Where", "InstanceNormalization"}
 
@@ -52,62 +51,3 @@ def choose(prepared: Path) -> Choice:
         {"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
         "layer norms: convolutions and matrix products are int8, what lies between them is float",
     )
-
-
-def pool_(prepared: Path) -> None:
-    """Turn means over height and width into global average pooling, in place.
-
-    Torch's exporter writes them as ``ReduceMean``, which has no int8 kernel in ONNX Runtime; the
-    pooling has one, so that squeeze-excite blocks need no conversions around their mean.
-    """
-    import onnx
-
-    model = onnx.load(prepared)
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    ranks = _ranks(model.graph)
-    nodes = []
-    for node in model.graph.node:
-        nodes.append(node)
-        if node.op_type != "ReduceMean" or not _is_spatial(node, constants, ranks):
-            continue
-        keeps = _keeps(node)
-        node.op_type = "GlobalAveragePool"
-        del node.input[1:]
-        del node.attribute[:]
-        if not keeps:
-            given, node.output[0] = node.output[0], f"{node.output[0]}_pooled"
-            name = f"{node.name}_flatten"
-            nodes.append(onnx.helper.make_node("Flatten", [node.output[0]], [given], name))
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    onnx.save(model, prepared)
-
-
-def _keeps(node: Any) -> bool:  # noqa: ANN401
-    """Tell whether a reduction keeps the dimensions that it reduces."""
-    return all(each.i == 1 for each in node.attribute if each.name == "keepdims")
-
-
-def _ranks(graph: Any) -> dict[str, int]:  # noqa: ANN401
-    """Return the number of dimensions of the tensors whose shape is known."""
-    return {
-        info.name: len(info.type.tensor_type.shape.dim)
-        for info in (*graph.value_info, *graph.input)
-        if info.type.tensor_type.HasField("shape")
-    }
-
-
-def _is_spatial(node: Any, constants: dict[str, Any], ranks: dict[str, int]) -> bool:  # noqa: ANN401
-    from onnx import numpy_helper
-
-    rank = ranks.get(node.input[0], 0)
-    settings = {each.name: each for each in node.attribute}
-    if rank != max(_SPATIAL) + 1:
-        return False
-    if "axes" in settings:
-        axes = list(settings["axes"].ints)
-    elif len(node.input) > 1 and node.input[1] in constants:
-        axes = [int(axis) for axis in numpy_helper.to_array(constants[node.input[1]])]
-    else:
-        return False
-    return {axis % rank for axis in axes} == _SPATIAL

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError
-from squeeze.methods.quantize import kernels, onnx_operators, onnx_weights
+from squeeze.methods.quantize import kernels, onnx_operators, onnx_rewriting, onnx_weights
 from squeeze.methods.quantize.mixed import onnx as file
 from squeeze.methods.quantize.observing import onnxruntime as activations
 from squeeze.methods.quantize.request import Outcome, Request
@@ -77,6 +77,7 @@ def _quantize(request: Request, folder: Path, bits: int) -> list[str]:
     """Write the file and return what to tell of its ranges."""
     prepared, cache = folder / "prepared.onnx", folder / "ranges.json"
     _prepare(request.source, prepared)
+    onnx_rewriting.scale_(prepared)
     ranges, told = request.found.ranges or activations.ranges(prepared, folder, request)
     if request.trained is not None:
         matched = request.trained.match(
@@ -99,7 +100,7 @@ def _prepare(source: Path, prepared: Path) -> None:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    onnx_operators.pool_(prepared)
+    onnx_rewriting.pool_(prepared)
 
 
 def _kept(request: Request, prepared: Path) -> list[str]:
@@ -137,4 +138,5 @@ def _insert_qdq(
         extra_options=choice.options,
     )
     file.hold_apart_(destination, kept)
+    onnx_rewriting.gate_(destination)
     return [choice.note] if choice.note else []
