@@ -223,6 +223,7 @@ def _quantizing(
     states: "Sequence[ModelState]",
 ) -> _Quantizing | None:
     trained = next((state for state in states if state.ranges is not None), None)
+    task = task.of(states[-1].model.module)  # which a distilled student may have changed
     for number, step in enumerate(recipe.steps, start=1):
         if isinstance(step, Quantization):
             mixed = Choice(step, f"steps.{number - 1}", calibration, train, task, recipe.seed)

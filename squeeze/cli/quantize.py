@@ -64,7 +64,7 @@ def quantize(
         float | None,
         typer.Option(
             metavar="MAX_DROP",
-            help="Keep the fewest layers in float that bring the loss of top-1, measured on "
+            help="Keep the fewest layers in float that bring the loss of accuracy, measured on "
             "training or calibration images, down to this (0.005 is half a point).",
             min=0,
         ),

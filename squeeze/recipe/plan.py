@@ -13,6 +13,7 @@ from squeeze.recipe import boxes, calibrators, losses, pruning, quantization, sc
 from squeeze.recipe.document import Path_
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
+    METRICS,
     AccuracyGate,
     CalibrationDraw,
     DataSource,
@@ -63,10 +64,6 @@ USES = {
     "digit_scenes": {"split", "args"},
 }
 """The keys that each built-in dataset format looks at, besides those of every format."""
-
-
-METRICS = {"classification": ("top1", "top5"), "detection": ("map", "ap50")}
-"""What accuracy gates can be about, by task."""
 
 
 _EXPORTED = (".onnx", ".tflite")
@@ -196,7 +193,7 @@ def _made_up(recipe: Recipe) -> Mistakes:
         yield path, "is synthetic, which knows no trained baseline; use {from: train}"
     for index, step in enumerate(recipe.steps):
         mixed = getattr(step, "mixed_precision", None)
-        by_label = mixed is not None and mixed.metric == "top1" and recipe.data.train is None
+        by_label = mixed is not None and mixed.metric != "agreement" and recipe.data.train is None
         if by_label or getattr(step, "autotune", None) is not None:
             key = "mixed_precision" if by_label else "autotune"
             yield ("steps", index, key), "measures on labels, which synthetic images do not have"

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from squeeze.recipe import schemes
 from squeeze.recipe.document import Path_
-from squeeze.recipe.schema import QatStep, Quantization, QuantizeStep, Recipe, Target
+from squeeze.recipe.schema import METRICS, QatStep, Quantization, QuantizeStep, Recipe, Target
 
 _MODULES = {"neural_compressor": ("neural_compressor", "cpuinfo", "torchao")}
 """What backends that are not a runtime's own cannot do without."""
@@ -37,6 +37,11 @@ def mistakes(step: Quantization, recipe: Recipe) -> Iterator[tuple[Path_, str]]:
         yield ("autotune",), "is of 'backend: neural_compressor', which is not asked for"
     if autotunes and recipe.task != "classification":
         yield ("autotune",), f"is of classification, found task {recipe.task}"
+    mixed = step.mixed_precision if isinstance(step, QuantizeStep) else None
+    allowed = ("auto", *METRICS[recipe.task], "agreement")
+    if mixed is not None and mixed.metric not in allowed:
+        what = f"{mixed.metric} is not of task {recipe.task}, allowed: {', '.join(allowed)}"
+        yield ("mixed_precision", "metric"), what
     yield from _backend(step)
     if isinstance(step, QatStep):
         if recipe.data.train is None:

@@ -71,7 +71,7 @@ class Ladder(Block):
     """The search for the fewest layers in float that hold a limit, for one file.
 
     Attributes:
-        metric: ``top1`` or ``agreement``.
+        metric: What the loss is of: the task's figure (``top-1``, ``mAP``) or the recipe's own.
         max_drop: The limit.
         samples: How many the loss was measured on.
         source: What these samples are; never the validation set.

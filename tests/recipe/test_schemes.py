@@ -125,6 +125,18 @@ def test_autotune_is_of_one_backend(recipe_data: dict[str, Any]) -> None:
     assert mistakes(tuned) == []
 
 
+def test_mixed_precision_knows_the_figures_of_its_task(recipe_data: dict[str, Any]) -> None:
+    targets = [{"runtime": "onnxruntime"}]
+    place = ("mixed_precision", "metric")
+    for metric, task in (("map", "detection"), ("top1", "classification")):
+        step = {"mixed_precision": {"metric": metric}}
+        recipe = a_recipe(recipe_data, targets, **step).model_copy(update={"task": task})
+        assert place not in [where for where, _ in mistakes(recipe)]
+        other = "classification" if task == "detection" else "detection"
+        found = dict(mistakes(recipe.model_copy(update={"task": other})))
+        assert found[place].startswith(f"{metric} is not of task {other}, allowed: auto, ")
+
+
 @pytest.mark.parametrize(
     ("machine", "runtime", "says"),
     [

@@ -19,6 +19,7 @@ from squeeze.recipe.schema.distill import (
     LossBlock,
 )
 from squeeze.recipe.schema.gates import (
+    METRICS,
     AccuracyGate,
     AgreementGate,
     CostGate,
@@ -70,6 +71,7 @@ from squeeze.recipe.schema.training import (
 )
 
 __all__ = [
+    "METRICS",
     "AccuracyGate",
     "AgreementGate",
     "Augment",

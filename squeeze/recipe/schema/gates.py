@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from squeeze.recipe.schema.base import Block, Count, Fraction, NonNegative, Positive
 
+METRICS = {"classification": ("top1", "top5"), "detection": ("map", "ap50")}
+"""What accuracy can be, by task."""
+
 
 class LimitedGate(Block):
     """A gate of which at least one limit must be given."""

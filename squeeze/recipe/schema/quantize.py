@@ -67,15 +67,16 @@ class MixedPrecision(Block):
     on validation.
 
     Attributes:
-        metric: ``top1``: the task's metric. ``agreement``: share of samples for which the float
-            file and this one predict the same, which is sharper and takes no labels.
+        metric: ``top1`` or ``top5`` of classification, ``map`` or ``ap50`` of detection; ``auto``
+            takes the task's first. ``agreement``: share of what the float file predicts that this
+            one predicts too, which is sharper and takes no labels.
         max_drop: Largest allowed loss of it against the float file, absolute (0.005 is half a
             point).
         samples: How many images to measure on, at most.
         max_layers: The most layers that may be float; without it, all but one.
     """
 
-    metric: Literal["top1", "agreement"] = "top1"
+    metric: Literal["auto", "top1", "top5", "map", "ap50", "agreement"] = "auto"
     max_drop: NonNegative = 0.005
     samples: Count = 256
     max_layers: Count | None = None

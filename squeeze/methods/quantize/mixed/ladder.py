@@ -6,7 +6,7 @@ of every mixture that is tried, and the latency of them all, in turns.
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -24,7 +24,6 @@ from squeeze.runtimes.base import Execution, several
 
 if TYPE_CHECKING:
     from squeeze.measure.judge import Judge, Predictions
-    from squeeze.methods.quantize.mixed.kept import KeepFloat
     from squeeze.methods.quantize.request import Outcome, Request
     from squeeze.recipe.schema import MixedPrecision
     from squeeze.runtimes.base import Runtime, Session
@@ -122,8 +121,7 @@ def mix(
         outcome = files.write((), Path(folder) / f"int8{request.destination.suffix}")
         files.made[()] = Path(folder) / f"int8{request.destination.suffix}"
         float_predictions = _predictions(request.source, trial, request, "float")
-        found = _kept_units(request.keep_float, request.found.computed or {})
-        files.units = {unit.name: unit for unit in found}
+        files.units = {unit.name: unit for unit in _int8_units(request)}
 
         @cache
         def drop(layers: tuple[str, ...]) -> float:
@@ -146,13 +144,15 @@ def mix(
     return outcome, ladder
 
 
-def _kept_units(keep: "KeepFloat | None", computed: Mapping[str, frozenset[str]]) -> list[Unit]:
-    """Return the units that are not float anyway."""
+def _int8_units(request: "Request") -> Iterator[Unit]:
+    """Yield the units that are not float anyway."""
+    keep, computed = request.keep_float, request.found.computed or {}
     if keep is None:
-        return []
-    return [
-        unit for unit in units(keep.operations, computed) if not unit.operations & set(keep.kept)
-    ]
+        return
+    for unit in units(keep.operations, computed):
+        owners = {name for name, operations in computed.items() if operations & unit.operations}
+        if not unit.operations & set(keep.kept) and not owners <= set(request.found.kept):
+            yield unit
 
 
 def _ranking(files: _Files) -> list[Sensitivity]:
@@ -217,14 +217,19 @@ def _predictions(path: Path, trial: Trial, request: "Request", title: str) -> "P
 
 def _drop(before: "Predictions", after: "Predictions", trial: Trial) -> float:
     """Return the loss of the metric against the float file, absolute."""
-    if trial.settings.metric == "agreement":
+    metric = trial.settings.metric
+    if metric == "agreement":
         return 1 - trial.judge.agreement(before, after)
-    return trial.judge.compare(before, after, trial.samples).drop.value
+    change = trial.judge.compare(before, after, trial.samples)
+    drop = change.drop if metric == "auto" else change.drop_of(metric)
+    if drop is None:
+        raise SqueezeError(f"the task has no {metric}", where="mixed_precision.metric")
+    return drop.value
 
 
 def _ladder(files: _Files, climb: search.Climb, ranking: Sequence[Sensitivity]) -> Ladder:
     """Time all mixtures that were tried, and put them in order."""
-    trial = files.trial
+    trial, metric = files.trial, files.trial.settings.metric
     timings = _timings(files)
     baseline = timings["float"]
     rungs = []
@@ -246,7 +251,7 @@ def _ladder(files: _Files, climb: search.Climb, ranking: Sequence[Sensitivity]) 
     return Ladder(
         target=trial.label,
         batch_size=trial.batch_size,
-        metric=trial.settings.metric,
+        metric=trial.judge.METRIC if metric == "auto" else metric,
         max_drop=trial.settings.max_drop,
         samples=len(trial.samples),
         source=trial.source,
