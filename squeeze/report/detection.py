@@ -51,14 +51,16 @@ def curves(pairs: list[tuple[Row, Row]]) -> str:
 
     At most twelve classes are shown, those with most boxes first. Empty without a detector.
     """
-    both = next((_both(before, after) for before, after in pairs if _both(before, after)), None)
-    if both is None:
+    shared = [(both, pair) for pair in pairs if (both := _both(*pair))]
+    if not shared:
         return ""
+    both, states = shared[0]
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     order = sorted(range(len(both[0].per_class)), key=lambda k: -both[0].per_class[k].boxes)
     shown = [k for k in order if both[0].per_class[k].boxes][:_PANELS]
+    names = [f"{row.state} ({row.runtime})" for row in states]
     columns = min(4, len(shown))
     lines = -(-len(shown) // columns)
     with mpl.rc_context({"svg.hashsalt": "squeeze", "font.size": 9, "svg.fonttype": "none"}):
@@ -67,10 +69,10 @@ def curves(pairs: list[tuple[Row, Row]]) -> str:
         for panel in panels[len(shown) :]:
             panel.set_visible(False)
         for panel, k in zip(panels, shown, strict=False):
-            for accuracy, colour, label in zip(both, _COLOURS, ("first", "last"), strict=True):
+            for accuracy, colour, label in zip(both, _COLOURS, names, strict=True):
                 curve = accuracy.per_class[k].curve
                 recalls = [i / (len(curve) - 1) for i in range(len(curve))]
-                panel.plot(recalls, curve, color=colour, lw=1.2, label=f"{label} state")
+                panel.plot(recalls, curve, color=colour, lw=1.2, label=label)
             panel.set_title(both[0].per_class[k].name, fontsize=9, loc="left")
             panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
             panel.spines[["top", "right"]].set_visible(False)
