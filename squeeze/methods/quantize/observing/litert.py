@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.methods.quantize import biases
 from squeeze.methods.quantize.calibration import Calibration, refuse_empty
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def ranges(worker: Any, request: "Request") -> "tuple[dict[str, Ends], str]":  #
             for name, seen in watched.values(needed):
                 calibration.see_values(name, seen)
             advance()
-    return {
-        name: _ends(found, needed[name]) for name, found in calibration.ranges().items()
-    }, calibration.told(request.samples)
+    wide = biases.widened(calibration.ranges(), biases.of_litert(watched.file))
+    told = calibration.told(request.samples)
+    return {name: _ends(found, needed[name]) for name, found in wide.items()}, told
 
 
 class Watched:
@@ -109,9 +110,13 @@ class Watched:
             yield name, found
 
     def first(self, names: "dict[str, Any]") -> "Iterator[tuple[str, NDArray[Any]]]":
-        """Yield tensors by name, of the first image of the batch."""
+        """Yield tensors by name, of the first image of the batch.
+
+        The converter may have joined the batch with what is beside it: tokens, heads.
+        """
         for name in names:
-            yield name, self.file.get_tensor(*self._places[name])[:1]
+            values = self.file.get_tensor(*self._places[name])
+            yield name, np.ravel(values)[: max(1, values.size // self._entry["shape"][0])]
 
     def _fed(self, image: "NDArray[np.float32]") -> "NDArray[np.float32]":
         whole = np.repeat(image.transpose(0, 2, 3, 1), self._entry["shape"][0], axis=0)

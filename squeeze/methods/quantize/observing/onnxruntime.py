@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.methods.quantize import biases
 from squeeze.methods.quantize.calibration import Calibration, refuse_empty
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def ranges(prepared: Path, folder: Path, request: "Request") -> tuple[dict[str, 
                 for name, low, high in _ends(calibrater.infer_session, names, images):
                     calibration.see_ends(name, low, high)
                 advance()
-    return calibration.ranges(), calibration.told(request.samples)
+    found = biases.widened(calibration.ranges(), biases.of_onnx(prepared))
+    return found, calibration.told(request.samples)
 
 
 def values(
