@@ -281,6 +281,9 @@ def _content(block: ModelBlock, base: Path) -> list[Any]:
     paths = []
     for named in filter(None, (block.weights, block.backbone_weights)):
         weights = reference.package_file(named) if named.startswith("package:") else base / named
+        if reference.is_transformers_folder(weights):
+            paths += sorted([weights / "config.json", *weights.glob("*.safetensors")])
+            continue
         in_bundle = [weights / bundle.ARCHITECTURE, weights / bundle.WEIGHTS]
         paths += in_bundle if weights.is_dir() else [weights]
     head = (block.build or "").rpartition(":")[0]

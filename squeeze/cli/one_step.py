@@ -13,7 +13,7 @@ _DEFAULT_SHAPE = "3,224,224"
 _RGB = 3
 _IMAGENET = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 _HELP_MODEL = (
-    "torchvision:NAME, timm:NAME, builtin:NAME, package.module:function, "
+    "torchvision:NAME, timm:NAME, builtin:NAME, transformers:NAME, package.module:function, "
     "./file.py:function, or a bundle folder."
 )
 

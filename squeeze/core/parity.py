@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Arrays = Sequence[NDArray[np.float32]]
 
 SHARE = 0.99
-"""Of the proposals of two stages, those that are compared."""
+"""Of proposals and chosen queries, those that are compared."""
 
 
 def distances(
@@ -23,16 +23,18 @@ def distances(
     """Return of every output the largest difference, and the largest value that was expected.
 
     The proposals of a two-stage detector stand in the order of their scores, and thresholds choose
-    them: the last digit of a score may exchange two, or put one in another's place. Each proposal
-    is compared with the nearest one that was found, and the furthest percent of them is left out.
+    them: the last digit of a score may exchange two, or put one in another's place. So it may with
+    queries that a model chooses itself (RT-DETR). Each is compared with the nearest one that was
+    found, and the furthest percent of them is left out.
 
     Args:
         found: All outputs of a batch.
         expected: The same, in the same shapes.
         detector: How they are read, if they are a detector's.
     """
-    if detector is not None and detector.decoder == "two_stage":
-        pairs = [_nearest(*images) for images in zip(found[-1], expected[-1], strict=True)]
+    if detector is not None and detector.decoder in _CHOOSES:
+        keys = (_CHOOSES[detector.decoder](outputs) for outputs in (found, expected))
+        pairs = [_nearest(*images) for images in zip(*keys, strict=True)]
         found = [
             np.stack([own[order] for own, order in zip(each, pairs, strict=True)]) for each in found
         ]
@@ -47,7 +49,24 @@ def distances(
 
 
 def _nearest(found: "NDArray[np.float32]", expected: "NDArray[np.float32]") -> "NDArray[np.int64]":
-    """Return which proposal found ``(P, 5)`` is nearest to each that was expected ``(P, 5)``."""
-    apart = np.abs(expected[:, None, :4] - found[None, :, :4]).max(-1)
+    """Return which row found ``(P, k)`` is nearest to each that was expected ``(P, k)``."""
+    apart = np.zeros((len(expected), len(found)), np.float32)
+    for one, other in zip(found.T, expected.T, strict=True):
+        np.maximum(apart, np.abs(other[:, None] - one[None]), out=apart)
     nearest: NDArray[np.int64] = apart.argmin(1)
     return nearest
+
+
+def _proposals(outputs: "Arrays") -> "NDArray[np.float32]":
+    return outputs[-1][..., :4]
+
+
+def _queries(outputs: "Arrays") -> "NDArray[np.float32]":
+    return np.concatenate(list(outputs), axis=-1)
+
+
+_CHOOSES: "Mapping[str, Callable[[Arrays], NDArray[np.float32]]]" = {
+    "two_stage": _proposals,
+    "detr": _queries,
+}
+"""By decoder, what tells places apart whose order means nothing, ``(N, P, k)``."""

@@ -25,6 +25,7 @@ PACKAGES = {
     "torchao": "backend neural_compressor",
     "py-cpuinfo": "backend neural_compressor",
     "timm": "models timm:NAME",
+    "transformers": "models transformers:NAME",
 }
 """What decides results, and what needs it."""
 

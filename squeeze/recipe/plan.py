@@ -66,6 +66,7 @@ USES = {
 """The keys that each built-in dataset format looks at, besides those of every format."""
 
 
+_NO_TRANSFORMERS = "transformers is not installed; pip install 'squeeze[transformers]'"
 _EXPORTED = (".onnx", ".tflite")
 _NO_WAY_BACK = (
     "is an exported file, float or quantized, and steps change torch models: give the bundle or "
@@ -123,11 +124,7 @@ def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
     if weights is not None and absent["weights"] is not None:
         return
     if weights is not None and weights.is_dir():
-        if not (weights / "architecture.json").is_file():
-            yield (
-                (*path, "weights"),
-                f"{block.weights} is a folder without architecture.json, so it is no bundle",
-            )
+        yield from _folder(block, weights, path)
         return
     if block.build is None:
         yield path, "needs 'build' (a model factory) or 'weights' that name a bundle folder"
@@ -135,6 +132,24 @@ def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
         yield from _reference(block.build, (*path, "build"), folder)
     if block.input is None and path == ("model",):
         yield path, "needs 'input', for example {shape: [3, 224, 224]}"
+
+
+def _folder(block: ModelBlock, weights: Path, path: Path_) -> Mistakes:
+    """Check a folder of weights: a bundle's, or what transformers saved."""
+    if (weights / "architecture.json").is_file():
+        return
+    if not (weights / "config.json").is_file():
+        yield (
+            (*path, "weights"),
+            f"{block.weights} is a folder without architecture.json, so it is no bundle",
+        )
+        return
+    if find_spec("transformers") is None:
+        yield (*path, "weights"), _NO_TRANSFORMERS
+    if block.build is not None:
+        yield (*path, "build"), f"{block.weights} tells what to build: leave this out"
+    if block.input is None and path == ("model",):
+        yield path, "needs 'input', for example {shape: [3, 640, 640], fit: stretch}"
 
 
 def _absent(weights: str, folder: Path) -> str | None:
@@ -161,13 +176,15 @@ def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
             path,
             (
                 f"found '{text}', allowed: torchvision:NAME, timm:NAME, builtin:NAME, "
-                "package.module:function, ./file.py:function"
+                "transformers:NAME, package.module:function, ./file.py:function"
             ),
         )
     elif head.endswith(".py") and not (folder / head).is_file():
         yield path, f"no such file: {head}"
     elif head == "timm" and find_spec("timm") is None:
         yield path, "timm is not installed; pip install 'squeeze[timm]'"
+    elif head == "transformers" and find_spec("transformers") is None:
+        yield path, _NO_TRANSFORMERS
 
 
 def _data(recipe: Recipe, folder: Path) -> Mistakes:

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,9 @@ def build(block: ModelBlock, folder: Path, *, default_input: InputSpec | None = 
         InputError: Unknown factory, not an ``nn.Module``, weights that do not fit or hold NaN.
     """
     path = _weights_path(block.weights, folder)
-    if path is not None and path.is_dir():
+    if path is not None and reference.is_transformers_folder(path):
+        model = _saved_by_transformers(block, path, block.input or default_input)
+    elif path is not None and path.is_dir():
         from squeeze.sources import bundle
 
         model = bundle.load(path)
@@ -142,6 +145,8 @@ def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
         module = _torchvision(name, args)
     elif head == "timm":
         module = _timm(name, args)
+    elif head == "transformers":
+        module = _call(_transformers(build).build, {"name": name, "args": args}, build)
     else:
         if head == "builtin":
             if name not in BUILTIN:
@@ -200,6 +205,28 @@ def _timm(name: str, args: "Mapping[str, Any]") -> Any:  # noqa: ANN401
     if name not in known:
         raise InputError(unknown_name("timm model", name, known), where=f"timm:{name}")
     return _call(timm.create_model, {"model_name": name} | dict(args), f"timm:{name}")
+
+
+def _transformers(where: str) -> Any:  # noqa: ANN401
+    if find_spec("transformers") is None:
+        raise InputError(
+            "transformers is not installed", where=where, hint="pip install 'squeeze[transformers]'"
+        )
+    from squeeze.sources.detectors import transformers
+
+    return transformers
+
+
+def _saved_by_transformers(block: ModelBlock, path: Path, spec: InputSpec | None) -> Model:
+    """Load a folder of transformers; the record holds its configuration and needs no folder."""
+    where = str(path)
+    if block.build is not None or spec is None:
+        raise InputError(
+            "tells what to build itself: it needs 'input', and no 'build'", where=where
+        )
+    loaded = _call(_transformers(where).load, {"folder": path, "args": block.args}, where)
+    module, name, args = loaded
+    return Model(module, Architecture(f"transformers:{name}", path.parent, args, spec))
 
 
 def _weights_path(weights: str | None, folder: Path) -> Path | None:

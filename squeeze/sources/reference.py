@@ -32,6 +32,11 @@ def function(reference: str, folder: Path) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+def is_transformers_folder(path: Path) -> bool:
+    """Tell whether a folder is what transformers' ``save_pretrained`` leaves, and no bundle."""
+    return (path / "config.json").is_file() and not (path / "architecture.json").is_file()
+
+
 def package_file(reference: str) -> Path:
     """Return the path of ``package:NAME/FILE``, a file inside an installed Python package.
 

@@ -50,11 +50,13 @@ class ModelBlock(Block):
     """A model: how to build it, which weights to load, what it is fed.
 
     Attributes:
-        build: ``torchvision:NAME``, ``timm:NAME``, ``builtin:NAME``, ``package.module:function``
-            or ``./file.py:function``. May be left out when ``weights`` is a bundle folder.
-        args: Keyword arguments of the factory.
-        weights: A ``.safetensors`` file, a bundle folder, a weights-only ``.pt``/``.pth`` file, or
-            ``package:NAME/FILE`` for a file inside an installed Python package.
+        build: ``torchvision:NAME``, ``timm:NAME``, ``builtin:NAME``, ``transformers:MODEL_TYPE``,
+            ``package.module:function`` or ``./file.py:function``. Left out when ``weights`` is a
+            folder of transformers; may be left out when it is a bundle folder.
+        args: Keyword arguments of the factory; of ``transformers`` values of its configuration.
+        weights: A ``.safetensors`` file, a bundle folder, a weights-only ``.pt``/``.pth`` file,
+            ``package:NAME/FILE`` for a file inside an installed Python package, or the folder of a
+            detector that transformers saved.
         backbone_weights: Instead of ``weights``: a file of a classifier's weights, of which a
             detector's ``backbone`` takes over what it has. The rest is to be trained.
         input: May be left out when ``weights`` is a bundle folder.

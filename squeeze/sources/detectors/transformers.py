@@ -1,0 +1,189 @@
+"""Detectors of the DETR family from transformers, as raw detectors: queries in, queries out.
+
+They are made from a configuration, or from a folder that transformers saved; nothing is downloaded.
+"""
+
+import builtins
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch  # noqa: TID253  (a model's file is imported only to build the model)
+from torch import nn  # noqa: TID253
+
+from squeeze.core.chatter import chatter_to
+from squeeze.core.detector import DetectorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WITH_BACKGROUND = ("detr", "yolos")
+"""Model types whose last column of the class logits means "nothing"."""
+
+WITHOUT_BACKGROUND = ("conditional_detr", "d_fine", "deformable_detr", "rt_detr", "rt_detr_v2")
+
+KNOWN = (*WITH_BACKGROUND, *WITHOUT_BACKGROUND)
+
+_MAX_DETECTIONS = 100
+_SHOWN = 3
+_OF_A_FILE = ("architectures", "dtype", "model_type", "transformers_version")
+"""What a saved configuration says about the file rather than about the model."""
+
+
+class Queries(nn.Module):
+    """A DETR-like model, ``(N, 3, H, W)`` to class logits and boxes of its Q queries.
+
+    Attributes:
+        detector: How the outputs are read.
+    """
+
+    def __init__(self, detr: Any, detector: DetectorSpec) -> None:  # noqa: ANN401
+        super().__init__()
+        self.detr = detr
+        self.detector = detector
+        _thaw_(self)
+
+    def forward(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
+        """Return class logits ``(N, Q, columns)`` and boxes ``(N, Q, 4)``, shares of the input."""
+        with _any_batch(type(self.detr).__module__):
+            found = self.detr(pixel_values=images)
+        return found.logits, found.pred_boxes
+
+
+class StillBatchNorm(nn.BatchNorm2d):
+    """A batch norm that keeps its statistics and is not trained, as DETR's backbones have it.
+
+    Unlike the classes in transformers it is one that pruning and quantization know.
+    """
+
+    def train(self, mode: bool = True) -> "StillBatchNorm":  # noqa: FBT001, FBT002  (torch's)
+        """Stay in eval mode."""
+        del mode
+        return super().train(mode=False)
+
+
+def build(name: str, args: Mapping[str, Any]) -> Queries:
+    """Build a detector from its configuration.
+
+    Args:
+        name: The model type, one of ``KNOWN``.
+        args: Values of its configuration: ``num_labels`` (classes, without a background),
+            ``backbone_config`` (with a ``model_type``), ``d_model`` and so on.
+
+    Raises:
+        ValueError: Unknown model type, or a key that its configuration does not have.
+    """
+    from transformers import AutoConfig, AutoModelForObjectDetection
+
+    if name not in KNOWN:
+        raise ValueError(f"no known model type: {name}, allowed: {', '.join(KNOWN)}")
+    plain = AutoConfig.for_model(name)
+    unknown = sorted(set(args) - set(plain.to_dict()) - {"num_labels"})
+    if unknown:
+        raise ValueError(f"{type(plain).__name__} has no {', '.join(unknown)}")
+    local = {"use_pretrained_backbone": False, "use_timm_backbone": False, "backbone": None}
+    given = {key: value for key, value in local.items() if hasattr(plain, key)} | dict(args)
+    config = AutoConfig.for_model(name, **given)
+    with chatter_to(None):
+        return _wrapped(AutoModelForObjectDetection.from_config(config))
+
+
+def load(folder: Path, args: Mapping[str, Any]) -> tuple[Queries, str, dict[str, Any]]:
+    """Load what transformers saved with ``save_pretrained``.
+
+    Args:
+        folder: Holds ``config.json`` and ``model.safetensors``.
+        args: Values of the configuration to change; with another ``num_labels`` the layers that
+            depend on it start anew.
+
+    Returns:
+        The detector, and the model type and arguments with which ``build`` makes it again.
+
+    Raises:
+        ValueError: The folder holds another kind of model, or tensors that do not fit.
+        OSError: It cannot be read.
+    """
+    from transformers import AutoConfig, AutoModelForObjectDetection
+
+    changed = dict(args)
+    classes = changed.pop("num_labels", None)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, **changed)
+    if classes is not None:
+        config.num_labels = classes  # which names the classes anew, too
+    if config.model_type not in KNOWN:
+        raise ValueError(f"holds a {config.model_type}, allowed: {', '.join(KNOWN)}")
+    if hasattr(config, "use_pretrained_backbone"):
+        config.use_pretrained_backbone = False
+    with chatter_to(None):
+        detr, told = AutoModelForObjectDetection.from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=classes is not None,
+            output_loading_info=True,
+        )
+    without = {*told["missing_keys"], *told["unexpected_keys"]}
+    wrong = sorted(key for key in without if not key.endswith("num_batches_tracked"))
+    if wrong:
+        more = ", …" if len(wrong) > _SHOWN else ""
+        named = ", ".join(wrong[:_SHOWN])
+        raise ValueError(f"{len(wrong)} tensors of model and file have no partner: {named}{more}")
+    values = config.to_diff_dict()
+    kept = {key: value for key, value in values.items() if key not in _OF_A_FILE}
+    return _wrapped(detr), config.model_type, kept
+
+
+def _wrapped(detr: Any) -> Queries:  # noqa: ANN401  (transformers' classes have no common type)
+    config = detr.config
+    has_background = config.model_type in WITH_BACKGROUND
+    queries = int(getattr(config, "num_queries", 0) or config.num_detection_tokens)
+    spec = DetectorSpec(
+        "detr",
+        config.num_labels,
+        background=config.num_labels if has_background else None,
+        scores="softmax" if has_background else "sigmoid",
+        score_threshold=0.0,
+        candidates=queries,
+        nms="none",
+        max_detections=min(queries, _MAX_DETECTIONS),
+    )
+    return Queries(detr, spec).eval()
+
+
+def _thaw_(module: nn.Module) -> None:
+    """Let the backbone learn, but for its batch norms, which become ``StillBatchNorm``.
+
+    transformers freezes layers by their names, in its own ResNet all of them; here ``freeze`` of a
+    recipe does.
+    """
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad |= "backbone" in name
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if not type(child).__name__.endswith("FrozenBatchNorm2d"):
+                continue
+            tensors = child.state_dict()
+            still = StillBatchNorm(len(tensors["weight"]), eps=1e-5)
+            still.load_state_dict(tensors, strict=False)
+            setattr(parent, name, still.requires_grad_(requires_grad=False).eval())
+
+
+@contextlib.contextmanager
+def _any_batch(module: str) -> "Iterator[None]":
+    """While a model is exported, let its file ask for a batch's length without fixing it.
+
+    RT-DETR's forward calls ``len(tensor)``, which Python makes a number: the exported file would
+    take the example's batch only.
+    """
+    if not torch.compiler.is_exporting():
+        yield
+        return
+    names = vars(sys.modules[module])
+    names["len"] = lambda of: of.shape[0] if torch.is_tensor(of) else builtins.len(of)
+    try:
+        yield
+    finally:
+        del names["len"]
