@@ -38,6 +38,8 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
 
                 channel_last = litert_torch.to_channel_last_io(module, args=[0])
                 example = torch.zeros(batch_size, height, width, channels)
+                with torch.inference_mode():
+                    channel_last(example)  # what layers compute once becomes a constant
                 litert_torch.convert(channel_last.eval(), (example,)).export(str(inside))
         except OSError:
             raise

@@ -23,12 +23,18 @@ def macs(model: "Model") -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
+    learning = [one for one in model.module.parameters() if one.requires_grad]
     was_fast = mha.get_fastpath_enabled()
     # the counter sees nothing inside of the CPU's fused attention kernels
     mha.set_fastpath_enabled(False)
     try:
+        # it asks for the gradients of parameters that a layer is called with (Deformable DETR)
+        for parameter in learning:
+            parameter.requires_grad = False
         with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
             model.module.eval()(torch.zeros(1, *model.input.shape))
     finally:
         mha.set_fastpath_enabled(was_fast)
+        for parameter in learning:
+            parameter.requires_grad = True
     return int(counter.get_total_flops()) // 2

@@ -18,11 +18,13 @@ from squeeze.core.boxes import Boxes
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, RecipeError
 from squeeze.core.parity import distances
-from squeeze.export import file, onnx
+from squeeze.export import file, litert, onnx
+from squeeze.measure import cost
 from squeeze.methods.prune import graph
 from squeeze.recipe import plan
 from squeeze.recipe.load import from_data
 from squeeze.recipe.schema import InputSpec, ModelBlock
+from squeeze.runtimes import litert as litert_runtime
 from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
 from squeeze.sources import bundle, models
@@ -128,6 +130,7 @@ def test_every_known_model_type_is_a_raw_detector(name: str) -> None:
     assert torch.equal(logits, expected.logits)
     assert torch.equal(boxes, expected.pred_boxes)
     assert not any("Frozen" in type(layer).__name__ for layer in model.module.modules())
+    assert cost.macs(model) > 10 * cost.params(model)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +244,14 @@ def test_detr_is_exported(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(set(sources.KNOWN) - {"detr"}))
 def test_the_others_are_exported(name: str, tmp_path: Path) -> None:
     exports(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["detr", "rt_detr"])
+def test_they_run_in_litert(name: str, tmp_path: Path) -> None:
+    model, path = tiny(name), tmp_path / f"{name}.tflite"
+    litert.export(model, path)
+    assert file.difference(litert_runtime, path, model, 1) < 1e-3  # type: ignore[arg-type]
 
 
 def test_parity_does_not_ask_for_the_order_of_chosen_queries() -> None:

@@ -43,7 +43,7 @@ class Queries(nn.Module):
         super().__init__()
         self.detr = detr
         self.detector = detector
-        _thaw_(self)
+        _adapt_(self)
 
     def forward(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
         """Return class logits ``(N, Q, columns)`` and boxes ``(N, Q, 4)``, shares of the input."""
@@ -62,6 +62,30 @@ class StillBatchNorm(nn.BatchNorm2d):
         """Stay in eval mode."""
         del mode
         return super().train(mode=False)
+
+
+class Positions(nn.Module):
+    """Position embeddings that are computed once per size: an exporter finds a constant.
+
+    RT-DETR's formula takes powers of float64 numbers, which LiteRT's converter refuses.
+    """
+
+    def __init__(self, formula: nn.Module) -> None:
+        super().__init__()
+        self.formula = formula
+        self._known: dict[tuple[int, int, str, torch.dtype], Tensor] = {}
+
+    def forward(
+        self, width: int, height: int, device: "torch.device | str", dtype: torch.dtype
+    ) -> "Tensor":
+        """Return embeddings ``(1, height * width, channels)``."""
+        key = (int(width), int(height), str(device), dtype)
+        if key not in self._known:
+            if torch.compiler.is_exporting():
+                return self.formula(width, height, device, dtype)  # type: ignore[no-any-return]
+            with torch.inference_mode(mode=False), torch.no_grad():
+                self._known[key] = self.formula(width, height, device, dtype).clone()
+        return self._known[key]
 
 
 def build(name: str, args: Mapping[str, Any]) -> Queries:
@@ -153,8 +177,8 @@ def _wrapped(detr: Any) -> Queries:  # noqa: ANN401  (transformers' classes have
     return Queries(detr, spec).eval()
 
 
-def _thaw_(module: nn.Module) -> None:
-    """Let the backbone learn, but for its batch norms, which become ``StillBatchNorm``.
+def _adapt_(module: nn.Module) -> None:
+    """Put in ``Positions`` and ``StillBatchNorm``, and let the rest of the backbone learn.
 
     transformers freezes layers by their names, in its own ResNet all of them; here ``freeze`` of a
     recipe does.
@@ -162,6 +186,8 @@ def _thaw_(module: nn.Module) -> None:
     for name, parameter in module.named_parameters():
         parameter.requires_grad |= "backbone" in name
     for parent in list(module.modules()):
+        if type(parent).__name__.endswith("AIFILayer"):
+            parent.position_embedding = Positions(parent.get_submodule("position_embedding"))
         for name, child in parent.named_children():
             if not type(child).__name__.endswith("FrozenBatchNorm2d"):
                 continue
