@@ -7,7 +7,7 @@ from pathlib import Path
 
 from squeeze.core import plugins
 from squeeze.recipe.document import Path_
-from squeeze.recipe.schema import DistillStep, ModelBlock, PruneStep, QatStep, Recipe
+from squeeze.recipe.schema import DistillStep, ModelBlock, PruneStep, QatStep, QuantizeStep, Recipe
 
 Mistakes = Iterator[tuple[Path_, str]]
 
@@ -21,6 +21,10 @@ NO_TRAINING = (
     "a two-stage detector does not learn here: its losses draw from the proposals of each step, "
     "and only its outputs are known; fine-tune with torchvision, and give the weights to the recipe"
 )
+NO_FP16 = (
+    "a two-stage detector places proposals inside its file, in pixels, of which fp16 knows only "
+    "halves beyond 512; static_int8 leaves that part in float"
+)
 _NO_NMS = "a two-stage detector's file holds the suppression of proposals only"
 
 
@@ -33,7 +37,14 @@ def mistakes(recipe: Recipe, folder: Path) -> Mistakes:
             yield ("targets", index, "runtime"), NO_LITERT
         elif target.nms:
             yield ("targets", index, "nms"), _NO_NMS
+    for index, step in enumerate(recipe.steps):
+        if isinstance(step, QuantizeStep) and step.scheme == "fp16" and _in_onnx(recipe):
+            yield ("steps", index, "scheme"), NO_FP16
     yield from ((path, NO_TRAINING) for path in _trainings(recipe))
+
+
+def _in_onnx(recipe: Recipe) -> bool:
+    return any(target.runtime == "onnxruntime" for target in recipe.targets)
 
 
 def _trainings(recipe: Recipe) -> Iterator[Path_]:

@@ -12,9 +12,10 @@ from torchvision.ops import nms
 
 from squeeze.core.boxes import Boxes, Detections
 from squeeze.core.detector import DetectorSpec
+from squeeze.core.errors import SqueezeError
 from squeeze.core.parity import distances
 from squeeze.core.types import Silent
-from squeeze.export import onnx
+from squeeze.export import litert, onnx
 from squeeze.measure import detection as precisions
 from squeeze.measure.detections import agreement
 from squeeze.recipe.schema import DataBlock, InputSpec
@@ -24,7 +25,9 @@ from squeeze.sources import models
 from squeeze.sources.data import Opening, Split, open_data
 from squeeze.sources.detectors import two_stage
 from squeeze.sources.detectors.suppression import suppress
+from squeeze.sources.weights import load_weights_
 from squeeze.tasks import decoding
+from squeeze.tasks.detection import Detection
 
 CLASSES = 3
 SIZE = (100, 130)  # no multiple of any stride
@@ -185,3 +188,26 @@ def test_onnx_runtime_finds_the_same(tmp_path: Path) -> None:
     assert scores[1] == pytest.approx(scores[0], abs=1e-3)
     assert sum(len(one) for one in expected) > 100
     assert agreement(expected, found) > 0.99
+
+
+def test_weights_of_masks_are_left_out() -> None:
+    _, raw, _ = whole_and_raw(QUICK)
+    weights = {name: tensor + 1 for name, tensor in raw.state_dict().items()}
+    mask = {"roi_heads.mask_head.0.0.weight": torch.zeros(1)}
+    load_weights_(raw, weights | mask, where="file")
+    assert torch.equal(
+        raw.state_dict()["rpn.head.cls_logits.bias"], weights["rpn.head.cls_logits.bias"]
+    )
+    with pytest.raises(models.InputError, match="1 keys the model does not have: other"):
+        load_weights_(raw, weights | {"other": torch.zeros(1)}, where="file")
+
+
+def test_what_it_cannot_do_is_said(tmp_path: Path) -> None:
+    _, raw, images = whole_and_raw(QUICK)
+    spec = InputSpec(shape=(3, *SIZE), fit="stretch")
+    model = models.Model(raw, models.Architecture("./own.py:factory", tmp_path, {}, spec))
+    with pytest.raises(SqueezeError, match="LiteRT has operators for neither"):
+        litert.export(model, tmp_path / "model.tflite")
+    task = Detection(SIZE).of(raw)
+    with pytest.raises(models.InputError, match="does not learn here"):
+        task.loss(raw(images), [Boxes.none()] * 2, label_smoothing=0.0)

@@ -48,10 +48,14 @@ class Calibration:
     def see_ends(self, tensor: str, low: float, high: float) -> None:
         """Take the smallest and largest value of a tensor on one image into account.
 
+        A tensor without values has infinity and minus infinity, and says nothing: a level of a
+        pyramid at which no proposal lies.
+
         Raises:
             SqueezeError: One of them is NaN or infinite.
         """
-        self._see(tensor, low, high, None)
+        if (low, high) != (np.inf, -np.inf):
+            self._see(tensor, low, high, None)
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Return (low, high) of every tensor seen, finite and low at most high.

@@ -7,6 +7,7 @@ import numpy as np
 
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.methods.quantize.recovery.recover import LARGEST
+from squeeze.recipe.two_stage import NO_FP16
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -185,12 +186,14 @@ def half(source: Path, destination: Path) -> str:
     """Write a file of float16 weights and activations whose input and output stay float32.
 
     Raises:
-        SqueezeError: A weight is larger than float16 can hold.
+        SqueezeError: A weight is larger than float16 can hold, or it places proposals inside.
     """
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = onnx.load(source)
+    if any(node.op_type == "RoiAlign" for node in model.graph.node):
+        raise SqueezeError(NO_FP16, where=str(source))
     for tensor in model.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:
             largest = float(np.abs(onnx.numpy_helper.to_array(tensor)).max(initial=0))

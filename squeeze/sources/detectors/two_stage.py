@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BACKGROUND = 0
+_NEVER = -6e4
+"""A logit that no head gives, finite in half precision too: quantizers refuse infinite values."""
 _MASKS = ("roi_heads.mask_head.", "roi_heads.mask_predictor.")
 
 
@@ -188,8 +190,8 @@ def proposed(
     anchors = reading.anchors((int(size[0]), int(size[1])))
     for level, own, regressed in zip(anchors, objectness, deltas, strict=True):
         images = own.shape[0]
-        flat = own.permute(0, 2, 3, 1).reshape(images, -1)
-        shifts = regressed.reshape(images, -1, 4, *own.shape[2:])
+        flat = own.float().permute(0, 2, 3, 1).reshape(images, -1)  # half a pixel is not enough
+        shifts = regressed.float().reshape(images, -1, 4, *own.shape[2:])
         shifts = shifts.permute(0, 3, 4, 1, 2).reshape(images, -1, 4)
         best, order = flat.topk(min(reading.candidates, flat.shape[1]), dim=1)
         places = torch.from_numpy(level).to(best)[order]
@@ -199,13 +201,13 @@ def proposed(
         real = (sides >= smallest).all(-1) & (best.sigmoid() >= reading.score_threshold)
         # what is not real becomes empty, so that it suppresses nothing
         found = found * real.unsqueeze(-1)
-        stay = suppress(found.detach().float(), best.detach().float(), reading.nms_iou) & real
+        stay = suppress(found.detach(), best.detach(), reading.nms_iou) & real
         boxes.append(found)
-        logits.append(best.masked_fill(~stay, -math.inf))
+        logits.append(best.masked_fill(~stay, _NEVER))
     all_boxes, all_logits = torch.cat(boxes, 1), torch.cat(logits, 1)
     best, order = all_logits.topk(min(reading.max_detections, all_logits.shape[1]), dim=1)
     kept = all_boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4))
-    kept = kept * (best > -math.inf).unsqueeze(-1)
+    kept = kept * (best > _NEVER).unsqueeze(-1)
     return torch.cat([kept, best.sigmoid().unsqueeze(-1)], -1)
 
 
@@ -233,13 +235,14 @@ def pooled(
     # strides are powers of 2, whatever rounding made of the maps' sizes
     strides = [round(math.log2(int(size[0]) / own.shape[-2])) for own in features]
     sides = ((regions[:, 3] - regions[:, 1]) * (regions[:, 4] - regions[:, 2])).sqrt()
+    sides = sides.clamp(min=1.0)  # an empty one has no logarithm
     levels = pooling.canonical_level + (sides / pooling.canonical_side).log2() + 1e-6
     levels = levels.floor().clamp(strides[0], strides[-1]) - strides[0]
     found = features[0].new_zeros(images * count, features[0].shape[1], *pooling.cells)
     for level, (own, stride) in enumerate(zip(features, strides, strict=True)):
         here = torch.where(levels == level)[0]
-        cut = roi_align(own, regions[here], pooling.cells, 2.0**-stride, pooling.samples)
-        found = found.index_put((here,), cut)
+        cut = roi_align(own.float(), regions[here], pooling.cells, 2.0**-stride, pooling.samples)
+        found = found.index_put((here,), cut.to(found))
     return found
 
 

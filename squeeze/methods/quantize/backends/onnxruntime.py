@@ -107,7 +107,7 @@ def _kept(request: Request, prepared: Path) -> list[str]:
     """Return the names of the nodes that stay float."""
     keep, found = request.keep_float, request.found
     # training has simulated the one range of what is joined
-    found.kept = {} if request.trained else file.joins(prepared)
+    found.kept = {} if request.trained else file.joins(prepared) | file.proposals(prepared)
     if keep is not None:
         pinned, found.computed = keep.of_file(
             file.operators(prepared), file.values(prepared, keep.images)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from squeeze.methods.quantize.mixed.joined import joining
 from squeeze.methods.quantize.mixed.matching import FileOperator
+from squeeze.methods.quantize.mixed.proposals import placing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,11 @@ def joins(path: Path) -> dict[str, str]:
 
     outputs = [out.name for out in onnx.load(path, load_external_data=False).graph.output]
     return joining(operators(path), outputs, moving=_MOVING, concatenation="Concat")
+
+
+def proposals(path: Path) -> dict[str, str]:
+    """Return the nodes that place a two-stage detector's proposals, with why they stay float."""
+    return placing(operators(path))
 
 
 def values(path: Path, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[Any]]]":
