@@ -1,5 +1,6 @@
 """Training for int8: rounding and its gradients by hand, folded weights back, what is refused."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
-from squeeze.methods.quantize.qat import places, simulation
+from squeeze.methods.quantize.qat import floats, places, simulation
 from squeeze.methods.quantize.qat.matching import TrainedRanges
-from squeeze.methods.quantize.qat.rounding import Rounding, rounded
+from squeeze.methods.quantize.qat.rounding import Rounding, rounded, rounded_layer
 from squeeze.methods.quantize.qat.step import weight_bits
 from squeeze.methods.quantize.qat.unfold import unfolded
 from squeeze.recipe.schema import CalibratorBlock, QatStep, Target
@@ -48,6 +49,30 @@ def test_a_range_of_what_is_never_negative_starts_at_zero_and_stays_there() -> N
     part = Rounding(0.3, 2.0)
     part.stretch.data = torch.tensor([3.0, 1.5])
     assert part.ends() == pytest.approx((0.0, 3.0))
+
+
+def test_a_range_does_not_grow_over_what_cuts_values_off_already() -> None:
+    part = Rounding(0.0, 5.0, 6.0)
+    part.stretch.data = torch.tensor([1.0, 2.0])
+    assert part.ends() == pytest.approx((0.0, 6.0))
+    graph = simulation.folded(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU6()).eval())
+    found = simulation.simulation(graph, {"input_1": (-1.0, 1.0), "_1": (0.0, 9.0)}, 8)
+    assert found.ranges().activations["_1"] == pytest.approx((0.0, 6.0))
+
+
+def test_biases_are_rounded_to_steps_of_the_sums_that_they_are_added_to() -> None:
+    module = nn.Sequential(nn.Linear(2, 2)).eval()
+    layer: Any = module[0]
+    layer.weight.data = torch.tensor([[0.635, 0.0], [0.0, 1.27]])  # steps of 0.005 and 0.01
+    layer.bias.data = torch.tensor([0.00017, -0.00017])
+    graph = simulation.folded(module)
+    found = simulation.simulation(graph, {"input_1": (-1.0, 1.55), "_0": (-2.0, 2.0)}, 8)
+    again = copy.deepcopy(found.module)  # as weight averaging does
+    found.module.get_submodule("rounding_input_1").start *= 2
+    parts: Any = (again.get_submodule("0"), found.module.get_submodule("0"))
+    before, after = (rounded_layer(part)[1].tolist() for part in parts)
+    assert before == pytest.approx([0.00015, -0.0002])  # of 0.00005 and 0.0001
+    assert after == pytest.approx([0.0002, -0.0002])  # of 0.0001 and 0.0002
 
 
 @pytest.mark.parametrize(("largest", "expected"), [(64, [64, -21, 0]), (127, [127, -42, 0])])
@@ -151,21 +176,16 @@ def test_ranges_are_shared_where_runtimes_share_them() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("last", "told"),
-    [
-        (nn.Softmax(1), r"how runtimes round Softmax \(1\)"),
-        (nn.BatchNorm1d(3), r"how runtimes round BatchNorm1d \(1\)"),
-    ],
-)
-def test_what_is_not_known_is_refused_by_name(last: nn.Module, told: str) -> None:
-    module = nn.Sequential(nn.Linear(4, 3), last).eval()
+@pytest.mark.parametrize("last", [nn.Softmax(1), nn.Tanh(), nn.PReLU(), nn.BatchNorm1d(3)])
+def test_what_is_not_known_stays_float(last: nn.Module) -> None:
     if isinstance(last, nn.BatchNorm1d):
         last.track_running_stats = False  # cannot be folded
-    graph = simulation.folded(module)
-    with pytest.raises(SqueezeError, match=told) as raised:
-        simulation.simulation(graph, {"input_1": (-1.0, 1.0), "_1": (0.0, 1.0)}, 8)
-    assert raised.value.hint == "use scheme: static_int8 for this model"
+    graph = simulation.folded(nn.Sequential(nn.Linear(4, 3), last).eval())
+    ranges = {"input_1": (-1.0, 1.0), "_0": (-1.0, 1.0), "_1": (0.0, 1.0)}
+    in_float = floats.in_float(graph, ranges, {})
+    assert in_float == {"_1": floats.UNKNOWN}
+    found = simulation.simulation(graph, ranges, 8, in_float)
+    assert [place.name for place in found.places] == ["input_1", "_0"]
 
 
 class Branching(nn.Module):

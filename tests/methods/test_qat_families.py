@@ -1,4 +1,4 @@
-"""Training for int8 of networks with gates, channel shuffles and dense blocks, on real digits."""
+"""Training for int8 of families of networks, on real digits, in both runtimes."""
 
 from pathlib import Path
 from typing import Any
@@ -6,17 +6,19 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torchvision import models
+from torchvision.models import densenet
 
-from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
 from squeeze.export import litert as litert_export
 from squeeze.export import onnx as onnx_export
 from squeeze.methods.quantize.backends import litert as litert_backend
 from squeeze.methods.quantize.backends import onnxruntime as onnx_backend
-from squeeze.methods.quantize.qat import simulation
+from squeeze.methods.quantize.qat import floats, simulation
 from squeeze.methods.quantize.qat import step as qat
 from squeeze.methods.quantize.qat.matching import TrainedRanges
 from squeeze.methods.quantize.qat.rounding import Rounding
+from squeeze.methods.quantize.qat.unfold import unfolded
 from squeeze.methods.quantize.request import Request
 from squeeze.methods.training.loop import Training, train_
 from squeeze.recipe.schema import CalibratorBlock, QatStep, QuantizeStep, TrainSettings
@@ -105,28 +107,85 @@ class Dense(nn.Module):
         return found
 
 
-def network(name: str) -> nn.Sequential:
+class Joined(nn.Module):
+    """What is cut off at 6, and at 0, joined with what is not; GELU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = layers(16, 8, 3, act=nn.ReLU6()), layers(16, 8, 3)
+        self.out = layers(16, 16, 3, act=nn.GELU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.out(torch.cat([self.left(x), self.right(x)], 1))
+        return found
+
+
+def vision_transformer() -> nn.Module:
+    """torchvision's, with layer norms, GELU and attention."""
+    found = models.VisionTransformer(
+        image_size=12,
+        patch_size=4,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=32,
+        mlp_dim=64,
+        num_classes=10,
+    )
+    found.conv_proj = nn.Conv2d(1, 32, 4, 4)
+    nn.init.trunc_normal_(found.heads.head.weight, std=0.1)
+    return found
+
+
+def dense_net() -> nn.Module:
+    """torchvision's, whose batch norms come before convolutions."""
+    found = densenet.DenseNet(8, (2, 2), 16, num_classes=10)
+    found.features.conv0 = nn.Conv2d(1, 16, 3, 1, 1, bias=False)
+    return found
+
+
+def network(name: str) -> nn.Module:
+    whole = {"vit": vision_transformer, "densenet": dense_net}
+    if name in whole:
+        return whole[name]()
     bodies: dict[str, Any] = {
         "hard_swish": lambda: [Inverted(16, nn.Hardswish, nn.Hardsigmoid()) for _ in range(2)],
         "silu": lambda: [Inverted(16, nn.SiLU, nn.Sigmoid()) for _ in range(2)],
         "shuffle": lambda: [Shuffle(16), Shuffle(16)],
         "dense": lambda: [Dense(16)],
+        "joined": lambda: [Joined()],
     }
     last = 32 if name == "dense" else 16
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, 10)]
     return nn.Sequential(layers(1, 16, 3, 2, act=nn.ReLU()), *bodies[name](), *head)
 
 
-@pytest.mark.parametrize("name", ["hard_swish", "silu", "shuffle", "dense"])
-def test_both_files_predict_what_was_trained(name: str, digits: Data, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "in_float"),
+    [
+        ("hard_swish", set()),
+        ("silu", set()),
+        ("shuffle", set()),
+        ("dense", set()),
+        ("joined", {floats.CUT, floats.UNKNOWN}),
+        ("densenet", {floats.CUT}),
+        ("vit", {floats.NORMED}),
+    ],
+)
+def test_both_files_predict_what_was_trained(
+    name: str, in_float: set[str], digits: Data, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     model = Model(network(name), Architecture(name, Path(), {}, digits.validation.spec))
     assert digits.train is not None
     assert digits.calibration is not None
     training = Training(digits.train, digits.validation, classification, 0, Silent(), "training")
-    train_(model.module, TrainSettings(epochs=10, lr=0.1), training)
-    step = QatStep(scheme="qat_int8", epochs=1, lr=0.005, clip_norm=0.1, weight_bits=7)
+    settings, lr = TrainSettings(epochs=10, lr=0.1), 0.005
+    if name == "vit":
+        settings, lr = TrainSettings(epochs=12, lr=0.003, optimizer="adamw"), 0.001
+    train_(model.module, settings, training)
+    step = QatStep(scheme="qat_int8", epochs=1, lr=lr, clip_norm=0.1, weight_bits=7)
     done = qat.train(model, model, step, training, digits.calibration)
+    assert set(done.ranges.in_float.values()) == in_float
     ranges = TrainedRanges(done.model, done.ranges, digits.calibration)
     images, labels = digits.validation.batch(range(len(digits.validation)))
     with torch.inference_mode():
@@ -137,7 +196,14 @@ def test_both_files_predict_what_was_trained(name: str, digits: Data, tmp_path: 
         source, place = tmp_path / f"float.{kind}", tmp_path / f"int8.{kind}"
         export.export(exported, source, log=tmp_path / "log")
         request = Request(
-            source, place, QuantizeStep(weight_bits=7), digits.calibration, Silent(), None, ranges
+            source,
+            place,
+            QuantizeStep(weight_bits=7),
+            digits.calibration,
+            Silent(),
+            None,
+            ranges,
+            keep_float=ranges.keep_float(exported, 1),
         )
         told = backend.quantize(request).notes
         coverage = runtime.coverage(place)
@@ -162,11 +228,20 @@ def test_the_gate_of_a_sigmoid_keeps_the_range_that_runtimes_give_it(digits: Dat
     assert set(gates.values()) == {(0.0, 255 / 256)}
 
 
-@pytest.mark.parametrize(
-    ("part", "told"),
-    [(nn.GELU(), "GELU"), (nn.LayerNorm(3), "LayerNorm"), (nn.Tanh(), "Tanh")],
-)
-def test_what_cannot_be_trained_is_refused_by_its_operator(part: nn.Module, told: str) -> None:
-    graph = simulation.folded(nn.Sequential(nn.Linear(4, 3), part).eval())
-    with pytest.raises(SqueezeError, match=rf"how runtimes round {told} \(1\)"):
-        simulation.simulation(graph, {"input_1": (-1.0, 1.0), "_1": (0.0, 1.0)}, 8)
+def test_attention_and_norms_go_back_into_the_models_own_layers() -> None:
+    torch.manual_seed(0)
+    module = vision_transformer().eval()
+    for part in module.modules():
+        if isinstance(part, nn.LayerNorm):
+            part.weight.data.uniform_(0.5, 2)
+            part.bias.data.normal_()
+    graph = simulation.folded(module)
+    x = torch.randn(2, 1, 12, 12)
+    assert torch.allclose(graph(x), module(x), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for name, parameter in graph.named_parameters():
+            assert "ln_1" not in name
+            parameter.mul_(1.1)
+    back = unfolded(module, graph)
+    assert list(back.state_dict()) == list(module.state_dict())
+    assert torch.allclose(back(x), graph(x), rtol=1e-4, atol=1e-5)

@@ -48,11 +48,17 @@ class Fork(nn.Module):
         return self.head(torch.unsqueeze(self.neck(x), 1).squeeze(1))  # type: ignore[no-any-return]
 
 
+def fork() -> tuple[Any, dict[str, tuple[float, float]]]:
+    """Return the fork's graph, and ranges of its nodes."""
+    graph = simulation.folded(Fork().eval())
+    nodes = [node.name for node in graph.graph.nodes if node.op != "output"]
+    return graph, dict.fromkeys(nodes, (0.0, 1.0))
+
+
 def places_of(kept: dict[str, str]) -> dict[str, list[str]]:
     """Return what reads each rounded activation of the fork."""
-    graph = simulation.folded(Fork().eval())
-    tensors = {node.name for node in graph.graph.nodes if node.op != "output"}
-    in_float = floats.in_float(graph, kept)
+    graph, ranges = fork()
+    tensors, in_float = set(ranges), floats.in_float(graph, ranges, kept)
     return {
         node.name: [user.name for user in places.int8_readers(node, tensors, in_float)]
         for place in places.places(graph, tensors, in_float)
@@ -71,16 +77,16 @@ def test_what_floats_read_and_make_is_rounded_for_int8_readers_only() -> None:
 
 
 def test_a_relu_is_kept_with_the_layer_that_it_is_fused_into() -> None:
-    graph = simulation.folded(Fork().eval())
+    graph, ranges = fork()
     both = {"stem_0": "kept", "stem_2": "kept"}
-    assert floats.in_float(graph, {"stem.0": "kept"}) == both
-    assert floats.in_float(graph, {"stem.2": "kept"}) == both
+    assert floats.in_float(graph, ranges, {"stem.0": "kept"}) == both
+    assert floats.in_float(graph, ranges, {"stem.2": "kept"}) == both
 
 
 def test_what_computes_nothing_cannot_be_kept() -> None:
-    graph = simulation.folded(Fork().eval())
+    graph, ranges = fork()
     with pytest.raises(SqueezeError, match="no operation is kept by 'norm'"):
-        floats.in_float(graph, {"stem.1": "kept by 'norm'"})
+        floats.in_float(graph, ranges, {"stem.1": "kept by 'norm'"})
 
 
 @pytest.mark.parametrize(("pattern", "in_float"), [("stages.1", 3), ("conv1", 1)])

@@ -11,8 +11,8 @@ import numpy as np
 
 from squeeze.methods.quantize.mixed.kept import KeepFloat
 from squeeze.methods.quantize.mixed.layers import operations
+from squeeze.methods.quantize.qat import floats
 from squeeze.methods.quantize.qat import simulation as simulations
-from squeeze.methods.quantize.qat.floats import BETWEEN
 from squeeze.methods.quantize.recovery.recover import LARGEST
 
 if TYPE_CHECKING:
@@ -85,8 +85,9 @@ class TrainedRanges:
         kept = self._ranges.in_float
         if not kept:
             return None
+        own = {floats.BETWEEN, floats.NORMED, floats.UNKNOWN, floats.CUT}  # no layer's
         images = np.repeat(self.image, batch_size, axis=0)
-        required = tuple(dict.fromkeys(reason for reason in kept.values() if reason != BETWEEN))
+        required = tuple(dict.fromkeys(kept[name] for name in kept if kept[name] not in own))
         return KeepFloat(images, tuple(operations(exported.module, images)), kept, required)
 
     def match(self, tensors: "Iterable[tuple[str, NDArray[Any]]]") -> Matched:

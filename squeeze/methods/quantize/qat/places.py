@@ -5,14 +5,15 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from squeeze.core.errors import SqueezeError
 from squeeze.methods.quantize.qat import products
 from squeeze.methods.quantize.recovery import graph as graphs
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
 
-HINT = "use scheme: static_int8 for this model"
+
+_GIVEN = {"placeholder", "get_attr"}
+"""Nodes that compute nothing; what they give is float."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,6 @@ def places(
         graph: Folded.
         tensors: Names of the nodes that give float tensors.
         in_float: Names of the nodes that compute in float.
-
-    Raises:
-        SqueezeError: A node does something of which it is not known how runtimes round it.
     """
     parent: dict[Node, Node] = {}
 
@@ -60,22 +58,15 @@ def places(
     known = [node for node in graph.graph.nodes if node.name in tensors and node.op != "output"]
     rounds: list[Node] = []
     for node in known:
-        moves, is_float = _moves(graph, node), node.name in in_float
-        hands_on = hands_on_values(graph, node)
-        if not (is_float or hands_on or _computes(graph, node)):
-            raise SqueezeError(
-                f"it is not known how runtimes round {_called(graph, node)}",
-                where=f"quantization-aware training, node {node.name}",
-                hint=HINT,
-            )
-        if moves or (hands_on and not is_float):
+        is_float = node.name in in_float
+        if moves(graph, node) or (hands_on(graph, node) and not is_float):
             for source in map(_whole, node.all_input_nodes):
                 if source.name in tensors:
                     parent[root(node)] = root(source)
-        if is_float or node.op == "placeholder":
+        if is_float or node.op in _GIVEN:
             is_rounded = any(int8_readers(node, tensors, in_float))
         else:
-            is_rounded = not (moves or _joins(node)) and graphs.is_rounded(graph, node)
+            is_rounded = not (moves(graph, node) or joins(node)) and graphs.is_rounded(graph, node)
         if is_rounded:
             rounds.append(node)
     return list(_grouped(known, rounds, root))
@@ -92,10 +83,15 @@ def int8_readers(node: "Node", tensors: "set[str]", in_float: Collection[str]) -
     ]
 
 
-def hands_on_values(graph: "GraphModule", node: "Node") -> bool:
+def is_known(graph: "GraphModule", node: "Node") -> bool:
+    """Tell whether it is known how both runtimes round what the node gives."""
+    return hands_on(graph, node) or _computes(graph, node)
+
+
+def hands_on(graph: "GraphModule", node: "Node") -> bool:
     """Tell whether the node only moves, pools, splits or joins values."""
-    moves = _moves(graph, node) or _whole(node) is not node
-    return moves or _pools(graph, node) or _joins(node)
+    splits = _whole(node) is not node
+    return moves(graph, node) or splits or _pools(graph, node) or joins(node)
 
 
 def _grouped(known: "list[Node]", rounds: "list[Node]", root: Any) -> Iterator[Place]:  # noqa: ANN401
@@ -109,11 +105,11 @@ def _whole(node: "Node") -> "Node":
     """Return what a node splits into parts, which is one tensor; else the node."""
     import torch
 
-    splits = {torch.chunk, torch.split, "chunk", "split"}
+    splits = {torch.chunk, torch.split, torch.unbind, "chunk", "split", "unbind"}
     return node.all_input_nodes[0] if node.target in splits else node
 
 
-def _moves(graph: "GraphModule", node: "Node") -> bool:
+def moves(graph: "GraphModule", node: "Node") -> bool:
     """Tell whether the node's values are some of its input's (or zeros)."""
     import torch
     from torch import nn
@@ -144,10 +140,16 @@ def _pools(graph: "GraphModule", node: "Node") -> bool:
     )
 
 
-def _joins(node: "Node") -> bool:
+def joins(node: "Node") -> bool:
+    """Tell whether the node puts several tensors into one."""
     import torch
 
     return node.op == "call_function" and node.target in {torch.cat, torch.concat}
+
+
+def is_matrix_product(graph: "GraphModule", node: "Node") -> bool:
+    """Tell whether the node is a convolution, a linear layer or a product of two activations."""
+    return graphs.layer(graph, node) is not None or products.is_matrix_product(node)
 
 
 def _computes(graph: "GraphModule", node: "Node") -> bool:
@@ -155,9 +157,11 @@ def _computes(graph: "GraphModule", node: "Node") -> bool:
     from torch import nn
     from torch.nn import functional
 
+    if any(source.op == "get_attr" for source in node.all_input_nodes):
+        return False
     return (
-        node.op == "placeholder"
-        or graphs.layer(graph, node) is not None
+        node.op in _GIVEN
+        or is_matrix_product(graph, node)
         or graphs.is_add(node)
         or graphs.is_relu(graph, node)
         or products.is_product(node)
@@ -167,10 +171,3 @@ def _computes(graph: "GraphModule", node: "Node") -> bool:
         or (node.op == "call_function" and node.target is functional.adaptive_avg_pool2d)
         or (node.op == "call_method" and node.target == "mean")
     )
-
-
-def _called(graph: "GraphModule", node: "Node") -> str:
-    part = graphs.submodule(graph, node)
-    if part is not None:
-        return f"{type(part).__name__} ({node.target})"
-    return str(getattr(node.target, "__name__", node.target))

@@ -28,9 +28,10 @@ def write_out_(graph: "GraphModule") -> None:
             continue
         source = node.args[0]
         with graph.graph.inserting_before(node):
-            product = graph.graph.call_function(
-                operator.mul, (source, graph.graph.call_function(gate, (source,)))
-            )
+            factor = graph.graph.call_function(gate, (source,))
+            product = graph.graph.call_function(operator.mul, (source, factor))
+        for made in (factor, product):
+            made.meta = dict(node.meta)  # whose layer it is
         node.replace_all_uses_with(product)
         graph.graph.erase_node(node)
     graph.recompile()
@@ -44,6 +45,18 @@ def is_product(node: "Node") -> bool:
     targets = {operator.mul, operator.imul, torch.mul}
     called = node.op == "call_function" and node.target in targets
     return (called or (node.op == "call_method" and node.target in {"mul", "mul_"})) and all(
+        isinstance(value, Node) and value.op != "get_attr" for value in node.args[:2]
+    )
+
+
+def is_matrix_product(node: "Node") -> bool:
+    """Tell whether the node is a matrix product of two activations."""
+    import torch
+    from torch.fx import Node
+
+    targets = {torch.matmul, torch.bmm, operator.matmul}
+    called = node.op == "call_function" and node.target in targets
+    return (called or (node.op == "call_method" and node.target in {"matmul", "bmm"})) and all(
         isinstance(value, Node) and value.op != "get_attr" for value in node.args[:2]
     )
 

@@ -25,6 +25,8 @@ class Rounding(nn.Module):
         low: At most 0. Where it is 0 it stays 0, as after a ReLU.
         high: Above ``low``, at least 0. What was always 0 so far, as in a dead squeeze-excite
             block, gets 1: XNNPACK refuses a file whose scales are too unequal.
+        ceiling: Where values are cut off already, as by ReLU6. Runtimes leave the cut to the range,
+            so the upper end stays below.
 
     Attributes:
         start: ``(2,)``, the ends before training.
@@ -33,8 +35,9 @@ class Rounding(nn.Module):
 
     start: "Tensor"
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, low: float, high: float, ceiling: float | None = None) -> None:
         super().__init__()
+        self.ceiling = ceiling
         low, high = min(low, 0.0), max(high, 0.0)
         if low == high:
             high = 1.0
@@ -58,6 +61,7 @@ class Rounding(nn.Module):
         factor = count**-0.5
         stretch = self.stretch * factor + (self.stretch * (1 - factor)).detach()
         low, high = self.start * stretch.clamp(min=_NARROWEST)
+        high = high if self.ceiling is None else high.clamp(max=self.ceiling)
         step = (high - low) / STEPS
         return step, straight_through(-low / step)
 
@@ -69,24 +73,52 @@ class Rounding(nn.Module):
 
 
 class RoundedConv2d(nn.Conv2d):
-    """A convolution whose weights are used rounded, one step per output channel."""
+    """A convolution whose weights are used rounded, one step per output channel.
+
+    Attributes:
+        largest: Of its integers.
+        source: What rounds its inputs; None where that is not the same at every call.
+    """
 
     largest: int
+    source: Rounding | None
 
     def forward(self, input: "Tensor") -> "Tensor":  # noqa: A002  (torch's name)
-        """Convolve with the rounded weights."""
-        weight = rounded(self.weight, self.largest)
-        return self._conv_forward(input, weight, self.bias)  # type: ignore[no-any-return]
+        """Convolve with the rounded weights and biases."""
+        weight, bias = rounded_layer(self)
+        return self._conv_forward(input, weight, bias)  # type: ignore[no-any-return]
 
 
 class RoundedLinear(nn.Linear):
-    """A linear layer whose weights are used rounded, one step per output."""
+    """A linear layer whose weights are used rounded, one step per output.
+
+    Attributes:
+        largest: Of its integers.
+        source: What rounds its inputs; None where that is not the same at every call.
+    """
 
     largest: int
+    source: Rounding | None
 
     def forward(self, input: "Tensor") -> "Tensor":  # noqa: A002  (torch's name)
-        """Multiply with the rounded weights."""
-        return nn.functional.linear(input, rounded(self.weight, self.largest), self.bias)
+        """Multiply with the rounded weights and add the rounded biases."""
+        return nn.functional.linear(input, *rounded_layer(self))
+
+
+def rounded_layer(layer: RoundedConv2d | RoundedLinear) -> "tuple[Tensor, Tensor | None]":
+    """Return the weights and biases that runtimes compute with.
+
+    Biases are added to 32-bit sums of products: their step is that of a weight times that of an
+    input. It is small, but what it moves over the edge between two steps moves others behind it.
+    """
+    weight, bias = rounded(layer.weight, layer.largest), layer.bias
+    if bias is None or layer.source is None:
+        return weight, bias
+    with torch.no_grad():
+        step, _ = layer.source.grid()
+        step = (step * steps(layer.weight, layer.largest)).double()
+        on_grid = ((bias / step).round() * step).to(bias.dtype)
+    return weight, bias + (on_grid - bias).detach()
 
 
 def rounded(weight: "Tensor", largest: int) -> "Tensor":
@@ -97,10 +129,15 @@ def rounded(weight: "Tensor", largest: int) -> "Tensor":
         largest: 64 for 7 bits, 127 for 8.
     """
     with torch.no_grad():
-        step = weight.flatten(1).abs().amax(1) / largest
-        step = torch.where(step > 0, step, 1.0).view(-1, *[1] * (weight.dim() - 1))
+        step = steps(weight, largest).view(-1, *[1] * (weight.dim() - 1))
         on_grid = (weight / step).round() * step
     return weight + (on_grid - weight).detach()
+
+
+def steps(weight: "Tensor", largest: int) -> "Tensor":
+    """Return the step of every output's weights, ``(O,)``; 1 where all of them are 0."""
+    step = weight.flatten(1).abs().amax(1) / largest
+    return torch.where(step > 0, step, 1.0)
 
 
 def straight_through(x: "Tensor") -> "Tensor":

@@ -1,5 +1,6 @@
 """The float model as the int8 files will compute it: rounded weights and activations."""
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,8 @@ from pydantic import Field
 
 from squeeze.core.errors import SqueezeError
 from squeeze.methods.quantize.calibration import Calibration
-from squeeze.methods.quantize.qat import products
-from squeeze.methods.quantize.qat.places import HINT, Place, int8_readers, places
+from squeeze.methods.quantize.qat import norms, products
+from squeeze.methods.quantize.qat.places import Place, int8_readers, places
 from squeeze.methods.quantize.recovery import graph as graphs
 from squeeze.methods.quantize.recovery import observe
 from squeeze.methods.quantize.recovery.recover import LARGEST
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from squeeze.sources.models import Model
 
 _FILE = "ranges.json"
+_HINT = "use scheme: static_int8 for this model"
 WHERE = "quantization-aware training"
 _PREFIX = "rounding_"
+_SIX = 6.0
 
 
 class Ranges(Block):
@@ -85,16 +88,22 @@ class Simulation:
 def folded(module: "nn.Module") -> "GraphModule":
     """Return the traced copy of a module, with batch norms folded into their layers.
 
-    Hard-swish and SiLU are written as the products that runtimes compute.
+    Hard-swish, SiLU and attention are written as the products that runtimes compute, batch norms
+    that are left as convolutions.
 
     Raises:
         SqueezeError: It cannot be traced.
     """
+    from squeeze.methods.quantize.qat import attention
+
+    own = copy.deepcopy(module)
+    attention.open_(own)
     try:
-        graph = graphs.folded(module)
+        graph = graphs.folded(own)
     except graphs.UntraceableError as error:
-        raise SqueezeError(f"the model cannot be: {error}", where=WHERE, hint=HINT) from error
-    products.write_out_(graph)
+        raise SqueezeError(f"the model cannot be: {error}", where=WHERE, hint=_HINT) from error
+    for part in (products, attention, norms):
+        part.write_out_(graph)
     return graph
 
 
@@ -131,29 +140,27 @@ def simulation(
         ranges: Of the nodes that are to be rounded, or of all.
         bits: Of the weights.
         in_float: The nodes that compute in float, each with the reason; without it, none.
-
-    Raises:
-        SqueezeError: A node does something of which it is not known how runtimes round it.
     """
     from squeeze.methods.quantize.qat.rounding import Rounding
 
     in_float = in_float or {}
     tensors = {node.name for node in graph.graph.nodes if _fuses(graph, node)} | set(ranges)
     found = places(graph, tensors, in_float)
-    for node in graphs.layers(graph):
-        if node.name not in in_float:
-            _round_weights_(graphs.layer(graph, node), LARGEST[bits])
     for place in found:
         low = min(ranges[node.name][0] for node in place.nodes)
         high = max(ranges[node.name][1] for node in place.nodes)
         is_fixed = any(products.is_sigmoid(graph, node) for node in place.nodes)
-        part = Rounding(*(products.SIGMOID_ENDS if is_fixed else (low, high)))
+        ends = products.SIGMOID_ENDS if is_fixed else (low, high)
+        part = Rounding(*ends, _ceiling(graph, place))
         graph.add_submodule(_PREFIX + place.name, part.requires_grad_(not is_fixed))
         for node in place.nodes:
             readers = list(node.users)
             if node.name in in_float or node.op == "placeholder":
                 readers = int8_readers(node, tensors, in_float)
             _round_for_(graph, node, readers, _PREFIX + place.name)
+    for node in graphs.layers(graph):
+        if node.name not in in_float:
+            _round_weights_(graph, node, LARGEST[bits])
     graph.recompile()
     return Simulation(graph, found, bits, in_float)
 
@@ -168,14 +175,34 @@ def _fuses(graph: "GraphModule", node: "Node") -> bool:
     return graphs.layer(graph, node) is not None or graphs.is_add(node)
 
 
-def _round_weights_(part: Any, largest: int) -> None:  # noqa: ANN401
+def _ceiling(graph: "GraphModule", place: Place) -> float | None:
+    """Return what all values of a place are cut off at, or None."""
+    return _SIX if all(graphs.is_relu6(graph, node) for node in place.nodes) else None
+
+
+def _round_weights_(graph: "GraphModule", node: "Node", largest: int) -> None:
     """Let a layer round its weights; it stays where it is in the model, so paths stay."""
     from torch import nn
 
     from squeeze.methods.quantize.qat.rounding import RoundedConv2d, RoundedLinear
 
-    part.__class__ = RoundedLinear if isinstance(part, nn.Linear) else RoundedConv2d
+    part = graphs.layer(graph, node) or graphs.submodule(graph, node)
+    source = _source(graph, node)
+    if isinstance(part, RoundedConv2d | RoundedLinear):  # called once more
+        source = source if part.source is source else None
+    else:
+        part.__class__ = RoundedLinear if isinstance(part, nn.Linear) else RoundedConv2d
     part.largest = largest
+    part.__dict__["source"] = source  # no part of it: parameters and paths stay what they are
+
+
+def _source(graph: "GraphModule", node: "Node") -> Any:  # noqa: ANN401
+    """Return what rounds a node's input, which others may only have moved since."""
+    while node.all_input_nodes:
+        node = node.all_input_nodes[0]
+        if str(node.target).startswith(_PREFIX):
+            return graphs.submodule(graph, node)
+    return None
 
 
 def _round_for_(graph: "GraphModule", node: "Node", readers: "list[Node]", name: str) -> None:

@@ -79,7 +79,7 @@ def train(
     equal = equalize.equalize_(graph, calibration, training.progress, largest=LARGEST[bits])
     start = simulations.observed(graph, calibration, training.progress, step.calibrator)
     reasons = kept.reasons(model.module, step.keep_float, where=f"{training.label}.keep_float")
-    simulated = simulations.simulation(graph, start, bits, in_float(graph, reasons))
+    simulated = simulations.simulation(graph, start, bits, in_float(graph, start, reasons))
     epochs, notes = _train_(simulated, teacher, step, training)
     notes[:0] = [
         f"{bits}-bit weights, {len(simulated.places)} learned ranges of activations",
