@@ -301,11 +301,39 @@ def test_another_number_of_classes_starts_its_layers_anew(
     assert again.detector.classes == 5  # type: ignore[union-attr]
 
 
+def test_a_backbone_of_timm_is_named_as_older_files_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.socket.connect", None)  # nothing may ask a server
+    settings = {"out_indices": [1, 2, 3, 4], "in_chans": 3}
+    args = SMALL | {"backbone": "resnet18", "use_timm_backbone": True, "backbone_kwargs": settings}
+    block = ModelBlock(build="transformers:detr", args=args, input=INPUT)
+    original = models.build(block, Path())
+    original.module.detr.save_pretrained(tmp_path / "old")  # type: ignore[operator,union-attr]
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    del config["backbone_config"]
+    older = config | args | {"use_pretrained_backbone": True}
+    (tmp_path / "old" / "config.json").write_text(json.dumps(older))
+    loaded = models.build(ModelBlock(weights="old", input=INPUT), tmp_path)
+    again = bundle.load(bundle.save(loaded, tmp_path / "bundle"))
+    with torch.inference_mode():
+        expected = original.module(images(1))[0]
+        assert torch.equal(loaded.module(images(1))[0], expected)
+        assert torch.equal(again.module(images(1))[0], expected)
+
+
 def test_what_does_not_fit_is_told(saved: tuple[Path, Model], tmp_path: Path) -> None:
     folder, _ = saved
     cases: list[tuple[dict[str, Any], str]] = [
         ({"build": "transformers:bert"}, "no known model type: bert, allowed: detr, yolos"),
-        ({"build": "transformers:detr", "args": {"classes": 3}}, "DetrConfig has no classes"),
+        (
+            {"build": "transformers:detr", "args": {"classes": 3}},
+            "the configuration of detr has no classes",
+        ),
+        (
+            {"build": "transformers:detr", "args": {"backbone": "some/where"}},
+            "backbone some/where would be downloaded: give its backbone_config",
+        ),
         ({"build": "transformers:detr", "weights": "checkpoint"}, "tells what to build itself"),
     ]
     for block, told in cases:

@@ -5,6 +5,7 @@ They are made from a configuration, or from a folder that transformers saved; no
 
 import builtins
 import contextlib
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ _MAX_DETECTIONS = 100
 _SHOWN = 3
 _OF_A_FILE = ("architectures", "dtype", "model_type", "transformers_version")
 """What a saved configuration says about the file rather than about the model."""
+_OF_A_BACKBONE = ("backbone", "backbone_kwargs", "use_pretrained_backbone", "use_timm_backbone")
+"""How configurations of earlier versions name a backbone instead of describing it."""
 
 
 class Queries(nn.Module):
@@ -99,17 +102,11 @@ def build(name: str, args: Mapping[str, Any]) -> Queries:
     Raises:
         ValueError: Unknown model type, or a key that its configuration does not have.
     """
-    from transformers import AutoConfig, AutoModelForObjectDetection
+    from transformers import AutoModelForObjectDetection
 
     if name not in KNOWN:
         raise ValueError(f"no known model type: {name}, allowed: {', '.join(KNOWN)}")
-    plain = AutoConfig.for_model(name)
-    unknown = sorted(set(args) - set(plain.to_dict()) - {"num_labels"})
-    if unknown:
-        raise ValueError(f"{type(plain).__name__} has no {', '.join(unknown)}")
-    local = {"use_pretrained_backbone": False, "use_timm_backbone": False, "backbone": None}
-    given = {key: value for key, value in local.items() if hasattr(plain, key)} | dict(args)
-    config = AutoConfig.for_model(name, **given)
+    config = _config(name, args, {})
     with chatter_to(None):
         return _wrapped(AutoModelForObjectDetection.from_config(config))
 
@@ -129,24 +126,20 @@ def load(folder: Path, args: Mapping[str, Any]) -> tuple[Queries, str, dict[str,
         ValueError: The folder holds another kind of model, or tensors that do not fit.
         OSError: It cannot be read.
     """
-    from transformers import AutoConfig, AutoModelForObjectDetection
+    from transformers import AutoModelForObjectDetection
 
-    changed = dict(args)
-    classes = changed.pop("num_labels", None)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, **changed)
-    if classes is not None:
-        config.num_labels = classes  # which names the classes anew, too
-    if config.model_type not in KNOWN:
-        raise ValueError(f"holds a {config.model_type}, allowed: {', '.join(KNOWN)}")
-    if hasattr(config, "use_pretrained_backbone"):
-        config.use_pretrained_backbone = False
+    saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = str(saved.get("model_type"))
+    if name not in KNOWN:
+        raise ValueError(f"holds a {name}, allowed: {', '.join(KNOWN)}")
+    config = _config(name, args, {k: v for k, v in saved.items() if k not in _OF_A_FILE})
     with chatter_to(None):
         detr, told = AutoModelForObjectDetection.from_pretrained(
             folder,
             config=config,
             local_files_only=True,
             use_safetensors=True,
-            ignore_mismatched_sizes=classes is not None,
+            ignore_mismatched_sizes="num_labels" in args,
             output_loading_info=True,
         )
     without = {*told["missing_keys"], *told["unexpected_keys"]}
@@ -157,7 +150,30 @@ def load(folder: Path, args: Mapping[str, Any]) -> tuple[Queries, str, dict[str,
         raise ValueError(f"{len(wrong)} tensors of model and file have no partner: {named}{more}")
     values = config.to_diff_dict()
     kept = {key: value for key, value in values.items() if key not in _OF_A_FILE}
-    return _wrapped(detr), config.model_type, kept
+    return _wrapped(detr), name, kept
+
+
+def _config(name: str, args: Mapping[str, Any], saved: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return a configuration of which nothing is looked up on a server."""
+    from transformers import AutoConfig
+
+    allowed = {*AutoConfig.for_model(name).to_dict(), *_OF_A_BACKBONE, "num_labels"}
+    unknown = sorted(set(args) - allowed)
+    if unknown:
+        raise ValueError(f"the configuration of {name} has no {', '.join(unknown)}")
+    values = {**saved, **args}
+    classes = values.pop("num_labels", None)
+    backbone, settings = (values.get(key) for key in ("backbone", "backbone_kwargs"))
+    if backbone and values.get("backbone_config") is None:
+        if "/" in backbone:
+            raise ValueError(f"backbone {backbone} would be downloaded: give its backbone_config")
+        own = {"model_type": "timm_backbone", "backbone": backbone}
+        values["backbone_config"] = own | {"out_indices": [1, 2, 3, 4]} | (settings or {})
+    local = {key: value for key, value in values.items() if key not in _OF_A_BACKBONE}
+    config = AutoConfig.for_model(name, **local)
+    if classes is not None:
+        config.num_labels = classes  # which names the classes anew, too
+    return config
 
 
 def _wrapped(detr: Any) -> Queries:  # noqa: ANN401  (transformers' classes have no common type)
