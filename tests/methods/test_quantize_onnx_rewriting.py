@@ -105,9 +105,14 @@ def test_a_hard_sigmoid_between_integers_becomes_a_sum_with_the_same_integers(
     assert before.max() == pytest.approx(reach)
 
 
-def test_a_hard_sigmoid_whose_zero_is_not_the_lowest_integer_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("zero", "reach", "settings"), [(3, 1.0, {}), (0, 1.1, {}), (0, 1.0, {"beta": 0.0})]
+)
+def test_a_hard_sigmoid_that_integers_do_not_cut_off_is_left(
+    zero: int, reach: float, settings: dict[str, float], tmp_path: Path
+) -> None:
     path = tmp_path / "graph.onnx"
-    quantized(path, np.uint8, {}, zero=3, reach=1.0)
+    quantized(path, np.uint8, settings, zero=zero, reach=reach)
     assert onnx_rewriting.gate_(path) == 0
     assert "HardSigmoid" in {node.op_type for node in onnx.load(path).graph.node}
 

@@ -5,11 +5,13 @@ After quantizing: hard sigmoids, whose sum and scale fit into an int8 sum and th
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _SPATIAL = {2, 3}  # of (N, C, H, W)
 _HARD = {"alpha": 0.2, "beta": 0.5}
@@ -74,7 +76,7 @@ def scale_(prepared: Path) -> int:
             numpy_helper.to_array(stored[name]).astype(np.float64) for name in node.input[1:]
         )
         weight = gain / np.sqrt(variance + settings.get("epsilon", 1e-5))
-        names = [f"{node.output[0]}_{part}" for part in ("weight", "bias")]
+        names = [f"{node.output[0]}_scaling_{part}" for part in ("weight", "bias")]
         values = weight[:, None, None, None], shift - mean * weight
         model.graph.initializer.extend(
             numpy_helper.from_array(value.astype(np.float32), name)
@@ -87,21 +89,6 @@ def scale_(prepared: Path) -> int:
         count += 1
     onnx.save(model, prepared)
     return count
-
-
-@dataclass(frozen=True)
-class _Graph:
-    """A quantized file's nodes by what they make, how often tensors are read, and constants."""
-
-    makers: dict[str, Any]
-    readers: dict[str, list[Any]]
-    stored: dict[str, Any]
-
-    def value(self, name: str) -> "np.ndarray[Any, Any]":
-        """Return a constant."""
-        from onnx import numpy_helper
-
-        return np.asarray(numpy_helper.to_array(self.stored[name]))
 
 
 def gate_(quantized: Path) -> int:
@@ -119,73 +106,75 @@ def gate_(quantized: Path) -> int:
         How many.
     """
     import onnx
+    from onnx import numpy_helper
 
     model = onnx.load(quantized)
-    graph = _Graph(
-        {name: node for node in model.graph.node for name in node.output},
-        _readers(model.graph),
-        {tensor.name: tensor for tensor in model.graph.initializer},
-    )
-    found = list(_gates(model.graph, graph))
-    for node, quantizer in found:
-        _add_(model.graph, graph, node, quantizer)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = 0
+    for node, quantizer in list(_gates(model.graph)):
+        scale, zero = (numpy_helper.to_array(stored[name]) for name in quantizer.input[1:])
+        if _clips(node, scale, zero):
+            _add_(model.graph, node, quantizer, scale, zero)
+            found += 1
     onnx.save(model, quantized)
-    return len(found)
-
-
-def _readers(graph: Any) -> dict[str, list[Any]]:  # noqa: ANN401
-    found: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            found.setdefault(name, []).append(node)
     return found
 
 
-def _gates(nodes: Any, graph: _Graph) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
+def _gates(graph: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
     """Yield hard sigmoids between integers, each with the quantizer behind it."""
-    for node in nodes.node:
-        if node.op_type != "HardSigmoid":
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    readers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in graph.node:
+        if node.op_type != "HardSigmoid" or makers.get(node.input[0]) != "DequantizeLinear":
             continue
-        source = graph.makers.get(node.input[0])
-        readers = graph.readers.get(node.output[0], [])
-        if source is None or source.op_type != "DequantizeLinear" or len(readers) != 1:
-            continue
-        (quantizer,) = readers
-        if quantizer.op_type != "QuantizeLinear" or not _slope(node) > 0:
-            continue
-        zero = graph.value(quantizer.input[2])
-        if zero == np.iinfo(zero.dtype).min:  # 0 is the lowest integer, which clips
-            yield node, quantizer
+        behind = readers.get(node.output[0], [])
+        if [each.op_type for each in behind] == ["QuantizeLinear"]:
+            yield node, behind[0]
 
 
-def _slope(node: Any) -> float:  # noqa: ANN401
-    return float({**_HARD, **{each.name: each.f for each in node.attribute}}["alpha"])
+def _settings(node: Any) -> dict[str, float]:  # noqa: ANN401
+    return {**_HARD, **{each.name: each.f for each in node.attribute}}
 
 
-def _add_(nodes: Any, graph: _Graph, node: Any, quantizer: Any) -> None:  # noqa: ANN401
+def _clips(node: Any, scale: "NDArray[Any]", zero: "NDArray[Any]") -> bool:  # noqa: ANN401
+    """Tell whether rounding to the output's integers cuts off at 0 and at 1, or before."""
+    lowest, highest = np.iinfo(zero.dtype).min, np.iinfo(zero.dtype).max
+    positive = min(_settings(node).values()) > 0
+    return bool(positive and zero == lowest and 1 / scale > highest - lowest - 0.5)
+
+
+def _add_(
+    graph: Any,  # noqa: ANN401
+    node: Any,  # noqa: ANN401
+    quantizer: Any,  # noqa: ANN401
+    scale: "NDArray[Any]",
+    zero: "NDArray[Any]",
+) -> None:
     """Write one hard sigmoid as a sum, whose integers are what they were."""
     from onnx import helper, numpy_helper
 
-    settings = {**_HARD, **{each.name: each.f for each in node.attribute}}
-    offset = settings["beta"] / settings["alpha"]
-    zero = graph.value(quantizer.input[2])
+    settings = _settings(node)
     largest = np.iinfo(zero.dtype).max
+    summand = settings["beta"] / settings["alpha"]
     constants = {
         "offset": np.asarray(largest, zero.dtype),
-        "offset_scale": np.asarray(offset / (int(largest) - int(zero)), np.float32),
+        "offset_scale": np.asarray(summand / (largest - int(zero)), np.float32),
         "offset_zero": zero,
-        "scale": np.asarray(graph.value(quantizer.input[1]) / settings["alpha"], np.float32),
+        "scale": np.asarray(scale / settings["alpha"], np.float32),
     }
     names = {part: f"{node.output[0]}_gate_{part}" for part in constants}
-    nodes.initializer.extend(
+    graph.initializer.extend(
         numpy_helper.from_array(value, names[part]) for part, value in constants.items()
     )
-    summand = f"{names['offset']}_float"
+    widened = f"{names['offset']}_float"
     inputs = [names["offset"], names["offset_scale"], names["offset_zero"]]
-    place = list(nodes.node).index(node)
-    nodes.node.insert(place, helper.make_node("DequantizeLinear", inputs, [summand], summand))
+    place = list(graph.node).index(node)
+    graph.node.insert(place, helper.make_node("DequantizeLinear", inputs, [widened], widened))
     node.op_type = "Add"
-    node.input.append(summand)
+    node.input.append(widened)
     del node.attribute[:]
     quantizer.input[1] = names["scale"]
 
