@@ -111,7 +111,8 @@ def _quantized(row: Row, group: list[Row]) -> Iterator[str]:
         yield f"{row.target}: {storage_only}."
         return
     if (
-        before
+        row.made_for is None
+        and before
         and before[0].latency
         and row.latency
         and (row.latency.median_s > before[0].latency.median_s)

@@ -213,6 +213,33 @@ def test_what_a_reader_must_know_is_said(results: Results) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("made_for", "told"),
+    [
+        ("arm64_fp16", ["The targets for arm64_fp16 were measured on this host"]),
+        (
+            "x86_avx2",
+            [
+                "onnxruntime: fp16 is storage only: x86 with AVX2 has no fp16 arithmetic",
+                "The targets for x86_avx2 were measured on this host",
+            ],
+        ),
+    ],
+)
+def test_a_half_file_for_another_processor_is_not_judged_by_this_one(
+    made_for: str, told: list[str]
+) -> None:
+    slower = {"latency": latency(0.020), "speedup": at(0.5), "made_for": made_for}
+    rows = [
+        row("baseline", "onnxruntime"),
+        row("1-quantize", "onnxruntime", precision="fp16", **slower),
+    ]
+    found = list(write.warnings(rows, []))
+    assert len(found) == len(told)
+    for warning, start in zip(found, told, strict=True):
+        assert warning.startswith(start)
+
+
 def test_a_folder_is_read_back(results: Results, tmp_path: Path) -> None:
     write.everything(results, tmp_path)
     assert write.read(tmp_path) == results
