@@ -33,10 +33,11 @@ NAMES = (
     "vit_b_16",
 )
 RUNTIMES = {"onnxruntime": "onnx", "litert": "tflite"}
-ABOUT = """torchvision's networks at full depth and width, 64 px, `static_int8` without recovery. Counted are
-the convolutions and matrix products of the graph that the runtime executes; islands are other operators
-between integer ones that run in float. In ONNX Runtime DenseNet's 62 batch norms that follow no
-convolution are convolutions of one weight per channel. Weights are random: no accuracy is measured."""
+ABOUT = """torchvision's networks at full depth and width, 64 px, `static_int8` without recovery.
+Counted are the convolutions and matrix products of the graph that the runtime executes;
+islands are other operators between integer ones that run in float. In ONNX Runtime
+DenseNet's 62 batch norms that follow no convolution are convolutions of one weight per
+channel. Weights are random: no accuracy is measured."""
 COLUMNS = (
     "| network | runtime | convolutions | all products | float | islands |",
     "|---|---|---|---|---|---|",
