@@ -29,6 +29,7 @@ from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
 from squeeze.sources import bundle, models
 from squeeze.sources.detectors import transformers as sources
+from squeeze.sources.detectors import transformers_layers
 from squeeze.sources.models import Model
 from squeeze.tasks import decoding, nms_file
 from squeeze.tasks.decoders import base as decoders
@@ -186,7 +187,9 @@ def test_the_loss_equals_transformers(name: str, reference: Callable[..., Any]) 
 def test_a_model_learns_and_its_frozen_statistics_stay() -> None:
     module = tiny("detr").module.train()
     assert isinstance(module, sources.Queries)
-    still = [layer for layer in module.modules() if isinstance(layer, sources.StillBatchNorm)]
+    still = [
+        layer for layer in module.modules() if isinstance(layer, transformers_layers.StillBatchNorm)
+    ]
     before = [layer.running_mean.clone() for layer in still if layer.running_mean is not None]
     outputs = module(images(3))
     places = decoders.places(module.detector, SIZE, outputs[0])

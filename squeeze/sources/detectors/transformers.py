@@ -16,6 +16,7 @@ from torch import nn  # noqa: TID253
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.detector import DetectorSpec
+from squeeze.sources.detectors import transformers_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,49 +47,13 @@ class Queries(nn.Module):
         super().__init__()
         self.detr = detr
         self.detector = detector
-        _adapt_(self)
+        transformers_layers.adapt_(self)
 
     def forward(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
         """Return class logits ``(N, Q, columns)`` and boxes ``(N, Q, 4)``, shares of the input."""
         with _any_batch(type(self.detr).__module__):
             found = self.detr(pixel_values=images)
         return found.logits, found.pred_boxes
-
-
-class StillBatchNorm(nn.BatchNorm2d):
-    """A batch norm that keeps its statistics and is not trained, as DETR's backbones have it.
-
-    Unlike the classes in transformers it is one that pruning and quantization know.
-    """
-
-    def train(self, mode: bool = True) -> "StillBatchNorm":  # noqa: FBT001, FBT002  (torch's)
-        """Stay in eval mode."""
-        del mode
-        return super().train(mode=False)
-
-
-class Positions(nn.Module):
-    """Position embeddings that are computed once per size: an exporter finds a constant.
-
-    RT-DETR's formula takes powers of float64 numbers, which LiteRT's converter refuses.
-    """
-
-    def __init__(self, formula: nn.Module) -> None:
-        super().__init__()
-        self.formula = formula
-        self._known: dict[tuple[int, int, str, torch.dtype], Tensor] = {}
-
-    def forward(
-        self, width: int, height: int, device: "torch.device | str", dtype: torch.dtype
-    ) -> "Tensor":
-        """Return embeddings ``(1, height * width, channels)``."""
-        key = (int(width), int(height), str(device), dtype)
-        if key not in self._known:
-            if torch.compiler.is_exporting():
-                return self.formula(width, height, device, dtype)  # type: ignore[no-any-return]
-            with torch.inference_mode(mode=False), torch.no_grad():
-                self._known[key] = self.formula(width, height, device, dtype).clone()
-        return self._known[key]
 
 
 def build(name: str, args: Mapping[str, Any]) -> Queries:
@@ -191,26 +156,6 @@ def _wrapped(detr: Any) -> Queries:  # noqa: ANN401  (transformers' classes have
         max_detections=min(queries, _MAX_DETECTIONS),
     )
     return Queries(detr, spec).eval()
-
-
-def _adapt_(module: nn.Module) -> None:
-    """Put in ``Positions`` and ``StillBatchNorm``, and let the rest of the backbone learn.
-
-    transformers freezes layers by their names, in its own ResNet all of them; here ``freeze`` of a
-    recipe does.
-    """
-    for name, parameter in module.named_parameters():
-        parameter.requires_grad |= "backbone" in name
-    for parent in list(module.modules()):
-        if type(parent).__name__.endswith("AIFILayer"):
-            parent.position_embedding = Positions(parent.get_submodule("position_embedding"))
-        for name, child in parent.named_children():
-            if not type(child).__name__.endswith("FrozenBatchNorm2d"):
-                continue
-            tensors = child.state_dict()
-            still = StillBatchNorm(len(tensors["weight"]), eps=1e-5)
-            still.load_state_dict(tensors, strict=False)
-            setattr(parent, name, still.requires_grad_(requires_grad=False).eval())
 
 
 @contextlib.contextmanager
