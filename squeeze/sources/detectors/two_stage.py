@@ -22,13 +22,15 @@ from squeeze.core.detector import DetectorSpec, Level
 from squeeze.sources.detectors.suppression import suppress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
 BACKGROUND = 0
 _NEVER = -6e4
 """A logit that no head gives, finite in half precision too: quantizers refuse infinite values."""
+_PROBE = 128
+"""Side of an input that all strides divide."""
 _MASKS = ("roi_heads.mask_head.", "roi_heads.mask_predictor.")
 
 
@@ -129,13 +131,14 @@ def two_stage(detector: Any) -> TwoStageDetector:  # noqa: ANN401  (torchvision 
         detector: The model; its layers are taken over, not copied.
     """
     rpn, boxes = detector.rpn, detector.roi_heads
+    strides = _strides(detector.backbone)
     cells = rpn.anchor_generator.cell_anchors
     reading = DetectorSpec(
         "retinanet",
         1,
         tuple(
             Level(stride, tuple((float(w), float(h)) for w, h in own[:, 2:] - own[:, :2]))
-            for stride, own in zip(_strides(detector.backbone), cells, strict=True)
+            for stride, own in zip(strides.values(), cells, strict=True)
         ),
         offset=0.0,
         step="floor",
@@ -158,7 +161,7 @@ def two_stage(detector: Any) -> TwoStageDetector:  # noqa: ANN401  (torchvision 
     module = TwoStageDetector(
         detector.backbone,
         Proposer(rpn.head, reading, rpn.min_size),
-        BoxBranch(boxes.box_head, boxes.box_predictor, _pooling(detector)),
+        BoxBranch(boxes.box_head, boxes.box_predictor, _pooling(boxes.box_roi_pool, strides)),
         spec,
     )
     return module.train(detector.training)
@@ -257,11 +260,9 @@ def _decoded(shifts: "Tensor", anchors: "Tensor", size: "Sequence[int]") -> "Ten
     return found
 
 
-def _pooling(detector: Any) -> Pooling:  # noqa: ANN401
-    pool = detector.roi_heads.box_roi_pool
-    names = _sizes(detector.backbone)
+def _pooling(pool: Any, maps: "Iterable[str]") -> Pooling:  # noqa: ANN401
     return Pooling(
-        tuple(name for name in names if name in pool.featmap_names),
+        tuple(name for name in maps if name in pool.featmap_names),
         pool.output_size,
         pool.sampling_ratio,
         float(pool.canonical_scale),
@@ -269,17 +270,10 @@ def _pooling(detector: Any) -> Pooling:  # noqa: ANN401
     )
 
 
-def _strides(backbone: nn.Module) -> list[float]:
-    return [float(_PROBE // rows) for rows in _sizes(backbone).values()]
-
-
-_PROBE = 256
-
-
-def _sizes(backbone: nn.Module) -> dict[str, int]:
-    """Return how many rows each map has for an input of so many."""
+def _strides(backbone: nn.Module) -> dict[str, float]:
+    """Return how many pixels lie between the cells of each map, by its name."""
     was_training = backbone.training
     with torch.inference_mode():
         features = backbone.eval()(torch.zeros(1, 3, _PROBE, _PROBE))
     backbone.train(was_training)
-    return {name: int(one.shape[-2]) for name, one in features.items()}
+    return {name: float(_PROBE // one.shape[-2]) for name, one in features.items()}

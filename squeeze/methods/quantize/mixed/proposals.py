@@ -32,9 +32,9 @@ def placing(operators: Sequence[FileOperator]) -> dict[str, str]:
             ahead += operator.inputs[1:]  # the first one is the feature map
     found: dict[str, str] = {}
     while ahead:
-        operator = makers.get(ahead.pop())
-        if operator is None or operator.kind in _LAYERS or operator.name in found:
+        maker = makers.get(ahead.pop())
+        if maker is None or maker.kind in _LAYERS or maker.name in found:
             continue
-        found[operator.name] = REASON
-        ahead += operator.inputs
+        found[maker.name] = REASON
+        ahead += maker.inputs
     return found
