@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TWO_STAGE = ("FasterRCNN", "MaskRCNN")
 BACKGROUND = 0
+_SHORTEST = 1e-12
 
 
 class RawDetector(nn.Module):
@@ -41,6 +42,30 @@ class RawDetector(nn.Module):
         outputs = self.head(features)
         raw = (outputs["cls_logits"], outputs["bbox_regression"])
         return (*raw, outputs["bbox_ctrness"]) if self.detector.quality else raw
+
+
+class VggFeatures(nn.Module):
+    """The backbone of SSD300, whose first map is brought to one length at every place.
+
+    torchvision's own divides by an expanded length, which LiteRT's converter cannot lay out with
+    channels last.
+    """
+
+    def __init__(self, backbone: Any) -> None:  # noqa: ANN401  (torchvision has no types)
+        super().__init__()
+        self.scale_weight = backbone.scale_weight
+        self.features = backbone.features
+        self.extra = backbone.extra
+
+    def forward(self, images: "Tensor") -> "dict[str, Tensor]":
+        """Return the maps of ``(N, 3, H, W)``, finest first."""
+        maps = self.features(images)
+        length = maps.norm(dim=1, keepdim=True).clamp(min=_SHORTEST)
+        found = [self.scale_weight.view(1, -1, 1, 1) * (maps / length)]
+        for block in self.extra:
+            maps = block(maps)
+            found.append(maps)
+        return {str(number): one for number, one in enumerate(found)}
 
 
 def build(name: str, args: Mapping[str, Any]) -> "RawDetector | TwoStageDetector":
@@ -73,7 +98,10 @@ def one_stage(detector: Any) -> RawDetector:  # noqa: ANN401  (torchvision has n
     if name not in _SPECS:
         known = ", ".join((*_SPECS, *TWO_STAGE))
         raise ValueError(f"{name} is none of the detectors that are known: {known}")
-    module = RawDetector(detector.backbone, detector.head, _SPECS[name](detector))
+    backbone = detector.backbone
+    if type(backbone).__name__ == "SSDFeatureExtractorVGG":
+        backbone = VggFeatures(backbone)
+    module = RawDetector(backbone, detector.head, _SPECS[name](detector))
     return module.train(detector.training)
 
 
