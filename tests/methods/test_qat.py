@@ -188,6 +188,13 @@ def test_what_is_not_known_stays_float(last: nn.Module) -> None:
     assert [place.name for place in found.places] == ["input_1", "_0"]
 
 
+def test_with_layer_norms_products_are_int8_with_what_is_fused_into_them() -> None:
+    parts = (nn.LayerNorm(4), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3), nn.Sigmoid())
+    graph = simulation.folded(nn.Sequential(*parts).eval())
+    ranges = {node.name: (0.0, 1.0) for node in graph.graph.nodes if node.op != "output"}
+    assert floats.in_float(graph, ranges, {}) == {"_0": floats.NORMED, "_4": floats.NORMED}
+
+
 class Branching(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x if x.sum() > 0 else -x

@@ -70,8 +70,10 @@ def _by_themselves(
     """Yield the nodes that stay float whatever the recipe says."""
     known = [node for node in graph.graph.nodes if node.op.startswith("call_")]
     is_normed = any(_is_layer_norm(graph, node) for node in known)
+    pairs = list(_fused(graph))
+    in_products = {second for first, second in pairs if places.is_matrix_product(graph, first)}
     for node in known:
-        if node.name not in ranges or places.is_matrix_product(graph, node):
+        if node.name not in ranges or places.is_matrix_product(graph, node) or node in in_products:
             continue
         if is_normed and not places.moves(graph, node):
             yield node, NORMED
