@@ -51,7 +51,7 @@ class Queries(nn.Module):
 
     def forward(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
         """Return class logits ``(N, Q, columns)`` and boxes ``(N, Q, 4)``, shares of the input."""
-        with _any_batch(type(self.detr).__module__):
+        with _exportable(type(self.detr).__module__):
             found = self.detr(pixel_values=images)
         return found.logits, found.pred_boxes
 
@@ -159,18 +159,31 @@ def _wrapped(detr: Any) -> Queries:  # noqa: ANN401  (transformers' classes have
 
 
 @contextlib.contextmanager
-def _any_batch(module: str) -> "Iterator[None]":
-    """While a model is exported, let its file ask for a batch's length without fixing it.
+def _exportable(module: str) -> "Iterator[None]":
+    """While a model is exported, put two functions of its file aside.
 
     RT-DETR's forward calls ``len(tensor)``, which Python makes a number: the exported file would
-    take the example's batch only.
+    take the example's batch only. Later models check tensors of sizes, for which ONNX has no
+    operator.
     """
     if not torch.compiler.is_exporting():
         yield
         return
     names = vars(sys.modules[module])
-    names["len"] = lambda of: of.shape[0] if torch.is_tensor(of) else builtins.len(of)
+    ours = {"len": _length, "torch_compilable_check": _no_check}
+    before = {name: names[name] for name in ours if name in names}
+    names.update(ours)
     try:
         yield
     finally:
-        del names["len"]
+        for name in ours:
+            del names[name]
+        names.update(before)
+
+
+def _length(of: Any) -> Any:  # noqa: ANN401  (what has a length; a symbol while exporting)
+    return of.shape[0] if torch.is_tensor(of) else builtins.len(of)
+
+
+def _no_check(*checked: object) -> None:
+    del checked
