@@ -245,3 +245,23 @@ def test_attention_and_norms_go_back_into_the_models_own_layers() -> None:
     back = unfolded(module, graph)
     assert list(back.state_dict()) == list(module.state_dict())
     assert torch.allclose(back(x), graph(x), rtol=1e-4, atol=1e-5)
+
+
+class Masked(nn.Module):
+    """Attention with masks that nobody gives, as timm's."""
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        causal: bool = False,  # noqa: FBT001, FBT002
+    ) -> torch.Tensor:
+        return nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=mask, is_causal=causal)
+
+
+def test_attention_is_written_as_products_whatever_the_model_could_be_given() -> None:
+    module, x = Masked().eval(), torch.randn(2, 2, 5, 4)
+    graph = simulation.folded(module)
+    products = [node for node in graph.graph.nodes if node.target is torch.matmul]
+    assert len(products) == 2
+    assert torch.allclose(graph(x), module(x), rtol=1e-5, atol=1e-6)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch  # noqa: TID253  (imported only to train)
 from torch import nn  # noqa: TID253
+from torch.fx import map_arg  # noqa: TID253
 from torch.nn import functional  # noqa: TID253
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def write_out_(graph: "GraphModule") -> None:
 
     The scale comes behind the first product, so that queries and keys stay as they were rounded.
     """
+    _drop_optional_inputs_(graph)
     for node in list(graph.graph.nodes):
         if node.target is functional.scaled_dot_product_attention and _is_plain(node):
             with graph.graph.inserting_before(node):
@@ -86,6 +88,21 @@ def write_out_(graph: "GraphModule") -> None:
             node.replace_all_uses_with(product)
             graph.graph.erase_node(node)
     graph.recompile()
+
+
+def _drop_optional_inputs_(graph: "GraphModule") -> None:
+    """Put the defaults of a model's inputs in their places, as masks of timm's transformers have.
+
+    What is trained and exported is called with images alone.
+    """
+    nodes = list(graph.graph.nodes)
+    defaults = {node: node.args[0] for node in nodes if node.op == "placeholder" and node.args}
+    for node in nodes if defaults else ():
+        if node not in defaults:
+            given = (node.args, node.kwargs)
+            node.args, node.kwargs = map_arg(given, lambda each: defaults.get(each, each))
+    for node in defaults:
+        graph.graph.erase_node(node)
 
 
 def _is_plain(node: "Node") -> bool:
