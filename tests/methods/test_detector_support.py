@@ -342,75 +342,44 @@ def by_torchvision(row: Row, model: Model, outputs: list[torch.Tensor]) -> list[
 
 
 def by_formula(spec: DetectorSpec, size: tuple[int, int], *raw: torch.Tensor) -> Detections:
-    """Read one image's outputs cell by cell, as the papers of YOLOv3 and FCOS put it."""
-    scores = raw[0].sigmoid().numpy()
+    """Read one image's outputs as YOLOv3 (section 2.1) and FCOS (section 3.1, by exp) put it."""
+    numbers, scores = raw[1].double().numpy(), raw[0].sigmoid().numpy()
     if spec.quality:
         scores = scores * raw[2].sigmoid().numpy()
-    boxes: list[tuple[float, ...]] = []
-    counts = []
+    boxes, kept, first = [], [], 0
     for level in spec.levels:
         stride = int(level.stride)
-        for cell in range(size[0] * size[1] // stride**2):
-            y, x = divmod(cell, size[1] // stride)
-            for sides in level.anchors:
-                numbers = raw[1][len(boxes)].double().tolist()
-                boxes.append(
-                    yolo_box(x, y, stride, sides, numbers)
-                    if spec.decoder == "anchor_grid"
-                    else point_box(x, y, stride, numbers)
-                )
-        counts.append(len(boxes) - sum(counts))
-    found = np.clip(boxes, 0, [*size[::-1], *size[::-1]]).astype(np.float32)
-    return suppressed(found, scores, counts, spec)
-
-
-def yolo_box(
-    x: int, y: int, stride: int, sides: tuple[float, float], numbers: list[float]
-) -> tuple[float, ...]:
-    """YOLOv3, section 2.1: b = (sigmoid(t) + c) * stride, size p * exp(t)."""
-    a, b, c, d = numbers
-    middle_x, middle_y = (x + 1 / (1 + np.exp(-a))) * stride, (y + 1 / (1 + np.exp(-b))) * stride
-    half_x, half_y = sides[0] * np.exp(c) / 2, sides[1] * np.exp(d) / 2
-    return middle_x - half_x, middle_y - half_y, middle_x + half_x, middle_y + half_y
-
-
-def point_box(x: int, y: int, stride: int, numbers: list[float]) -> tuple[float, ...]:
-    """FCOS, equation 1 with exp(t) * stride: distances from a cell's middle to the sides."""
-    left, top, right, bottom = (stride * np.exp(number) for number in numbers)
-    middle_x, middle_y = (x + 0.5) * stride, (y + 0.5) * stride
-    return middle_x - left, middle_y - top, middle_x + right, middle_y + bottom
+        cells = (size[0] // stride, size[1] // stride, len(level.anchors))
+        y, x, anchor = np.indices(cells).reshape(3, -1)
+        width, height = np.array(level.anchors)[anchor].T
+        a, b, c, d = numbers[first : first + len(x)].T
+        if spec.decoder == "anchor_grid":
+            x, y = ((x + 1 / (1 + np.exp(-a))) * stride, (y + 1 / (1 + np.exp(-b))) * stride)
+            left, top = right, bottom = width * np.exp(c) / 2, height * np.exp(d) / 2
+        else:
+            x, y = (x + 0.5) * stride, (y + 0.5) * stride
+            left, top, right, bottom = (np.exp(each) * stride for each in (a, b, c, d))
+        boxes.append(np.stack([x - left, y - top, x + right, y + bottom], axis=1))
+        places, classes = np.nonzero(scores[first : first + len(x)] > spec.score_threshold)
+        found = zip(scores[first + places, classes], first + places, classes, strict=True)
+        kept += sorted(found, reverse=True)[: spec.candidates]
+        first += len(x)
+    found_boxes = np.clip(np.concatenate(boxes), 0, [*size[::-1], *size[::-1]])
+    return suppressed(found_boxes.astype(np.float32), kept, spec)
 
 
 def suppressed(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    counts: list[int],
-    spec: DetectorSpec,
+    boxes: NDArray[np.float32], found: list[tuple[Any, Any, Any]], spec: DetectorSpec
 ) -> Detections:
-    """Keep the best of each level, and of each class those that no better one covers."""
-    chosen: list[tuple[float, int, int]] = []
-    first = 0
-    for count in counts:
-        every = [
-            (float(scores[place, number]), place, number)
-            for place in range(first, first + count)
-            for number in range(spec.classes)
-            if scores[place, number] > spec.score_threshold
-        ]
-        chosen += sorted(every, reverse=True)[: spec.candidates]
-        first += count
-    kept: list[tuple[float, int, int]] = []
+    """Keep of each class those (score, place, class) that no better one covers."""
+    kept: list[tuple[Any, Any, Any]] = []
     for number in range(spec.classes):
-        own = [one for one in chosen if one[2] == number]
+        own = [one for one in found if one[2] == number]
         corners = torch.tensor(np.array([boxes[place] for _, place, _ in own]).reshape(-1, 4))
         rest = nms(corners, torch.tensor([score for score, _, _ in own]), spec.nms_iou)
         kept += [own[position] for position in rest.tolist()]
-    best = sorted(kept, reverse=True)[: spec.max_detections]
-    return Detections.of(
-        np.array([boxes[place] for _, place, _ in best]).reshape(-1, 4),
-        np.array([score for score, _, _ in best]),
-        np.array([number for _, _, number in best]),
-    )
+    scores, places, classes = zip(*sorted(kept, reverse=True)[: spec.max_detections], strict=True)
+    return Detections.of(boxes[list(places)], np.array(scores), np.array(classes))
 
 
 @pytest.mark.skipif(WRITES, reason="the table is being written")
