@@ -60,7 +60,7 @@ def test_all_mistakes_are_shown_at_once_with_their_place(write_recipe: Write) ->
         "f:17:5: steps.2.epochs: found 'two', allowed: a valid integer",
         "f:16:5: steps.2.teacher: found 'basline', allowed: baseline; did you mean 'baseline'?",
         "f:19:28: unknown key 'precsion', allowed: batch_size, cpu, device, if_available, "
-        "name, precision, runtime, threads; did you mean 'precision'?",
+        "name, nms, precision, runtime, threads; did you mean 'precision'?",
         "f:21:5: gates.0: unknown metric 'latensy', allowed: agreement, ap50, int8_coverage, "
         "latency, macs, map, params, size, top1, top5; did you mean 'latency'?",
         "f:22:5: gates.1: has no limit, allowed: max_latency_s, min_speedup",
