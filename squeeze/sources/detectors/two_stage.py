@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BACKGROUND = 0
 _NEVER = -6e4
-"""A logit that no head gives, finite in half precision too: quantizers refuse infinite values."""
+"""A logit that no head gives, and finite: quantizers refuse infinite values."""
 _PROBE = 128
 """Side of an input that all strides divide."""
 _MASKS = ("roi_heads.mask_head.", "roi_heads.mask_predictor.")
@@ -193,7 +193,7 @@ def proposed(
     anchors = reading.anchors((int(size[0]), int(size[1])))
     for level, own, regressed in zip(anchors, objectness, deltas, strict=True):
         images = own.shape[0]
-        flat = own.float().permute(0, 2, 3, 1).reshape(images, -1)  # half a pixel is not enough
+        flat = own.float().permute(0, 2, 3, 1).reshape(images, -1)  # half is too coarse for pixels
         shifts = regressed.float().reshape(images, -1, 4, *own.shape[2:])
         shifts = shifts.permute(0, 3, 4, 1, 2).reshape(images, -1, 4)
         best, order = flat.topk(min(reading.candidates, flat.shape[1]), dim=1)
