@@ -22,8 +22,8 @@ class Target(Block):
         cpu: The processor that will serve the model; it decides how int8 files are made and whether
             fp16 is computed with or only stored. Files are measured on this machine all the same.
         precision: What the shipped model must hold there; ``auto`` takes what the steps made.
-        nms: Of detectors in ONNX Runtime: beside every file also write one, ``*.nms.onnx``, that ends
-            at boxes, with decoding and suppression inside. What is measured is the raw one.
+        nms: Of detectors in ONNX Runtime: beside every file also write one, ``*.nms.onnx``, that
+            ends at boxes, with decoding and suppression inside. What is measured is the raw one.
         if_available: Leave the target out, with a row that says so, where it cannot run.
     """
 
