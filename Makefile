@@ -2,6 +2,8 @@
 # make test: install into .venv, run the test suite; make test-slow: the tests that take long
 PYTHON ?= python3
 BIN := .venv/bin
+# two tests at a time, each in one thread: small models gain nothing from a second one
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo test test-slow lint weights clean
 
@@ -9,10 +11,10 @@ demo: .venv/installed
 	$(BIN)/squeeze run recipes/digits_resnet20_prune50_kd_int8.yaml
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 lint: .venv/installed
 	$(BIN)/ruff check .
