@@ -219,8 +219,10 @@ def test_the_simulation_of_a_trained_model_is_the_one_that_was_trained(
     with torch.inference_mode():
         first, second = found.module.eval()(images), again.simulation().module.eval()(images)
     step = (found.ranges().activations["fc"][1] - found.ranges().activations["fc"][0]) / 255
-    assert float((first - second).abs().max()) <= 1.01 * step
-    assert float((first != second).float().mean()) < 0.01
+    apart = (first - second).abs() / step
+    assert float(apart.max()) <= 1.01
+    # a range that was saved may have lost its last bit, and all values on its grid with it
+    assert float((apart > 0.01).float().mean()) < 0.01
 
 
 def test_ranges_are_kept_beside_a_bundle(tmp_path: Path) -> None:
