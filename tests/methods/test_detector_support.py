@@ -198,6 +198,7 @@ def case(row: Row) -> Any:
     return pytest.param(row, id=row.title, marks=[] if row.quick else [pytest.mark.slow])
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("row", [case(row) for row in ROWS])
 def test_a_pruned_detector_trains_ships_and_decodes(row: Row, tmp_path: Path) -> None:
     data = scenes(row, tmp_path)
