@@ -22,7 +22,8 @@ _LARGEST_BIAS = 2.0**28
 """Of a bias: the rest of the 32 bits is for the products."""
 _ALIVE = 2.0**-8
 """Channels with weights below this share of the layer's largest do not decide its input's range."""
-_CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+"""The output channels' axis of the weights of LiteRT's operators."""
 
 
 def least_width(weight: "NDArray[Any]", bias: "NDArray[Any]") -> float:
@@ -72,7 +73,7 @@ def of_litert(interpreter: Any) -> Iterator[tuple[str, float]]:  # noqa: ANN401
     """
     details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
     for operator in interpreter._get_ops_details():  # noqa: SLF001  (there is no public way)
-        axis = _CHANNELS.get(operator["op_name"])
+        axis = CHANNELS.get(operator["op_name"])
         source, *given = (int(index) for index in operator["inputs"])
         if axis is None or len(given) != 2 or given[1] < 0:  # noqa: PLR2004
             continue

@@ -11,6 +11,7 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError, SqueezeError
+from squeeze.methods.quantize.biases import CHANNELS
 from squeeze.methods.quantize.mixed import litert as file
 from squeeze.methods.quantize.observing import litert as activations
 from squeeze.methods.quantize.request import Outcome, Request
@@ -31,9 +32,6 @@ _UNCALIBRATED = {
     "fp16": "weights of layers are fp16; products are made in float32",
 }
 """What to tell of schemes that need no ranges."""
-
-_CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
-"""The output channels' axis of an operator's weights."""
 
 
 def quantize(request: Request) -> Outcome:
@@ -130,11 +128,11 @@ def _take_trained_(ranges: dict[str, Any], path: Path, trained: "TrainedRanges")
         for end, value in (("min", low), ("max", high)):
             ranges[name][end] = np.full(shape, value, np.float32)
     for operator in watched.file._get_ops_details():  # noqa: SLF001  (there is no public way)
-        if operator["op_name"] in _CHANNELS:
+        if operator["op_name"] in CHANNELS:
             index = operator["inputs"][1]
             weight = watched.file.get_tensor(index)
             name = watched.file._get_tensor_details(index, 0)["name"]  # noqa: SLF001
-            ranges[name] = _weight_range(weight, _CHANNELS[operator["op_name"]], trained.largest)
+            ranges[name] = _weight_range(weight, CHANNELS[operator["op_name"]], trained.largest)
     return matched.note
 
 
