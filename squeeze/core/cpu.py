@@ -1,9 +1,19 @@
 """What this machine's processor can do, and those that targets name."""
 
+import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+
+from squeeze.core.errors import InputError, unknown_name
+
+OVERRIDE = "SQUEEZE_CPU"
+"""Environment variable that names the processor to take this machine for: one of ``NAMED``.
+
+``unknown`` hides what the processor can do. The test suite runs under every value.
+"""
+UNKNOWN = "unknown"
 
 _VNNI = {"avx512_vnni", "avx_vnni"}
 _FP16 = {"avx512_fp16", "asimdhp"}
@@ -68,6 +78,11 @@ NAMED = {
     "x86_avx2": Cpu("x86 with AVX2", "x86_64", ("avx2",)),
     "x86_avx512": Cpu("x86 with AVX-512, without VNNI", "x86_64", ("avx2", "avx512f")),
     "x86_vnni": Cpu("x86 with VNNI", "x86_64", ("avx2", "avx512f", "avx512_vnni")),
+    "x86_fp16": Cpu(
+        "x86 with VNNI and fp16",
+        "x86_64",
+        ("avx2", "avx512f", "avx512_vnni", "amx_int8", "avx512_fp16"),
+    ),
     "arm64": Cpu("64-bit ARM", "aarch64", ("asimd",)),
     "arm64_fp16": Cpu("64-bit ARM with fp16", "aarch64", ("asimd", "asimddp", "asimdhp")),
 }
@@ -84,9 +99,24 @@ def elsewhere(name: str) -> str | None:
     return None if named(name).kernels == host().kernels else name
 
 
-@cache
 def host() -> Cpu:
-    """Return this machine's processor; features are empty where the system does not tell."""
+    """Return this machine's processor; features are empty where the system does not tell.
+
+    Raises:
+        InputError: ``SQUEEZE_CPU`` names a processor that is not known.
+    """
+    name = os.environ.get(OVERRIDE)
+    if not name:
+        return _found()
+    if name == UNKNOWN:
+        return replace(_found(), features=())
+    if name not in NAMED:
+        raise InputError(unknown_name("processor", name, [*NAMED, UNKNOWN]), where=OVERRIDE)
+    return replace(NAMED[name], model=f"{NAMED[name].model} (set by {OVERRIDE})")
+
+
+@cache
+def _found() -> Cpu:
     info: dict[str, str] = {}
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")

@@ -21,7 +21,14 @@ from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
 from squeeze.sources.data import Data
 
-NAMED = {"x86_avx2": 7, "x86_avx512": 7, "x86_vnni": 8, "arm64": 8, "arm64_fp16": 8}
+NAMED = {
+    "x86_avx2": 7,
+    "x86_avx512": 7,
+    "x86_vnni": 8,
+    "x86_fp16": 8,
+    "arm64": 8,
+    "arm64_fp16": 8,
+}
 RUNTIMES: dict[str, Any] = {"onnx": onnxruntime, "tflite": litert}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from squeeze.core import cpu
 from squeeze.core.errors import RecipeError
 from squeeze.recipe import plan
 from squeeze.recipe.load import from_data
@@ -79,8 +80,12 @@ def test_module_steps_come_before_artifact_steps(recipe_data: dict[str, Any]) ->
     ],
 )
 def test_a_target_must_exist_and_hold_its_precision(
-    recipe_data: dict[str, Any], target: dict[str, Any], expected: str
+    recipe_data: dict[str, Any],
+    target: dict[str, Any],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv(cpu.OVERRIDE, "x86_vnni")
     recipe_data["targets"] = [target]
     assert expected in found(recipe_data)
 

@@ -30,7 +30,9 @@ class Target(Block):
     runtime: str
     name: Name | None = None
     device: Literal["cpu", "cuda"] = "cpu"
-    cpu: Literal["host", "x86_avx2", "x86_avx512", "x86_vnni", "arm64", "arm64_fp16"] = "host"
+    cpu: Literal[
+        "host", "x86_avx2", "x86_avx512", "x86_vnni", "x86_fp16", "arm64", "arm64_fp16"
+    ] = "host"
     threads: Count = 1
     batch_size: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 1
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
