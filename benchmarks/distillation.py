@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from pages import made
 
 from squeeze.core import cpu, plugins
 from squeeze.core.types import Silent
-from squeeze.measure.environment import packages
 from squeeze.methods.distill.step import distill
 from squeeze.methods.training.loop import Training, train_
 from squeeze.recipe import losses as blocks
@@ -200,7 +200,6 @@ def table(rows: dict[str, Row], about: list[str]) -> str:
 
 def story(seeds: int, setting: Setting, teacher: float, validation: int) -> list[str]:
     """Return the table's introduction: what was done, where, and by which command."""
-    versions = packages()
     shape = "x".join(map(str, setting.spec.shape))
     command = shlex.join(["python", "benchmarks/distillation.py", *sys.argv[1:]])
     what = (
@@ -215,9 +214,8 @@ def story(seeds: int, setting: Setting, teacher: float, validation: int) -> list
         "weights were adjusted by a short sweep on seed 100 with the same validation images."
     )
     where = (
-        f"{cpu.host().model or platform.machine()}, {platform.system()}, Python "
-        f"{platform.python_version()}, torch {versions['torch']}, torchdistill "
-        f"{versions['torchdistill']}."
+        f"{made(('torch', 'torchdistill'))}; {cpu.host().model or platform.machine()}, "
+        f"{platform.system()}."
     )
     return [what, "", f"    OMP_NUM_THREADS=1 {command}", "", where]
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+from pages import stamp
 
 from squeeze.core import cpu
 from squeeze.core.types import Silent
@@ -64,10 +65,10 @@ def top1(model: Model, data: Data) -> float:
 
 
 def head(title: str) -> list[str]:
-    """Return a table's head: the command, the machine and the versions."""
+    """Return a table's head: the command, the commit, the machine and the versions."""
     names = ("torch", "torch-pruning", "onnxruntime")
     versions = packages()
     told = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
     command = shlex.join(["python", *sys.argv])
     machine = f"{cpu.host().model}, {torch.get_num_threads()} torch threads, {platform.system()}"
-    return [f"# {title}", "", f"`{command}`", "", f"{machine}; {told}", ""]
+    return [f"# {title}", "", f"`{command}`", "", f"{stamp()}: {machine}; {told}", ""]

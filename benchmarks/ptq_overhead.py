@@ -1,8 +1,10 @@
-"""What ``squeeze quantize`` costs beside a bare ``quantize_static``: wall time and peak memory.
+"""What ``squeeze quantize`` costs beside a bare ``quantize_static``: time, CPU time, peak memory.
 
-Both start as a fresh process, build MobileNetV2 with the same weights, export it with the same
-exporter and calibrate on the same images. squeeze's evaluation (its ``measure`` stage) is taken
-off its wall time, because the bare script evaluates nothing. Runs are interleaved.
+Both start as a fresh process with one torch thread, build MobileNetV2 with the same weights, export
+it with the same exporter and calibrate on the same images. squeeze also recovers accuracy
+(``recovery``: equalization, adaptive rounding, bias correction), which the bare script does not; a
+third row leaves it out. squeeze's evaluation (its ``measure`` stage) is taken off its wall and CPU
+time, because the bare script evaluates nothing. Runs are interleaved.
 
     python benchmarks/ptq_overhead.py --weights mobilenet_v2.pth --images FOLDER
 
@@ -12,14 +14,16 @@ FOLDER is an image folder with the 1000 ImageNet classes.
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+
+from images import head
 
 BARE = """
 import sys
@@ -57,6 +61,10 @@ quantize_static(f"{output}/prepared.onnx", f"{output}/int8.onnx", Reader(),
 """
 
 
+COLUMNS = ("calibration images", "what", "wall, s", "ratio (range)", "CPU, s", "ratio (range)")
+COLUMNS += ("peak, MB",)
+
+
 def folders(images: Path, root: Path, samples: int) -> tuple[Path, Path]:
     """Make a calibration folder of ``samples`` images and a validation folder of 16 others."""
     classes = sorted(child for child in images.iterdir() if child.is_dir())
@@ -71,81 +79,80 @@ def folders(images: Path, root: Path, samples: int) -> tuple[Path, Path]:
     return calibration, validation
 
 
-def timed(command: list[str]) -> tuple[float, int]:
-    """Run a command; return its wall seconds and peak resident bytes."""
+@dataclass(frozen=True)
+class Cost:
+    """What a process took: seconds on the clock and of all cores, and bytes at its peak."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+def timed(command: list[str]) -> Cost:
+    """Run a command to its end."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"failed: {' '.join(command)}")
-    return time.perf_counter() - started, usage.ru_maxrss * 1024
+    seconds = time.perf_counter() - started
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def squeeze(weights: Path, calibration: Path, validation: Path, output: Path) -> tuple[float, int]:
-    """Run ``squeeze quantize``; return wall seconds without evaluation, and peak bytes."""
-    seconds, peak = timed(
-        [
-            sys.executable,
-            "-m",
-            "squeeze",
-            "quantize",
-            "torchvision:mobilenet_v2",
-            "--weights",
-            str(weights),
-            "--calibration",
-            str(calibration),
-            "--validation",
-            str(validation),
-            "--output",
-            str(output),
-            "--quiet",
-            "--fresh",
-        ]
-    )
+def squeeze(weights: Path, calibration: Path, validation: Path, output: Path, *extra: str) -> Cost:
+    """Run ``squeeze quantize``; its evaluation, which takes one thread, is taken off."""
+    command = [sys.executable, "-m", "squeeze", "quantize", "torchvision:mobilenet_v2"]
+    command += ["--weights", str(weights), "--calibration", str(calibration)]
+    command += ["--validation", str(validation), "--output", str(output), "--quiet", "--fresh"]
+    cost = timed([*command, *extra])
     newest = max(output.glob("*/*/results.json"), key=lambda path: path.stat().st_mtime)
-    return seconds - json.loads(newest.read_text())["stages_s"]["measure"], peak
+    measured_s = json.loads(newest.read_text())["stages_s"]["measure"]
+    return Cost(cost.wall_s - measured_s, cost.cpu_s - measured_s, cost.peak_bytes)
+
+
+def row(samples: int, what: str, costs: list[Cost], bare: list[Cost]) -> str:
+    """Return a line of the table: medians, ratios round by round, the highest peak."""
+    cells = [str(samples), what]
+    for name in ("wall_s", "cpu_s"):
+        seconds = [getattr(cost, name) for cost in costs]
+        ratios = sorted(s / getattr(b, name) for s, b in zip(seconds, bare, strict=True))
+        cells.append(f"{statistics.median(seconds):.1f}")
+        ends = f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        cells.append(f"{statistics.median(ratios):.2f} {ends}" if costs is not bare else "")
+    cells.append(f"{max(cost.peak_bytes for cost in costs) / 1e6:.0f}")
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--samples", type=int, nargs="+", default=[128, 512])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(
-        f"{'samples':>7} {'squeeze s':>10} {'bare s':>8} {'ratio':>22} "
-        f"{'squeeze MB':>11} {'bare MB':>8}"
-    )
+    print("\n".join(head("What `squeeze quantize` costs beside a bare `quantize_static`")))
+    print(f"MobileNetV2, {options.rounds} interleaved rounds; ratios are to the bare script's.\n")
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         for samples in options.samples:
             calibration, validation = folders(options.images, root, samples)
-            ours, theirs = [], []
+            places = (options.weights, calibration, validation, root / "runs")
+            script = [sys.executable, "-c", BARE, *map(str, (options.weights, calibration, root))]
+            ours, plain, bare = [], [], []
             for _ in range(options.rounds):
-                ours.append(squeeze(options.weights, calibration, validation, root / "runs"))
-                theirs.append(
-                    timed(
-                        [
-                            sys.executable,
-                            "-c",
-                            BARE,
-                            str(options.weights),
-                            str(calibration),
-                            str(root),
-                        ]
-                    )
-                )
-            ratios = sorted(a[0] / b[0] for a, b in zip(ours, theirs, strict=True))
-            print(
-                f"{samples:>7} {statistics.median(a[0] for a in ours):>10.1f} "
-                f"{statistics.median(b[0] for b in theirs):>8.1f} "
-                f"{statistics.median(ratios):>6.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) "
-                f"{max(a[1] for a in ours) / 1e6:>11.0f} {max(b[1] for b in theirs) / 1e6:>8.0f}",
-                flush=True,
-            )
+                ours.append(squeeze(*places))
+                bare.append(timed(script))
+                plain.append(squeeze(*places, "--recovery", "none"))
+            print(row(samples, "bare `quantize_static`", bare, bare))
+            print(row(samples, "squeeze", ours, bare))
+            print(row(samples, "squeeze, `--recovery none`", plain, bare), flush=True)
 
 
 if __name__ == "__main__":

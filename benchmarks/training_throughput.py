@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pages import made
 from torch import nn
 from torch.nn import functional
 
@@ -210,9 +211,8 @@ def main() -> None:
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
     head = f"""# Images per second of the training loop beside a bare PyTorch loop
 
-{time.strftime("%Y-%m-%d")}, {name}, {os.cpu_count()} cores, one thread, Python \
-{platform.python_version()}, torch {torch.__version__}. {given.rounds} interleaved rounds of an \
-epoch each:
+{made(("torch",))}; {name}, {os.cpu_count()} cores, one thread. {given.rounds} interleaved rounds \
+of an epoch each:
 
     python benchmarks/training_throughput.py --rounds {given.rounds} --images {given.images}
 

@@ -1,7 +1,9 @@
 """Small real data, one trained model and its files, shared by the whole suite."""
 
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,25 @@ from squeeze.sources.models import Model, build
 
 SPEC = InputSpec(shape=(1, 12, 12), mean=(0.3,), std=(0.35,), crop_fraction=1.0)
 BLOCK = ModelBlock(build="builtin:resnet8", args={"num_classes": 10, "in_channels": 1}, input=SPEC)
+
+
+@pytest.fixture(scope="session")
+def pages() -> ModuleType:
+    """The script that keeps the pages of ``benchmarks/results``."""
+    place = Path(__file__).parents[1] / "benchmarks" / "pages.py"
+    spec = spec_from_file_location("pages", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def made(pages: ModuleType) -> Callable[..., str]:
+    """What a page that tests write was made with: commit, date and versions."""
+    told: Callable[..., str] = pages.made
+    return told
 
 
 @pytest.fixture

@@ -5,13 +5,10 @@ were not run stay as they were. Without it the committed table is compared with 
 Weights are random, batch norms have seen drawn scenes, inputs are small.
 """
 
-import datetime as dt
 import os
-import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -130,21 +127,20 @@ OUTCOMES: dict[str, Outcome] = {}
 
 
 @pytest.fixture(autouse=True)
-def table() -> Iterator[None]:
+def table(made: Callable[..., str]) -> Iterator[None]:
     """Write the table as far as it is known."""
     yield
     if WRITES:
         before = TABLE.read_text(encoding="utf-8") if TABLE.exists() else ""
-        TABLE.write_text(rendered(before), encoding="utf-8")
+        TABLE.write_text(rendered(before, made), encoding="utf-8")
 
 
-def rendered(before: str) -> str:
+def rendered(before: str, made: Callable[..., str]) -> str:
     """Return the table; ``before`` has the rows that were not run."""
     libraries = ("torch", "torchvision", "torch-pruning", "onnxruntime", "litert-torch")
-    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
-    made = f"{dt.datetime.now(dt.UTC).date()}, Python {platform.python_version()}, {versions}"
+    told = made(libraries, before, complete=len(OUTCOMES) == len(ROWS))
     rows = "\n".join(line(row, before) for row in ROWS)
-    return HEAD.format(made=made, command=COMMAND, rows=rows)
+    return HEAD.format(made=told, command=COMMAND, rows=rows)
 
 
 def line(row: Row, before: str) -> str:

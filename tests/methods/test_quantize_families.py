@@ -7,14 +7,11 @@ statistics of real digits: what is tested is each operator, not a task.
 """
 
 import collections
-import datetime as dt
 import os
-import platform
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -162,21 +159,20 @@ def pictures() -> Data:
 
 
 @pytest.fixture(autouse=True)
-def table() -> Iterator[None]:
+def table(made: Callable[..., str]) -> Iterator[None]:
     """Write the table as far as it is known."""
     yield
     if WRITES:
         before = TABLE.read_text(encoding="utf-8") if TABLE.exists() else ""
-        TABLE.write_text(rendered(before), encoding="utf-8")
+        TABLE.write_text(rendered(before, made), encoding="utf-8")
 
 
-def rendered(before: str) -> str:
+def rendered(before: str, made: Callable[..., str]) -> str:
     """Return the table; ``before`` has the rows that were not run."""
     libraries = ("torch", "torchvision", "onnxruntime", "litert-torch", "ai-edge-quantizer")
-    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
-    made = f"{dt.datetime.now(dt.UTC).date()}, Python {platform.python_version()}, {versions}"
+    told = made(libraries, before, complete=len(OUTCOMES) == len(FAMILIES) * len(WAYS))
     rows = "\n".join(line(name, runtime, before) for name in FAMILIES for runtime in WAYS)
-    return HEAD.format(images=IMAGES, made=made, command=COMMAND, rows=rows)
+    return HEAD.format(images=IMAGES, made=told, command=COMMAND, rows=rows)
 
 
 def line(name: str, runtime: str, before: str) -> str:

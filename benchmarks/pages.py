@@ -1,0 +1,110 @@
+"""Which pages of ``benchmarks/results`` still hold: what has changed since each was measured.
+
+Every page names the commit it was measured at. This script compares the code that a page measures
+at that commit with the working tree's.
+
+    python benchmarks/pages.py
+
+It prints a line per page and exits with 1 if one is out of date.
+"""
+
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+QUANTIZE = ("squeeze/methods/quantize", "squeeze/export", "squeeze/runtimes/audit")
+PRUNE = ("squeeze/methods/prune", "squeeze/methods/training", "squeeze/sources/adapters")
+DETECT = ("squeeze/tasks", "squeeze/sources/detectors")
+PAGES = {
+    "calibrators": QUANTIZE,
+    "detection_int8_heads": (*QUANTIZE, *DETECT),
+    "detector_support": (*QUANTIZE, *PRUNE, *DETECT),
+    "distillation": ("squeeze/methods/distill", "squeeze/methods/training"),
+    "pruning_criteria": PRUNE,
+    "pruning_latency": (*PRUNE, "squeeze/measure/latency.py"),
+    "pruning_support": PRUNE,
+    "ptq_overhead": (*QUANTIZE, "squeeze/files.py", "squeeze/pipeline.py", "squeeze/measure"),
+    "ptq_peers": QUANTIZE,
+    "quantization_support": QUANTIZE,
+    "quantization_whole": QUANTIZE,
+    "training_throughput": ("squeeze/methods/training", "squeeze/sources/preprocess.py"),
+    "two_stage_support": (*QUANTIZE, *PRUNE, *DETECT),
+}
+"""By page, the code whose changes can change its figures."""
+
+_STAMP = re.compile(
+    r"^Measured at commit `([0-9a-f]{7,40})`( with uncommitted changes)?", re.MULTILINE
+)
+
+
+def git(*arguments: str) -> str:
+    """Return what git prints.
+
+    Raises:
+        SystemExit: This is no checkout, or git fails.
+    """
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def made(libraries: "Sequence[str]", before: str = "", *, complete: bool = True) -> str:
+    """Return the line that says what a page was made with.
+
+    Args:
+        libraries: Packages whose versions decide its figures.
+        before: The page as it was.
+        complete: Whether all figures are new. Otherwise the line of ``before`` stays: a page with
+            rows of two commits holds for the older one only.
+    """
+    old = _STAMP.search(before)
+    if old is not None and not complete:
+        return before[old.start() :].partition("\n")[0].removesuffix(":")
+    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+    date = datetime.now(UTC).date()
+    return f"{stamp()}, {date}, Python {platform.python_version()}, {versions}"
+
+
+def stamp() -> str:
+    """Return the line that a page carries: the commit that its figures are of."""
+    changed = " with uncommitted changes" if git("status", "--porcelain", "squeeze") else ""
+    return f"Measured at commit `{git('rev-parse', '--short', 'HEAD')}`{changed}"
+
+
+def measured_at(page: Path) -> str | None:
+    """Return the commit that a page names, or None."""
+    found = _STAMP.search(page.read_text(encoding="utf-8"))
+    return found.group(1) if found else None
+
+
+def log_since(commit: str, sources: "Sequence[str]") -> list[str]:
+    """Return the commits after one that touch any of the sources, newest first."""
+    return git("log", "--format=%h %s", f"{commit}..HEAD", "--", *sources).splitlines()
+
+
+def main() -> None:
+    """Print a line per page."""
+    stale = 0
+    for name, sources in sorted(PAGES.items()):
+        commit = measured_at(RESULTS / f"{name}.md")
+        since = log_since(commit, sources) if commit else ["the page names no commit"]
+        stale += bool(since)
+        what = f"{len(since)} later changes, last: {since[0]}" if since else "holds"
+        print(f"{name:22} {commit or '-':10} {what}")
+    sys.exit(int(stale > 0))
+
+
+if __name__ == "__main__":
+    main()
