@@ -1,6 +1,6 @@
 """Small real data, one trained model and its files, shared by the whole suite."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from squeeze.core import cpu
 from squeeze.core.types import Silent
 from squeeze.recipe.schema import DataBlock, InputSpec, ModelBlock, TrainSettings
 from squeeze.sources.data import Data, Opening, open_data
@@ -36,6 +37,18 @@ def made(pages: ModuleType) -> Callable[..., str]:
     """What a page that tests write was made with: commit, date and versions."""
     told: Callable[..., str] = pages.made
     return told
+
+
+@pytest.fixture(scope="module")
+def portable_cpu() -> Iterator[None]:
+    """Make int8 files that every processor computes alike: 7-bit weights, unsigned activations.
+
+    Otherwise files are made for the processor that the tests meet, and those for ARM are not fused
+    on x86.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cpu.OVERRIDE, "x86_avx512")
+        yield
 
 
 @pytest.fixture
@@ -110,7 +123,7 @@ def trained(digits: Data) -> Model:
 def files(
     trained: Model, digits: Data, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """The trained model as bundle, float and int8 files."""
+    """The trained model as bundle, float and int8 files that every processor computes alike."""
     from squeeze.export import litert, onnx
     from squeeze.methods.quantize.backends import litert as litert_backend
     from squeeze.methods.quantize.backends import onnxruntime as onnx_backend
@@ -139,6 +152,7 @@ def files(
                 digits.calibration,
                 Silent(),
                 folder / "log.txt",
+                cpu=cpu.named("x86_avx512"),
             )
         )
     return paths

@@ -22,6 +22,8 @@ from squeeze.measure import latency
 from squeeze.report import html, write
 from squeeze.results import Results
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 Write = Callable[[Any], Path]
 NO_INT8 = (
     "PyTorch runs bundles, which hold no int8; allowed: fp16, bf16; "

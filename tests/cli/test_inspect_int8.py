@@ -10,6 +10,8 @@ import pytest
 
 from squeeze.cli.app import main
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 INPUT = ["--input", "1,12,12", "--mean", "0.3", "--std", "0.35", "--data", "builtin:digits"]
 Run = Callable[..., tuple[Any, str, str]]
 

@@ -28,6 +28,8 @@ from squeeze.sources.data import Data
 from squeeze.sources.models import Architecture, Model
 from squeeze.tasks import classification
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 WAYS: dict[str, Any] = {
     "onnx": (onnx_export, onnx_backend, onnxruntime),
     "tflite": (litert_export, litert_backend, litert),

@@ -22,6 +22,8 @@ from squeeze.runtimes.base import Execution
 from squeeze.sources import bundle
 from squeeze.sources.data import Data
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 Write = Callable[[Any], Path]
 RUNTIMES: dict[str, Any] = {"onnx": onnxruntime, "tflite": litert}
 RECIPE = """\

@@ -21,6 +21,8 @@ from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
 from squeeze.sources.data import Data
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 NAMED = {
     "x86_avx2": 7,
     "x86_avx512": 7,

@@ -35,6 +35,8 @@ from squeeze.runtimes.base import Audit, Execution
 from squeeze.sources.data import Data, Opening, open_data
 from squeeze.sources.models import Architecture, Model
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 TABLE = Path(__file__).parents[2] / "benchmarks" / "results" / "quantization_support.md"
 WRITES = os.environ.get("SQUEEZE_WRITE_SUPPORT") == "1"
 COMMAND = "SQUEEZE_WRITE_SUPPORT=1 pytest tests/methods/test_quantize_families.py"

@@ -24,6 +24,8 @@ from squeeze.runtimes.base import Execution
 from squeeze.sources.data import Data
 from squeeze.sources.models import Model
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 RUNTIMES: dict[str, tuple[Any, Any]] = {
     "onnx": (onnxruntime, onnx_backend),
     "tflite": (litert, litert_backend),

@@ -26,6 +26,8 @@ from squeeze.sources.data import Data
 from squeeze.sources.models import Model
 from squeeze.tasks import classification
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 RUNTIMES: dict[str, tuple[Any, Any]] = {
     "onnx": (onnxruntime, onnx_backend),
     "tflite": (litert, litert_backend),

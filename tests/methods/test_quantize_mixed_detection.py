@@ -26,6 +26,8 @@ from squeeze.sources.data import Data, Opening, Split, open_data
 from squeeze.sources.models import Architecture, Model
 from squeeze.tasks.detection import Detection
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 SIDE, CLASSES, SHOWN = 48, 3, 4
 SPEC = InputSpec(shape=(3, SIDE, SIDE), fit="letterbox")
 BAD = "middle"

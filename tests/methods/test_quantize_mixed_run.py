@@ -10,6 +10,8 @@ from squeeze.core.errors import InputError
 from squeeze.pipeline import run
 from squeeze.recipe.load import load_recipe
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 WriteRecipe = Callable[[Any], Path]
 
 

@@ -22,6 +22,8 @@ from squeeze.sources import bundle
 from squeeze.sources.models import Model, build
 from squeeze.tasks import decoding, nms_file
 
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
 SIZE = (64, 96)
 FACTORY = Path(__file__).with_name("small_detector.py")
 MODEL = ModelBlock(
