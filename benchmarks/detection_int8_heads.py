@@ -211,7 +211,7 @@ def rows(detector: Detector, runtime: str, folder: Path) -> list[str]:
         change = detector.task.compare(found["float"], found[name], images)
         drop, half = change.drop, change.ap50_drop
         covered = plugin.coverage(path)
-        faster = speedup(timed["float"].round_medians_s, timed[name].round_medians_s)
+        faster = speedup(timed["float"].rounds_s, timed[name].rounds_s)
         lines.append(
             f"{line}{-100 * drop.value:+.1f} [{-100 * drop.high:+.1f}, {-100 * drop.low:+.1f}] / "
             f"{-100 * half.value:+.1f} [{-100 * half.high:+.1f}, {-100 * half.low:+.1f}] | "

@@ -188,7 +188,7 @@ def retime(folder: Path, names: list[str]) -> None:
     for name, timing in latency.in_turns(calls, Silent(), folder.name).items():
         sessions[name].close()
         median, noisy = timing.latency.median_s, timing.latency.noisy
-        told = {"rounds_s": timing.round_medians_s, "median_s": median, "noisy": noisy}
+        told = {"rounds_s": timing.rounds_s, "median_s": median, "noisy": noisy}
         note(folder / name, told)
 
 

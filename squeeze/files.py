@@ -62,7 +62,7 @@ class _Place:
             precision=self.target.precision,
             threads=self.target.threads,
             batch_size=self.batch_size,
-            made_for=cpu.elsewhere(self.target.cpu),
+            made_for=cpu.other_than_host(self.target.cpu),
             skipped=reason,
         )
 

@@ -30,6 +30,7 @@ from squeeze.recipe.schema import (
     TrainSettings,
 )
 from squeeze.report import gates, write
+from squeeze.report.warnings import warnings
 from squeeze.results import DataRecord, PictureBlock, Results, Row
 from squeeze.sources import data as sources_data
 from squeeze.sources import models
@@ -126,7 +127,7 @@ def run(
         rows=tuple(rows),
         gates=tuple(gates.decide(recipe.gates, rows, records)),
         pictures=tuple(_changed(seen, task, data.validation)),
-        warnings=tuple(write.warnings(rows, _noticed(data))),
+        warnings=tuple(warnings(rows, _noticed(data))),
         stages_s=watch.stages_s,
     )
     write.everything(results, folder.path)

@@ -60,7 +60,7 @@ def test_every_state_is_measured_as_a_detector_in_both_runtimes(results: Results
             assert row.accuracy.samples == 12
             assert len(row.accuracy.per_class) == 10
             assert row.latency is not None
-            assert row.decoded is not None
+            assert row.network_latency is not None
             assert (row.change is None) == (row.state == "baseline")
         assert isinstance(rows[-1].change, DetectionChange)
         assert rows[-1].coverage is not None

@@ -16,19 +16,18 @@ import torch
 
 import squeeze
 from squeeze.cli import console
+from squeeze.core import cpu
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.measure import latency
+from squeeze.recipe.load import from_data
 from squeeze.report import html, write
 from squeeze.results import Results
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 
 Write = Callable[[Any], Path]
-NO_INT8 = (
-    "PyTorch runs bundles, which hold no int8; allowed: fp16, bf16; "
-    "the float model above ships here"
-)
+NO_INT8 = "the target asks for fp32; the float model above ships here"
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +59,16 @@ steps:
 targets:
   - {runtime: onnxruntime, batch_size: [1, 4]}
   - {runtime: litert}
-  - {runtime: pytorch}
+  - {runtime: pytorch, precision: fp32}
   - {runtime: pytorch, device: cuda, precision: fp16, if_available: true}
 gates:
   - {metric: macs, min_reduction: 2}
   - {metric: top1, max_drop: 0.5}
   - {metric: int8_coverage, target: onnxruntime, min: 1.0}
 """
+
+
+LAST = "2-distill"
 
 
 def results_of(folder: Path) -> Results:
@@ -139,6 +141,13 @@ def test_gates_states_and_data_are_recorded(finished: Path) -> None:
     results = results_of(finished)
     assert results.passed
     assert {gate.gate for gate in results.gates} == {"macs", "top1", "int8_coverage"}
+    judged = {(gate.target, gate.model) for gate in results.gates if gate.gate == "top1"}
+    assert judged == {
+        ("onnxruntime", "3-quantize"),
+        ("onnxruntime, batch 4", "3-quantize"),
+        ("litert", "3-quantize"),
+        ("pytorch", "2-distill"),
+    }
     assert [(part.role, part.samples) for part in results.data] == [
         ("train", 1257),
         ("calibration", 32),
@@ -165,7 +174,7 @@ def test_the_page_is_self_contained_and_complete(finished: Path) -> None:
         "1-prune",
         "2-distill",
         "3-quantize",
-        "which hold no int8",
+        "the target asks for fp32",
         "pruning_ratio",
         "all gates passed",
         "<svg",
@@ -192,6 +201,54 @@ def test_a_second_run_takes_finished_steps_over(finished: Path) -> None:
     )
     results, _ = squeeze.run(changed, output=folder / "runs")
     assert [state.reused_from is None for state in results.states] == [False, False, True, True]
+
+
+def test_every_speedup_is_the_ratio_of_the_medians_in_its_rows(finished: Path) -> None:
+    rows = results_of(finished).rows
+    for row in rows:
+        if row.speedup is None or row.latency is None:
+            continue
+        place = (row.target, row.batch_size)
+        first = next(r for r in rows if (r.target, r.batch_size) == place)
+        assert first.latency is not None
+        assert row.speedup.value == pytest.approx(first.latency.median_s / row.latency.median_s)
+        assert row.speedup.low <= row.speedup.value <= row.speedup.high
+        if row.state == "3-quantize":
+            source = next(r for r in rows if (r.target, r.batch_size, r.state) == (*place, LAST))
+            assert source.latency is not None
+            assert row.over_float is not None
+            expected = source.latency.median_s / row.latency.median_s
+            assert row.over_float.value == pytest.approx(expected)
+            assert row.slow_layers is None or row.over_float.high < 1
+
+
+def test_a_target_without_the_compressed_model_fails_the_run_also_without_a_name(
+    recipe_data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, the gates judged the baseline there and passed."""
+    monkeypatch.setattr(latency, "_MAX_ROUNDS", 15)
+    recipe_data["baseline"]["train"]["epochs"] = 1
+    recipe_data |= {
+        "steps": [{"method": "quantize"}],
+        "targets": [{"runtime": "onnxruntime", "cpu": "arm64"}, {"runtime": "pytorch"}],
+        "gates": [
+            {"metric": "top1", "max_drop": 1.0},
+            {"metric": "latency", "target": "pytorch", "min_speedup": 0.01},
+            {"metric": "latency", "target": "onnxruntime", "min_speedup": 0.01},
+        ],
+    }
+    results, folder = squeeze.run(from_data(recipe_data, tmp_path), output=tmp_path / "runs")
+    assert not results.passed
+    assert [(g.target, g.model, g.passed) for g in results.gates] == [
+        ("onnxruntime", "1-quantize", True),
+        ("pytorch", "1-quantize", False),
+        ("pytorch", "1-quantize", False),
+        ("onnxruntime", "1-quantize", None if cpu.host().is_x86 else True),
+    ]
+    why = "PyTorch runs bundles, which hold no int8"
+    assert all(why in gate.note for gate in results.gates if gate.target == "pytorch")
+    for name in ("report.md", "report.html", "results.json"):
+        assert why in (folder.path / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

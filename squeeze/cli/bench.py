@@ -2,11 +2,14 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from squeeze.cli import options
+
+if TYPE_CHECKING:
+    from squeeze.cli.file import File
 
 
 def bench(
@@ -50,15 +53,15 @@ def bench(
     )
     for session in sessions.values():
         session.close()
-    first = next(iter(timings.values())).round_medians_s
-    ratios = {
-        name: statistics.speedup(first, timing.round_medians_s) for name, timing in timings.items()
-    }
+    alone = {name: "without decoding" for name, file in opened.items() if _is_raw(file)}
+    first = next(iter(timings.values())).rounds_s
+    ratios = {name: statistics.speedup(first, timing.rounds_s) for name, timing in timings.items()}
     if json:
         console.out(
             json_module.dumps(
                 {
                     name: {
+                        "decoded": name not in alone,
                         "latency": timing.latency.model_dump(),
                         "speedup": ratios[name].model_dump(),
                     }
@@ -77,9 +80,14 @@ def bench(
                 tables.milliseconds(t.latency.median_s),
                 tables.milliseconds(t.latency.p95_s),
                 tables.ratio(ratios[name]),
-                "noisy" if t.latency.noisy else "",
+                ", ".join(filter(None, (alone.get(name), "noisy" if t.latency.noisy else None))),
             )
             for name, t in timings.items()
         ],
         title=f"{threads} thread(s), batch {batch_size}",
     )
+
+
+def _is_raw(file: "File") -> bool:
+    """Whether decoding, which an application of a detector has to do, is not in the file."""
+    return not file.ends_at_boxes and file.detector() is not None

@@ -106,8 +106,13 @@ def table(columns: "Sequence[str]", rows: "Iterable[Sequence[str]]", *, title: s
 
 
 def summary(results: "Results") -> None:
-    """Print a run's rows, gates and warnings."""
-    from squeeze.report import tables
+    """Print what makes a run's figures void, then its rows, headlines, gates and notes."""
+    from squeeze.report import headlines, tables
+    from squeeze.report.warnings import doubts
+
+    void = list(doubts(results.rows))
+    for warning in void:
+        out(f"warning  {warning}")
 
     columns = tables.columns(results)
     kept = [
@@ -128,10 +133,15 @@ def summary(results: "Results") -> None:
         if row.skipped:
             place, state, reason = row.cells[:3]
             out(f"skip  {state} on {place}: {reason.partition(': ')[2]}")
+    for headline in headlines.headlines(results):
+        out(headline.title)
+        for name, value in headline.figures:
+            out(f"      {name}: {value}")
     for gate in results.gates:
-        mark = "pass" if gate.passed else "FAIL"
         place = f" on {gate.target}" if gate.target else ""
         note = f" ({gate.note})" if gate.note else ""
-        out(f"{mark}  {gate.gate}{place}: {gate.found}, limit {gate.limit}{note}")
-    for warning in results.warnings:
-        out(f"note  {warning}")
+        found = f"{gate.found}, limit {gate.limit}{note}"
+        out(f"{tables.mark(gate)}  {gate.gate}{place}, {gate.model}: {found}")
+    for note in results.warnings:
+        if note not in void:
+            out(f"note  {note}")

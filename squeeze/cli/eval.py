@@ -49,6 +49,8 @@ def evaluate(
     if json:
         console.out(score.model_dump_json(indent=1))
         return
+    for doubt in score.doubts:
+        console.out(f"warning  {file} {doubt}")
     for name, figure in score.figures.items():
         console.out(
             f"{name} {figure.value:.2%} (95 %: {figure.low:.2%} to {figure.high:.2%}), "

@@ -95,8 +95,41 @@ def named(name: str) -> Cpu:
 
 
 def elsewhere(name: str) -> str | None:
-    """Return a target's processor by name if this machine runs other kernels, or None."""
+    """Return a target's processor by name if files are made otherwise for it, or None."""
     return None if named(name).kernels == host().kernels else name
+
+
+def other_than_host(name: str) -> str | None:
+    """Return a target's processor by name if this machine cannot stand for it, or None.
+
+    It cannot where their architectures or their vector instructions differ, also where both run
+    the same files: their kernels are others and so is the latency.
+    """
+    return name if difference(name) else None
+
+
+def difference(name: str) -> str:
+    """Return in words how this machine's processor differs from a target's; empty if it does not.
+
+    Args:
+        name: One of ``NAMED``, or ``host``.
+    """
+    wanted, here = named(name), host()
+    if wanted == here:
+        return ""
+    if (wanted.is_x86, wanted.is_arm) != (here.is_x86, here.is_arm):
+        return f"this host is {here.kernels}"
+    if not here.features:
+        return "this host does not tell its instructions"
+    mine, its = _instructions(here), _instructions(wanted)
+    parts = (("lacks", its - mine), ("also has", mine - its))
+    told = [f"{verb} {', '.join(sorted(some))}" for verb, some in parts if some]
+    return f"this host {' and '.join(told)}" if told else ""
+
+
+def _instructions(machine: Cpu) -> set[str]:
+    """Return the features that decide which kernels run; VNNI is one, in whatever width."""
+    return {"vnni" if name in _VNNI else name for name in machine.features}
 
 
 def host() -> Cpu:

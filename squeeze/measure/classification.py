@@ -18,12 +18,18 @@ _SHOWN = 12
 
 def score(predictions: "NDArray[np.int64]", labels: "NDArray[np.int64]") -> Accuracy:
     """Compare predictions ``(N, 5)``, best class first, with labels ``(N,)``."""
+    import numpy as np
+
     best, among = hits(predictions, labels)
-    total = len(labels)
+    total, right = len(labels), int(best.sum())
+    guess = float(np.unique(labels, return_counts=True)[1].max() / total)
     return Accuracy(
         samples=total,
-        top1=statistics.proportion(int(best.sum()), total),
+        top1=statistics.proportion(right, total),
         top5=statistics.proportion(int(among.sum()), total),
+        guess=guess,
+        guess_p=statistics.at_least(right, total, guess),
+        constant=bool((predictions[:, 0] == predictions[0, 0]).all()),
     )
 
 

@@ -24,10 +24,15 @@ _NOISY = 0.1
 
 @dataclass(frozen=True)
 class Timing:
-    """Calls of one session, and the median of each round for paired ratios."""
+    """Calls of one session.
+
+    Attributes:
+        latency: The figures.
+        rounds_s: Seconds of every call, by round, for paired ratios: equally many in each round.
+    """
 
     latency: Latency
-    round_medians_s: tuple[float, ...]
+    rounds_s: tuple[tuple[float, ...], ...]
 
 
 def in_turns(
@@ -102,4 +107,4 @@ def _timing(blocks: list[list[float]]) -> Timing:
         noisy=bool((high - low) > _NOISY * middle),
         raw_s=tuple(float(f"{value:.4g}") for value in seconds),
     )
-    return Timing(latency, tuple(float(np.median(block)) for block in blocks))
+    return Timing(latency, tuple(tuple(block) for block in blocks))

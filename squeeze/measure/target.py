@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from squeeze.core import cpu, plugins
-from squeeze.measure import accuracy, latency, memory, statistics
+from squeeze.measure import accuracy, latency, layer_times, memory, statistics
 from squeeze.recipe import schemes
-from squeeze.results import FloatKernel, KernelCoverage, Parity, Row
+from squeeze.results import Estimate, FloatKernel, KernelCoverage, LayerTime, Parity, Row
 from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from squeeze.core.types import Progress
     from squeeze.measure.judge import Judge, Predictions
     from squeeze.recipe.schema import Target
-    from squeeze.runtimes.base import Coverage, Runtime, Session
+    from squeeze.runtimes.base import Coverage, Profile, Runtime, Session
     from squeeze.sources.data import Split
     from squeeze.sources.models import Model
 
@@ -32,7 +35,8 @@ class Candidate:
         state: The state's name.
         path: The exported file or bundle.
         precision: What the file holds.
-        model: The torch model it was exported from, for parity; None for int8 files.
+        model: The torch model it was exported from, for parity; None for quantized files, which
+            are made from the candidate before them.
         kept: Operators of the file that are meant to stay float, with the reason.
         with_nms: The file that ends at boxes, where there is one; it is not measured.
     """
@@ -69,13 +73,14 @@ class _Measured:
     """What the sessions of a target gave, by state.
 
     Attributes:
-        decoded: Timings with the reading of outputs, where that is work.
+        timings: Of what an application waits for: with the reading of outputs, where that is work.
+        network: Without it, where it is work; empty elsewhere.
     """
 
     predictions: "dict[str, Predictions]"
     parities: dict[str, Parity]
     timings: dict[str, latency.Timing]
-    decoded: dict[str, latency.Timing]
+    network: dict[str, latency.Timing]
 
 
 def measure(
@@ -108,43 +113,56 @@ def measure(
             for c in candidates
             if c.model is not None and c.precision == "fp32"
         }
-        timings, decoded = _time(sessions, batch_size, bench, target.label)
+        timings, network = _time(sessions, batch_size, bench, target.label)
     finally:
         for session in sessions.values():
             session.close()
-    measured = _Measured(predictions, parities, timings, decoded)
+    measured = _Measured(predictions, parities, timings, network)
+    place = _Place(target, batch_size, candidates, measured)
     with bench.progress.task(f"peak memory on {target.label}", len(candidates)) as advance:
         rows = []
         for c in candidates:
-            rows.append(_row(target, batch_size, c, candidates[0].state, measured, bench))
+            rows.append(_row(place, c, bench))
             advance()
     return rows, predictions
 
 
-def _row(
-    target: "Target",
-    batch_size: int,
-    candidate: Candidate,
-    baseline: str,
-    measured: _Measured,
-    bench: Bench,
-) -> Row:
+@dataclass(frozen=True)
+class _Place:
+    """A target and batch size, with all candidates and what was measured of them."""
+
+    target: "Target"
+    batch_size: int
+    candidates: list[Candidate]
+    measured: _Measured
+
+    def source(self, candidate: Candidate) -> Candidate | None:
+        """Return the float candidate that a quantized one was made from."""
+        if candidate.model is not None:
+            return None
+        before = self.candidates[: self.candidates.index(candidate)]
+        return next((c for c in reversed(before) if c.model is not None), None)
+
+
+def _row(place: _Place, candidate: Candidate, bench: Bench) -> Row:
     """Put one candidate's figures together, against the baseline's."""
-    state, timings = candidate.state, measured.timings
+    target, measured = place.target, place.measured
+    state, baseline = candidate.state, place.candidates[0].state
     runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
-    change = speedup = decoded_speedup = None
-    decoded = measured.decoded.get(state)
+    change = speedup = network_speedup = over_float = slow = None
+    network = measured.network.get(state)
     if state != baseline:
         change = bench.task.compare(
             measured.predictions[baseline], measured.predictions[state], bench.validation
         )
-        speedup = statistics.speedup(
-            timings[baseline].round_medians_s, timings[state].round_medians_s
-        )
-        if decoded is not None:
-            decoded_speedup = statistics.speedup(
-                measured.decoded[baseline].round_medians_s, decoded.round_medians_s
-            )
+        speedup = _ratio(measured.timings, baseline, state)
+        if network is not None:
+            network_speedup = _ratio(measured.network, baseline, state)
+    source = place.source(candidate)
+    if source is not None:
+        over_float = _ratio(measured.timings, source.state, state)
+        if over_float.high < 1:
+            slow = _slow_layers(place, source, candidate, bench)
     is_int8 = schemes.is_int8(candidate.precision)
     return Row(
         state=state,
@@ -153,21 +171,40 @@ def _row(
         device=target.device,
         precision=candidate.precision,
         threads=target.threads,
-        batch_size=batch_size,
-        made_for=cpu.elsewhere(target.cpu) if is_int8 or candidate.precision == "fp16" else None,
+        batch_size=place.batch_size,
+        made_for=cpu.other_than_host(target.cpu),
         artifact=_relative(candidate.path, bench.root),
         with_nms=candidate.with_nms and _relative(candidate.with_nms, bench.root),
         size_bytes=size_bytes(candidate.path),
         accuracy=bench.task.score(measured.predictions[state], bench.validation),
         change=change,
-        latency=timings[state].latency,
+        latency=measured.timings[state].latency,
         speedup=speedup,
-        decoded=None if decoded is None else decoded.latency,
-        decoded_speedup=decoded_speedup,
+        network_latency=None if network is None else network.latency,
+        network_speedup=network_speedup,
+        over_float=over_float,
+        slow_layers=slow,
         coverage=_coverage(runtime.coverage(candidate.path), candidate.kept) if is_int8 else None,
         parity=measured.parities.get(state),
-        peak_memory_bytes=_memory(target, candidate, batch_size, bench),
+        peak_memory_bytes=_memory(target, candidate, place.batch_size, bench),
     )
+
+
+def _ratio(timings: "Mapping[str, latency.Timing]", baseline: str, state: str) -> Estimate:
+    return statistics.speedup(timings[baseline].rounds_s, timings[state].rounds_s)
+
+
+def _slow_layers(
+    place: _Place, source: Candidate, candidate: Candidate, bench: Bench
+) -> tuple[LayerTime, ...] | None:
+    """Return the layers that make a quantized file slower, where the runtime times layers."""
+    runtime = plugins.load(plugins.RUNTIMES, place.target.runtime)
+    profile: Profile | None = getattr(runtime, "profile", None)
+    if profile is None:
+        return None
+    images = _images(place.batch_size, bench)
+    both = profile([source.path, candidate.path], _execution(place.target, candidate), images)
+    return layer_times.slower(both[0], both[1])
 
 
 def size_bytes(path: Path) -> int:
@@ -182,9 +219,8 @@ def size_bytes(path: Path) -> int:
 def _time(
     sessions: "dict[str, Session]", batch_size: int, bench: Bench, label: str
 ) -> tuple[dict[str, latency.Timing], dict[str, latency.Timing]]:
-    """Time all sessions in turns, and where reading their outputs is work, with it too."""
-    positions = [i % len(bench.validation) for i in range(batch_size)]
-    images, _ = bench.validation.batch(positions)
+    """Time all sessions in turns, with the reading of outputs and, where that is work, without."""
+    images = _images(batch_size, bench)
     prepared = {state: session.prepare(images) for state, session in sessions.items()}
     calls: dict[tuple[str, bool], Callable[[], object]] = {
         (state, False): partial(session.invoke, prepared[state])
@@ -200,7 +236,13 @@ def _time(
         {state: timing for (state, way), timing in timings.items() if way is wanted}
         for wanted in (False, True)
     )
-    return plain, decoded
+    return (decoded, plain) if decoded else (plain, {})
+
+
+def _images(batch_size: int, bench: Bench) -> "NDArray[np.float32]":
+    """Return the images that everything is timed on."""
+    images, _ = bench.validation.batch([i % len(bench.validation) for i in range(batch_size)])
+    return images
 
 
 def _decoded(session: "Session", prepared: object, reader: "Judge") -> object:

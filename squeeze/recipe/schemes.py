@@ -115,7 +115,7 @@ def half_warning(scheme: str, runtime: str, machine: cpu.Cpu) -> str | None:
         return None
     return (
         f"fp16 is storage only: {why}, so weights are widened to float32 before they are used; "
-        "the file is half as large and not faster"
+        "the file is half as large, its arithmetic the same"
     )
 
 

@@ -1,7 +1,9 @@
 """Decide the gates from the rows that were measured."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from squeeze.core import cpu
 from squeeze.recipe.schema import (
     AccuracyGate,
     AgreementGate,
@@ -13,20 +15,74 @@ from squeeze.recipe.schema import (
 )
 from squeeze.results import Estimate, GateResult, Row, State
 
-_Finding = tuple[str, str, bool, str]
-"""Limit, what was found, whether it passes, a note."""
+_NOTHING = "nothing to compare"
+_UNCHANGED = "the baseline itself is what ships here: it is no faster, smaller or worse than itself"
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """One limit: what was found and whether it passes; None where this host cannot tell."""
+
+    limit: str
+    found: str
+    passed: bool | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What gates judge on a target and batch size.
+
+    Attributes:
+        row: Of the recipe's last model; of its last float model where the target asks for that.
+        baseline: The row it is compared with.
+        missing: Why there is nothing to judge, or None.
+        left_out: Whether nothing at all was measured on the target.
+        asks_for_float: Whether the target's ``precision`` is that of its float models.
+    """
+
+    row: Row
+    baseline: Row
+    missing: str | None = None
+    left_out: bool = False
+    asks_for_float: bool = False
+
+    @property
+    def label(self) -> str:
+        """The target, and the batch size where it is not 1."""
+        row = self.row
+        return row.target if row.batch_size == 1 else f"{row.target}, batch {row.batch_size}"
+
+    @property
+    def holds_no_int8(self) -> bool:
+        """Whether the target's model is no int8 one and is not meant to be."""
+        return self.asks_for_float or (self.missing is None and self.row.coverage is None)
+
+    def result(self, gate: Gate, finding: _Finding) -> GateResult:
+        """Return what a gate found here."""
+        return GateResult(
+            gate=gate.metric,
+            target=self.label,
+            model=self.row.state,
+            limit=finding.limit,
+            found=finding.found,
+            passed=finding.passed,
+            note=finding.note,
+        )
 
 
 def decide(gates: Sequence[Gate], rows: Sequence[Row], states: Sequence[State]) -> list[GateResult]:
-    """Return one result per gate, limit and row of the final state.
+    """Return one result per gate, limit and row of the last model.
 
-    A gate whose target has no measured row fails: a gate that cannot be checked is not passed. A
-    step that missed its own aim is a failed gate too.
+    What cannot be checked is not passed: a gate fails where the last model was not made for a
+    target, and where its target was left out. Without ``target`` a gate is about all targets that
+    were measured. A step that missed its own aim is a failed gate too.
     """
     found = [
         GateResult(
             gate=f"{state.name}: {state.unmet.aim}",
             target=None,
+            model=state.name,
             limit=state.unmet.limit,
             found=state.unmet.found,
             passed=False,
@@ -41,51 +97,38 @@ def decide(gates: Sequence[Gate], rows: Sequence[Row], states: Sequence[State]) 
                 GateResult(
                     gate=gate.metric,
                     target=None,
-                    limit=limit,
-                    found=value,
-                    passed=passed,
-                    note=note,
+                    model=states[-1].name,
+                    limit=finding.limit,
+                    found=finding.found,
+                    passed=finding.passed,
+                    note=finding.note,
                 )
-                for limit, value, passed, note in _cost(gate, states)
+                for finding in _cost(gate, states)
             ]
         else:
-            found += _on_rows(gate, rows, states)
+            found += _on_targets(gate, rows, states)
     return found
 
 
-def _on_rows(gate: Gate, rows: Sequence[Row], states: Sequence[State]) -> list[GateResult]:
+def _on_targets(gate: Gate, rows: Sequence[Row], states: Sequence[State]) -> list[GateResult]:
     wanted = getattr(gate, "target", None)
-    final = [row for row in _last(rows, states) if wanted in (None, row.target)]
     results = []
-    for row in final:
-        if row.skipped is not None:
-            if wanted is not None:
-                results.append(
-                    GateResult(
-                        gate=gate.metric,
-                        target=row.target,
-                        limit="measured",
-                        found="not measured",
-                        passed=False,
-                        note=row.skipped,
-                    )
-                )
+    for judged in _judged(rows, states):
+        if wanted not in {None, judged.row.target} or (wanted is None and judged.left_out):
             continue
-        if isinstance(gate, CoverageGate) and wanted is None and row.coverage is None:
-            continue  # without a target the gate is about the int8 files there are
-        label = row.target if row.batch_size == 1 else f"{row.target}, batch {row.batch_size}"
-        baseline = next(r for r in rows if (r.target, r.batch_size) == (row.target, row.batch_size))
-        results += [
-            GateResult(
-                gate=gate.metric, target=label, limit=limit, found=value, passed=passed, note=note
-            )
-            for limit, value, passed, note in _check(gate, row, baseline)
-        ]
+        if isinstance(gate, CoverageGate) and wanted is None and judged.holds_no_int8:
+            continue  # without a target the gate is about int8 files
+        if judged.missing is not None:
+            missing = _Finding("measured", "not measured", passed=False, note=judged.missing)
+            results.append(judged.result(gate, missing))
+            continue
+        results += [judged.result(gate, finding) for finding in _check(gate, judged)]
     if not results:
         results.append(
             GateResult(
                 gate=gate.metric,
                 target=wanted,
+                model=states[-1].name,
                 limit="measured",
                 found="nothing to measure",
                 passed=False,
@@ -95,38 +138,57 @@ def _on_rows(gate: Gate, rows: Sequence[Row], states: Sequence[State]) -> list[G
     return results
 
 
-def _last(rows: Sequence[Row], states: Sequence[State]) -> Iterator[Row]:
-    """Yield per target and batch size the row of the furthest state it could hold."""
+def _judged(rows: Sequence[Row], states: Sequence[State]) -> Iterator[_Judged]:
+    """Yield per target and batch size the row of the recipe's last model, or why there is none."""
     order = {state.name: number for number, state in enumerate(states)}
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.target, row.batch_size), []).append(row)
     for group in groups.values():
+        group.sort(key=lambda row: order.get(row.state, 0))
+        last, baseline = group[-1], group[0]
         measured = [row for row in group if row.skipped is None]
-        yield max(measured or group, key=lambda row: order.get(row.state, 0))
+        if last.skipped is None:
+            missing = None
+            if last.state != states[-1].name:
+                missing = f"no file of {states[-1].name} was made for this target"
+            yield _Judged(last, baseline, missing)
+            continue
+        # the float models of a target that asks for their precision are meant to ship
+        meant = [row for row in measured if row.precision == last.precision]
+        if len(meant) > 1:
+            yield _Judged(meant[-1], baseline, asks_for_float=True)
+        else:
+            asks, nothing, missing = bool(meant), not measured, last.skipped
+            if len(measured) > 1 and not asks:
+                missing += "; set precision: fp32 at the target if that is meant"
+            yield _Judged(last, baseline, missing, left_out=nothing, asks_for_float=asks)
 
 
-def _check(gate: Gate, row: Row, baseline: Row) -> Iterable[_Finding]:
+def _check(gate: Gate, judged: _Judged) -> Iterable[_Finding]:
+    row = judged.row
     if isinstance(gate, AccuracyGate):
         yield from _accuracy(gate, row)
     elif isinstance(gate, AgreementGate):
-        agreement = row.change.agreement if row.change else 1.0
-        yield f">= {gate.min:.1%}", f"{agreement:.1%}", agreement >= gate.min, ""
+        yield from _agreement(gate, row)
     elif isinstance(gate, LatencyGate):
-        yield from _latency(gate, row)
+        yield from (_here(gate, row, finding) for finding in _latency(gate, row))
     elif isinstance(gate, SizeGate):
-        yield from _size(gate, row, baseline)
+        yield from _size(gate, row, judged.baseline)
     elif isinstance(gate, CoverageGate):
-        if row.coverage is None:
-            yield f">= {gate.min:.0%}", "no int8", False, f"the file holds {row.precision}"
-        else:
-            share = row.coverage.int8 / max(row.coverage.total, 1)
-            yield (
-                f">= {gate.min:.0%}",
-                f"{row.coverage.int8} of {row.coverage.total}",
-                share >= gate.min,
-                "",
-            )
+        yield from (_here(gate, row, finding) for finding in _coverage(gate, row))
+
+
+def _here(gate: LatencyGate | CoverageGate, row: Row, finding: _Finding) -> _Finding:
+    """Return a finding as it is, or as one that this host cannot tell."""
+    if row.made_for is None:
+        return finding
+    return _Finding(
+        finding.limit,
+        f"{finding.found} on this host",
+        passed=False if gate.on_not_measurable == "fail" else None,
+        note=f"not measurable here: the target is {row.made_for}, {cpu.difference(row.made_for)}",
+    )
 
 
 def _accuracy(gate: AccuracyGate, row: Row) -> Iterable[_Finding]:
@@ -134,22 +196,30 @@ def _accuracy(gate: AccuracyGate, row: Row) -> Iterable[_Finding]:
         return
     value = row.accuracy.figure(gate.metric)
     if value is None:
-        yield "measured", "no such figure", False, f"{gate.metric} is of another task"
+        note = f"{gate.metric} is of another task"
+        yield _Finding("measured", "no such figure", passed=False, note=note)
         return
     if gate.min is not None:
-        yield f">= {gate.min:.1%}", f"{value:.2%}", value >= gate.min, ""
+        yield _Finding(f">= {gate.min:.1%}", f"{value:.2%}", value >= gate.min)
     if gate.max_drop is not None:
-        drop, note = 0.0, ""
+        limit = f"drop <= {100 * gate.max_drop:.2f} points"
         found = row.change.drop_of(gate.metric) if row.change is not None else None
-        if found is not None:
-            drop, note = found.value, _near(found, gate.max_drop, lambda v: f"{100 * v:+.2f}")
+        if found is None:
+            yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
+            return
+        note = _near(found, gate.max_drop, lambda v: f"{100 * v:+.2f}")
         # the figures are counts over samples: allow for the last bit of their division
-        yield (
-            f"drop <= {100 * gate.max_drop:.2f} points",
-            f"{100 * drop:+.2f}",
-            drop <= gate.max_drop + 1e-12,
-            note,
-        )
+        passed = found.value <= gate.max_drop + 1e-12
+        yield _Finding(limit, f"{100 * found.value:+.2f}", passed, note)
+
+
+def _agreement(gate: AgreementGate, row: Row) -> Iterable[_Finding]:
+    limit = f">= {gate.min:.1%}"
+    if row.change is None:
+        yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
+    else:
+        agreement = row.change.agreement
+        yield _Finding(limit, f"{agreement:.1%}", agreement >= gate.min)
 
 
 def _latency(gate: LatencyGate, row: Row) -> Iterable[_Finding]:
@@ -157,16 +227,17 @@ def _latency(gate: LatencyGate, row: Row) -> Iterable[_Finding]:
         return
     noise = "the timing was noisy" if row.latency.noisy else ""
     if gate.min_speedup is not None:
-        speedup = row.speedup or Estimate(value=1, low=1, high=1)
-        note = _near(speedup, gate.min_speedup, lambda v: f"{v:.2f}x")
-        yield (
-            f">= {gate.min_speedup:g}x",
-            f"{speedup.value:.2f}x",
-            speedup.value >= gate.min_speedup,
-            "; ".join(filter(None, (note, noise))),
-        )
+        limit, speedup = f">= {gate.min_speedup:g}x", row.speedup
+        if speedup is None:
+            yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
+        else:
+            note = "; ".join(
+                filter(None, (_near(speedup, gate.min_speedup, lambda v: f"{v:.2f}x"), noise))
+            )
+            passed = speedup.value >= gate.min_speedup
+            yield _Finding(limit, f"{speedup.value:.2f}x", passed, note)
     if gate.max_latency_s is not None:
-        yield (
+        yield _Finding(
             f"<= {1e3 * gate.max_latency_s:g} ms",
             f"{1e3 * row.latency.median_s:.3g} ms",
             row.latency.median_s <= gate.max_latency_s,
@@ -184,26 +255,35 @@ def _size(gate: SizeGate, row: Row, baseline: Row) -> Iterable[_Finding]:
     if row.size_bytes is None:
         return
     if gate.max_bytes is not None:
-        yield (
-            f"<= {gate.max_bytes:,} bytes",
-            f"{row.size_bytes:,}",
-            row.size_bytes <= gate.max_bytes,
-            "",
-        )
+        limit = f"<= {gate.max_bytes:,} bytes"
+        yield _Finding(limit, f"{row.size_bytes:,}", row.size_bytes <= gate.max_bytes)
     if gate.min_reduction is not None and baseline.size_bytes:
+        limit = f">= {gate.min_reduction:g}x smaller"
+        if row is baseline:
+            yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
+            return
         ratio = baseline.size_bytes / row.size_bytes
-        yield (
-            f">= {gate.min_reduction:g}x smaller",
-            f"{ratio:.2f}x",
-            ratio >= gate.min_reduction,
-            "",
-        )
+        yield _Finding(limit, f"{ratio:.2f}x", ratio >= gate.min_reduction)
+
+
+def _coverage(gate: CoverageGate, row: Row) -> Iterable[_Finding]:
+    limit = f">= {gate.min:.0%}"
+    if row.coverage is None:
+        note = f"the file holds {row.precision}"
+        yield _Finding(limit, "no int8", passed=False, note=note)
+    else:
+        share = row.coverage.int8 / max(row.coverage.total, 1)
+        found = f"{row.coverage.int8} of {row.coverage.total}"
+        yield _Finding(limit, found, share >= gate.min)
 
 
 def _cost(gate: CostGate, states: Sequence[State]) -> Iterable[_Finding]:
     first, last = (getattr(state, gate.metric) for state in (states[0], states[-1]))
     if gate.max is not None:
-        yield f"<= {gate.max:,}", f"{last:,}", last <= gate.max, ""
+        yield _Finding(f"<= {gate.max:,}", f"{last:,}", last <= gate.max)
     if gate.min_reduction is not None:
-        ratio = first / max(last, 1)
-        yield f">= {gate.min_reduction:g}x fewer", f"{ratio:.2f}x", ratio >= gate.min_reduction, ""
+        limit, ratio = f">= {gate.min_reduction:g}x fewer", first / max(last, 1)
+        if len(states) == 1:
+            yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
+        else:
+            yield _Finding(limit, f"{ratio:.2f}x", ratio >= gate.min_reduction)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from squeeze.recipe import document
-from squeeze.report import detection, ladders, plots, tables
+from squeeze.report import detection, headlines, ladders, plots, tables
 from squeeze.report.markdown import verdict_of
 from squeeze.results import DetectionPicture, Picture, Results
 
@@ -16,9 +16,7 @@ def render(results: Results) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(
-        milliseconds=tables.milliseconds, size=tables.size, ratio=tables.ratio, points=tables.points
-    )
+    environment.filters.update(elsewhere=tables.elsewhere)
     template = environment.from_string(
         Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     )
@@ -28,7 +26,10 @@ def render(results: Results) -> str:
         columns=tables.columns(results),
         rows=list(tables.rows(results)),
         scatter=plots.accuracy_over_latency(results),
-        finals=pairs,
+        headlines=headlines.headlines(results),
+        gate_columns=tables.GATE_COLUMNS,
+        gates=[(gate.passed, tables.gate_cells(gate)) for gate in results.gates],
+        verdict_class=_verdict_class(results),
         class_tables=detection.class_tables(pairs),
         sizes=detection.sizes(pairs),
         curves=detection.curves(pairs),
@@ -41,3 +42,11 @@ def render(results: Results) -> str:
         audited=[row for row in results.rows if row.coverage is not None],
         parities=[row for row in results.rows if row.parity is not None],
     )
+
+
+def _verdict_class(results: Results) -> str:
+    """Return the colour of the verdict: green only where every gate was decided and passed."""
+    outcomes = {gate.passed for gate in results.gates}
+    if False in outcomes:
+        return "bad"
+    return "good" if outcomes == {True} else "none"

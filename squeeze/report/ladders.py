@@ -24,7 +24,7 @@ class LadderTable:
     """One file's search.
 
     Attributes:
-        title: State, target and batch size.
+        title: Model, target and batch size.
         told: What was measured, on what, and whether the limit is held.
         rows: One per mixture, by the number of layers in float.
         worst: The first layers of the ranking, in a sentence; empty where none was made.
@@ -40,8 +40,9 @@ def ladder_tables(results: Results) -> Iterator[LadderTable]:
     """Yield a table per file that was made with mixed precision."""
     for state in results.states:
         for ladder in state.ladders:
+            place = f"{ladder.target}, batch {ladder.batch_size}{tables.elsewhere(ladder)}"
             yield LadderTable(
-                f"{state.name}, {ladder.target}, batch {ladder.batch_size}",
+                f"{state.name}, {place}",
                 _told(ladder),
                 tuple(_cells(rung) for rung in ladder.rungs),
                 _worst(ladder),

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from squeeze.report import tables
 from squeeze.results import Estimate, Results, Row
 
 _COLOURS = ("#6b7280", "#2563eb", "#d97706", "#059669", "#7c3aed", "#db2777", "#0891b2")
@@ -28,8 +29,10 @@ def accuracy_over_latency(results: Results) -> str:
         for panel, ((target, batch), rows) in zip(panels, places.items(), strict=True):
             for row in rows:
                 _point(panel, row, colours.get(row.state, "#000000"))
-            panel.set_title(f"{target}, batch {batch}", fontsize=10, loc="left")
-            panel.set_xlabel("latency, ms (median, bar: interquartile range)")
+            place = f"{target}, batch {batch}{tables.elsewhere(rows[0])}"
+            panel.set_title(place, fontsize=10, loc="left")
+            decoded = "" if rows[0].network_latency is None else " with decoding"
+            panel.set_xlabel(f"latency{decoded}, ms (median, bar: interquartile range)")
             panel.set_ylabel(f"{_headline(rows[0])[0]}, % (bar: 95 % interval)")
             panel.spines[["top", "right"]].set_visible(False)
             panel.grid(alpha=0.25)

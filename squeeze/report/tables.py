@@ -1,19 +1,31 @@
-"""The one table that terminal, Markdown and HTML show: a row per target and model state."""
+"""The one table that terminal, Markdown and HTML show: a row per target and model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from squeeze.report import detection
-from squeeze.results import AccuracyBlock, DetectionAccuracy, Estimate, Results, Row, State
+from squeeze.results import (
+    AccuracyBlock,
+    DetectionAccuracy,
+    Estimate,
+    GateResult,
+    Ladder,
+    Latency,
+    Results,
+    Row,
+    State,
+)
 
-_PLACE = ("Target", "State")
-_ACCURACY = ("Top-1", "95 % interval", "n", "Top-5", "Change, points")
-_PRECISION = ("mAP", "95 % interval", "n", "AP50", "AP75", "Change of mAP", "Change of AP50")
-_LATENCY = ("Latency", "p95")
-_DECODED = ("With decoding",)
-_COST = ("Speed-up", "Size", "Params", "MACs", "Int8 kernels", "Peak memory")
+_PLACE = ("Target", "Model")
+_ACCURACY = ("Top-1", "95 % interval", "n", "Top-5", "Change, points", "Agreement")
+_CHANGES = ("Change of mAP", "Change of AP50", "Agreement")
+_PRECISION = ("mAP", "95 % interval", "n", "AP50", "AP75", *_CHANGES)
+_LATENCY = ("Latency", "p95", "Speed-up")
+_DECODED = ("Latency with decoding", "p95", "Speed-up", "Network alone")
+_COST = ("Size", "Params", "MACs", "Int8 kernels", "Peak memory")
 COLUMNS = (*_PLACE, *_ACCURACY, *_LATENCY, *_COST)
-DETECTION_COLUMNS = (*_PLACE, *_PRECISION, *_LATENCY, *_DECODED, *_COST)
+DETECTION_COLUMNS = (*_PLACE, *_PRECISION, *_DECODED, *_COST)
+GATE_COLUMNS = ("", "Gate", "Target", "Model", "Limit", "Found", "Note")
 
 _MEGA = 1_000_000
 
@@ -57,10 +69,7 @@ def _cells(row: Row, state: State | None, count: int) -> tuple[str, ...]:
         place,
         row.state,
         *_accuracy(row, row.accuracy),
-        milliseconds(row.latency.median_s) + (" ~" if row.latency.noisy else ""),
-        milliseconds(row.latency.p95_s),
-        *_decoded(row),
-        ratio(row.speedup) if row.speedup else "",
+        *_latency(row, row.latency),
         size(row.size_bytes),
         params,
         macs,
@@ -73,19 +82,33 @@ def _accuracy(row: Row, accuracy: AccuracyBlock) -> tuple[str, ...]:
     _, main = accuracy.headline
     first = (f"{main.value:.2%}", f"{main.low:.1%} to {main.high:.1%}", str(accuracy.samples))
     drops = [points(row.change.drop) if row.change else ""]
+    same = f"{row.change.agreement:.1%}" if row.change else ""
     if not isinstance(accuracy, DetectionAccuracy):
-        return (*first, f"{accuracy.top5.value:.2%}", *drops)
+        return (*first, f"{accuracy.top5.value:.2%}", *drops, same)
     at_half = row.change.drop_of("ap50") if row.change else None
     drops.append(points(at_half) if at_half else "")
-    return (*first, f"{accuracy.ap50.value:.2%}", f"{accuracy.ap75:.2%}", *drops)
+    return (*first, f"{accuracy.ap50.value:.2%}", f"{accuracy.ap75:.2%}", *drops, same)
 
 
-def _decoded(row: Row) -> tuple[str, ...]:
+def _latency(row: Row, latency: Latency) -> tuple[str, ...]:
+    here = of_this_host(row)
+    cells = (
+        _median(latency) + here,
+        milliseconds(latency.p95_s),
+        ratio(row.speedup) + here if row.speedup else "",
+    )
     if not isinstance(row.accuracy, DetectionAccuracy):
-        return ()
-    if row.decoded is None:
-        return ("",)
-    return (milliseconds(row.decoded.median_s) + (" ~" if row.decoded.noisy else ""),)
+        return cells
+    if row.network_latency is None:
+        return (*cells, "")
+    alone = [_median(row.network_latency)]
+    if row.network_speedup:
+        alone.append(ratio(row.network_speedup))
+    return (*cells, ", ".join(alone) + here)
+
+
+def _median(latency: Latency) -> str:
+    return milliseconds(latency.median_s) + (" ~" if latency.noisy else "")
 
 
 def finals(results: Results) -> list[tuple[Row, Row]]:
@@ -106,11 +129,20 @@ def finals(results: Results) -> list[tuple[Row, Row]]:
 
 def target_label(row: Row) -> str:
     """Return the target with what the figure depends on."""
-    elsewhere = f", for {row.made_for}, measured on this host" if row.made_for else ""
     return (
         f"{row.target} ({row.device}, {row.threads} thread{'s' * (row.threads > 1)}, "
-        f"batch {row.batch_size}{elsewhere})"
+        f"batch {row.batch_size}{elsewhere(row)})"
     )
+
+
+def elsewhere(row: Row | Ladder) -> str:
+    """Return which other processor the target names, to be put behind the target; else nothing."""
+    return f", for {row.made_for}, measured on this host" if row.made_for else ""
+
+
+def of_this_host(row: Row) -> str:
+    """Return what is put behind figures of this host where the target names another one."""
+    return " (this host)" if row.made_for else ""
 
 
 def milliseconds(seconds: float) -> str:
@@ -143,4 +175,15 @@ def coverage(row: Row) -> str:
     if row.coverage is None:
         return row.precision
     kind = "" if row.precision == "int8" else f" ({row.precision})"
-    return f"{row.coverage.int8} of {row.coverage.total}{kind}"
+    return f"{row.coverage.int8} of {row.coverage.total}{kind}{of_this_host(row)}"
+
+
+def gate_cells(gate: GateResult) -> tuple[str, ...]:
+    """Return the cells of one gate, in the order of ``GATE_COLUMNS``."""
+    where = gate.target or ""
+    return (mark(gate), gate.gate, where, gate.model, gate.limit, gate.found, gate.note)
+
+
+def mark(gate: GateResult) -> str:
+    """Return how a gate ended."""
+    return {True: "pass", False: "FAIL", None: "not measurable here"}[gate.passed]

@@ -19,7 +19,7 @@ from squeeze.results.accuracy import (
     DetectionChange,
     Estimate,
 )
-from squeeze.results.rows import FloatKernel, KernelCoverage, Latency, Parity, Row
+from squeeze.results.rows import FloatKernel, KernelCoverage, Latency, LayerTime, Parity, Row
 from squeeze.results.states import EpochRecord, Ladder, Rung, Sensitivity, State, Unmet
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "KernelCoverage",
     "Ladder",
     "Latency",
+    "LayerTime",
     "Parity",
     "Picture",
     "PictureBlock",
@@ -52,13 +53,19 @@ __all__ = [
 
 
 class GateResult(Block):
-    """One gate on one row."""
+    """One gate on one row.
+
+    Attributes:
+        model: The state that was judged; of a file that was not made, the one that is missing.
+        passed: None where this host cannot tell and the recipe does not fail for that.
+    """
 
     gate: str
     target: str | None
+    model: str
     limit: str
     found: str
-    passed: bool
+    passed: bool | None
     note: str = ""
 
 
@@ -128,4 +135,4 @@ class Results(Block):
     @property
     def passed(self) -> bool:
         """Whether no gate failed."""
-        return all(gate.passed for gate in self.gates)
+        return all(gate.passed is not False for gate in self.gates)

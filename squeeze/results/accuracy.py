@@ -11,12 +11,40 @@ class Estimate(Block):
     high: float
 
 
+_CHANCE = 0.05
+_NEXT_TO_NOTHING = 0.01
+
+
 class Accuracy(Block):
-    """Shares of samples whose label is the best, or among the best five, predictions."""
+    """Shares of samples whose label is the best, or among the best five, predictions.
+
+    Attributes:
+        guess: Top-1 of always answering the most frequent class of these samples.
+        guess_p: Probability that such guessing, at random, is right this often or more (one-sided
+            binomial test).
+        constant: Whether every sample was given the same class.
+    """
 
     samples: int
     top1: Estimate
     top5: Estimate
+    guess: float = 0.0
+    guess_p: float = 0.0
+    constant: bool = False
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the figures say nothing about what was learned, each to stand behind a name."""
+        found = []
+        if self.constant:
+            found.append(f"gives one class to all {self.samples} samples")
+        if self.guess_p > _CHANCE:
+            found.append(
+                f"is no better than chance: top-1 {self.top1.value:.1%}, always answering the most "
+                f"frequent class gives {self.guess:.1%} (binomial test, p = {self.guess_p:.2f}, "
+                f"{self.samples} samples)"
+            )
+        return tuple(found)
 
     @property
     def headline(self) -> tuple[str, Estimate]:
@@ -74,6 +102,13 @@ class DetectionAccuracy(Block):
     recall: float
     voc_ap50: float
     per_class: tuple[ClassPrecision, ...]
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the figures say nothing about what was learned, each to stand behind a name."""
+        if self.map.value >= _NEXT_TO_NOTHING:
+            return ()
+        return (f"finds next to nothing: mAP {self.map.value:.1%}",)
 
     @property
     def headline(self) -> tuple[str, Estimate]:

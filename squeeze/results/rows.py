@@ -55,18 +55,38 @@ class Parity(Block):
     same_class: float
 
 
+class LayerTime(Block):
+    """A layer that takes longer in the quantized file than in the float one, beyond noise.
+
+    Attributes:
+        name: The operator's name in the float file.
+        seconds: Median of one run of the quantized file's operator.
+        float_seconds: The same of the float file's.
+    """
+
+    name: str
+    seconds: float
+    float_seconds: float
+
+
 class Row(Block):
     """One model state on one target.
 
     Attributes:
+        made_for: The target's processor where this host's is another one; the latency, the
+            speed-up and the kernel coverage are the host's.
         skipped: Why nothing was measured; then the figures are None.
-        speedup: Baseline latency divided by this one, pair by pair.
         with_nms: The same file with decoding and suppression inside, if the target asks for it.
-        decoded: Latency with decoding and suppression of boxes, of detectors.
-        decoded_speedup: The ratio of those.
+        latency: What an application waits for: of detectors with decoding and suppression.
+        speedup: The baseline's median latency divided by this one's; the interval is from rounds
+            in which both were timed.
+        network_latency: Of detectors: the network alone, without decoding.
+        network_speedup: The ratio of those.
+        over_float: Of a quantized file: the latency of the float file that it was made from,
+            divided by this one's, from the same rounds.
+        slow_layers: Of a quantized file that is slower than that float file: the layers that cost
+            it, worst first; None where it is not slower or the runtime gives no times of layers.
         peak_memory_bytes: Resident memory that a fresh process gained by loading and running it.
-        made_for: The target's processor where it is not of the host's kind; the latency, speed-up
-            and coverage are the host's.
     """
 
     state: str
@@ -85,8 +105,10 @@ class Row(Block):
     change: ChangeBlock | None = None
     latency: Latency | None = None
     speedup: Estimate | None = None
-    decoded: Latency | None = None
-    decoded_speedup: Estimate | None = None
+    network_latency: Latency | None = None
+    network_speedup: Estimate | None = None
+    over_float: Estimate | None = None
+    slow_layers: tuple[LayerTime, ...] | None = None
     coverage: KernelCoverage | None = None
     parity: Parity | None = None
     peak_memory_bytes: int | None = None

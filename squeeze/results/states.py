@@ -51,8 +51,8 @@ class Rung(Block):
     Attributes:
         layers: In float, besides those that the recipe keeps.
         drop: Loss of the ladder's metric against the float file, absolute; minus is a gain.
-        latency_s: Median, taken in turns with the other rungs.
-        speedup: Latency of the float file divided by this one, pair by pair.
+        latency_s: Median, taken in turns with the other rungs; of detectors with decoding.
+        speedup: The float file's median latency divided by this one's, from the same rounds.
         int8: Convolutions and matrix products in int8 kernels, of ``total``.
         chosen: Whether this is what ships.
     """
@@ -71,6 +71,7 @@ class Ladder(Block):
     """The search for the fewest layers in float that hold a limit, for one file.
 
     Attributes:
+        made_for: The target's processor where it is not this host's, whose latencies these are.
         metric: What the loss is of: the task's figure (``top-1``, ``mAP``) or the recipe's own.
         max_drop: The limit.
         samples: How many the loss was measured on.
@@ -91,6 +92,7 @@ class Ladder(Block):
     float_latency_s: float
     ranking: tuple[Sensitivity, ...]
     rungs: tuple[Rung, ...]
+    made_for: str | None = None
 
 
 class State(Block):

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+Seconds = dict[str, list[float]]
+"""Of one file: the seconds of every run by layer."""
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -12,6 +16,12 @@ if TYPE_CHECKING:
 
     Outputs = NDArray[np.float32] | tuple[NDArray[np.float32], ...]
     """What a model returns: one array, or several in the order of its ``forward``."""
+
+    Profile = Callable[[Sequence[Path], "Execution", NDArray[np.float32]], list[Seconds]]
+    """``profile(paths, execution, images)`` of a runtime that tells the time of layers.
+
+    It runs the files in turns. Runtimes that cannot tell have no such function.
+    """
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,10 @@ class Execution:
     threads: int = 1
     device: str = "cpu"
     precision: str = "fp32"
+
+
+CONVERSIONS = "conversions of types and layouts"
+"""What stands for all nodes that only convert, where a profile has names of layers."""
 
 
 class Session(Protocol):

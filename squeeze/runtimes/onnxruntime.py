@@ -1,6 +1,7 @@
 """ONNX Runtime on the CPU."""
 
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.runtimes.base import Audit, Coverage, Execution
+from squeeze.runtimes.base import Audit, Coverage, Execution, Seconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +45,9 @@ def open_session(path: Path, execution: Execution) -> "OnnxSession":
     return OnnxSession(_load(path, execution.threads))
 
 
-def _load(path: Path, threads: int, optimised: Path | None = None) -> Any:  # noqa: ANN401
+def _load(
+    path: Path, threads: int, optimised: Path | None = None, events: Path | None = None
+) -> Any:  # noqa: ANN401
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -53,6 +56,9 @@ def _load(path: Path, threads: int, optimised: Path | None = None) -> Any:  # no
     options.log_severity_level = _ERROR
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
+    if events is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(events)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class of their own
@@ -79,6 +85,19 @@ class OnnxSession:
     def close(self) -> None:
         """Drop the session."""
         self._session = None
+
+
+def profile(
+    paths: Sequence[Path], execution: Execution, images: "NDArray[np.float32]"
+) -> list[Seconds]:
+    """Return per file the seconds of every run by layer, the files run in turns."""
+    from squeeze.runtimes.audit import onnx_times
+
+    def opened(path: Path, events: Path, optimised: Path) -> Any:  # noqa: ANN401
+        return _load(path, execution.threads, optimised, events)
+
+    with tempfile.TemporaryDirectory() as folder:
+        return onnx_times.profile(paths, images, opened, Path(folder))
 
 
 def coverage(path: Path) -> Coverage:

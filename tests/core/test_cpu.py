@@ -45,3 +45,33 @@ def test_the_features_can_be_hidden_and_a_wrong_name_is_refused(
     monkeypatch.setenv(cpu.OVERRIDE, "x86_vni")
     with pytest.raises(InputError, match="SQUEEZE_CPU: unknown processor 'x86_vni'"):
         cpu.host()
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "told"),
+    [
+        ("x86_vnni", "x86_vnni", ""),
+        ("x86_vnni", "host", ""),
+        ("x86_vnni", "arm64", "this host is x86 with VNNI"),
+        ("arm64", "x86_avx2", "this host is arm64"),
+        ("x86_vnni", "x86_avx2", "this host also has avx512f, vnni"),
+        ("x86_avx2", "x86_avx512", "this host lacks avx512f"),
+        ("x86_fp16", "x86_vnni", "this host also has amx_int8, avx512_fp16"),
+        ("arm64", "arm64_fp16", "this host lacks asimddp, asimdhp"),
+        ("unknown", "x86_vnni", "this host does not tell its instructions"),
+    ],
+)
+def test_a_host_stands_for_a_target_with_the_same_instructions_only(
+    host: str, target: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "_found", lambda: cpu.NAMED["x86_vnni"])
+    monkeypatch.setenv(cpu.OVERRIDE, host)
+    assert cpu.difference(target) == told
+    assert cpu.other_than_host(target) == (target if told else None)
+
+
+def test_vnni_counts_in_whatever_width_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = cpu.Cpu("laptop", "x86_64", ("avx2", "avx512f", "avx_vnni"))
+    monkeypatch.delenv(cpu.OVERRIDE, raising=False)
+    monkeypatch.setattr(cpu, "_found", lambda: narrow)
+    assert cpu.other_than_host("x86_vnni") is None

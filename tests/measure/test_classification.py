@@ -4,7 +4,9 @@ import base64
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
+from scipy.stats import binom
 
 from squeeze.measure import classification
 from squeeze.sources.data import Data
@@ -22,3 +24,25 @@ def test_pictures_that_got_worse_come_first(digits: Data) -> None:
     image = Image.open(io.BytesIO(base64.b64decode(found[0].png)))
     assert image.size == (96, 96)
     assert list(classification.changed(before, before, digits.validation)) == []
+
+
+def test_always_answering_one_class_is_seen_and_is_no_better_than_chance() -> None:
+    labels = np.array([0] * 40 + [1] * 30 + [2] * 30)
+    found = classification.score(np.zeros((100, 1), np.int64), labels)
+    assert (found.top1.value, found.guess, found.constant) == (0.4, 0.4, True)
+    assert found.guess_p == pytest.approx(binom.sf(39, 100, 0.4))
+    assert len(found.doubts) == 2
+    found = classification.score(labels[:, None], labels)
+    assert (found.constant, found.guess_p < 1e-30, found.doubts) == (False, True, ())
+
+
+@pytest.mark.parametrize(("right", "doubted"), [(48, True), (49, False)])
+def test_a_few_hits_more_than_chance_gives_are_not_enough(right: int, *, doubted: bool) -> None:
+    """The one-sided test at 5 %: of 100 samples at 40 %, 48 hits come by chance, 49 rarely do."""
+    labels = np.array([0] * 40 + [1] * 30 + [2] * 30)
+    predictions = labels.copy()
+    predictions[right:] = (labels[right:] + 1) % 3
+    found = classification.score(predictions[:, None], labels)
+    assert found.top1.value == right / 100
+    assert bool(binom.sf(right - 1, 100, 0.4) > 0.05) is doubted
+    assert bool(found.doubts) is doubted

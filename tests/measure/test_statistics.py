@@ -40,5 +40,23 @@ def test_the_paired_interval_holds_its_value_and_mirrors(
 
 
 def test_a_constant_ratio_has_no_width() -> None:
-    found = statistics.speedup([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
+    found = statistics.speedup([[2.0], [4.0], [6.0]], [[1.0], [2.0], [3.0]])
     assert (found.value, found.low, found.high) == (2.0, 2.0, 2.0)
+
+
+def test_at_least_so_many_hits_is_a_sum_of_binomial_terms() -> None:
+    assert statistics.at_least(2, 3, 0.5) == pytest.approx(3 / 8 + 1 / 8)
+    assert statistics.at_least(0, 3, 0.5) == 1.0
+    assert statistics.at_least(3, 3, 1.0) == 1.0
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.2, 5.0))
+def test_a_speedup_is_the_ratio_of_the_medians_beside_it(seed: int, ratio: float) -> None:
+    """Also where rounds differ so much that the median of their ratios is another figure."""
+    rng = np.random.default_rng(seed)
+    busy = rng.choice([1.0, 2.0, 7.0], (15, 1))
+    before = busy * rng.lognormal(0, 0.3, (15, 4))
+    after = busy[rng.permutation(15)] * rng.lognormal(0, 0.3, (15, 9)) / ratio
+    found = statistics.speedup(before.tolist(), after.tolist())
+    assert found.value == np.median(before) / np.median(after)
+    assert found.low <= found.value <= found.high

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from squeeze.core import cpu
 from squeeze.recipe.schema import Gate
 from squeeze.report.gates import decide
 from squeeze.results import (
@@ -100,27 +101,136 @@ def test_a_limit_inside_the_interval_is_noted() -> None:
     assert result.note == ""
 
 
-def test_a_target_that_was_not_measured_fails() -> None:
-    skipped = [row("1-quantize", skipped="no CUDA device here", accuracy=None, latency=None)]
-    (result,) = decided({"metric": "top1", "max_drop": 0.5, "target": "t"}, skipped)
+def skipped(why: str, **changes: Any) -> Row:
+    nothing = {"accuracy": None, "latency": None, "size_bytes": None}
+    return row("1-quantize", skipped=why, precision="auto", **(nothing | changes))
+
+
+EVERY_METRIC: list[dict[str, Any]] = [
+    {"metric": "top1", "max_drop": 0.5},
+    {"metric": "top1", "min": 0.1},
+    {"metric": "agreement", "min": 0.1},
+    {"metric": "latency", "min_speedup": 0.1},
+    {"metric": "latency", "max_latency_s": 10.0},
+    {"metric": "size", "min_reduction": 1.0},
+    {"metric": "size", "max_bytes": 10_000},
+    {"metric": "int8_coverage", "min": 0.1},
+]
+
+
+def test_a_target_that_was_left_out_fails_where_it_is_named() -> None:
+    left_out = [skipped("no CUDA device here")]
+    (result,) = decided({"metric": "top1", "max_drop": 0.5, "target": "t"}, left_out)
     assert (result.passed, result.note) == (False, "no CUDA device here")
-    (result,) = decided({"metric": "top1", "max_drop": 0.5}, skipped)
+    (result,) = decided({"metric": "top1", "max_drop": 0.5}, left_out)
     assert (result.passed, result.found) == (False, "nothing to measure")
+    (result,) = decided({"metric": "top1", "max_drop": 0.5}, [*ROWS, skipped("no", target="u")])
+    assert (result.passed, result.target) == (True, "t")
 
 
-def test_a_float_target_is_judged_by_its_furthest_state() -> None:
-    pruned = row("baseline", target="u", size_bytes=500)
-    skipped = row("1-quantize", target="u", skipped="holds no int8", latency=None, accuracy=None)
-    found = decided({"metric": "size", "max_bytes": 400}, [*ROWS, pruned, skipped])
+@pytest.mark.parametrize("gate", EVERY_METRIC)
+@pytest.mark.parametrize("target", ["t", None])
+def test_a_compressed_model_that_was_not_made_fails_its_gates_with_the_reason(
+    gate: dict[str, Any], target: str | None
+) -> None:
+    found = decided(gate | {"target": target}, [row("baseline"), skipped("has no kernels")])
+    (result,) = found
+    assert (result.passed, result.model, result.target) == (False, "1-quantize", "t")
+    assert (result.found, result.note) == ("not measured", "has no kernels")
+
+
+def test_one_target_without_the_model_does_not_hide_behind_another() -> None:
+    rows = [*ROWS, row("baseline", target="u"), skipped("has no kernels", target="u")]
+    found = decided({"metric": "top1", "max_drop": 0.5}, rows)
     assert [(r.target, r.passed) for r in found] == [("t", True), ("u", False)]
 
 
+THREE = [
+    STATES[0],
+    State(name="1-prune", method="prune", params=60, macs=500, seconds=0),
+    State(name="2-quantize", method="quantize", params=60, macs=500, seconds=0),
+]
+
+
+@pytest.mark.parametrize(
+    ("asks", "judged"),
+    [("fp32", ("1-prune", True, "1.50x")), ("auto", ("2-quantize", False, "not measured"))],
+)
+def test_a_target_that_asks_for_float_is_judged_by_its_last_float_model(
+    asks: str, judged: tuple[str, bool, str]
+) -> None:
+    rows = [
+        row("baseline"),
+        row("1-prune", speedup=at(1.5)),
+        row("2-quantize", skipped="why", precision=asks, accuracy=None, latency=None),
+    ]
+    gate: Gate = TypeAdapter(Gate).validate_python({"metric": "latency", "min_speedup": 1.2})
+    (result,) = decide([gate], rows, THREE)
+    assert (result.model, result.passed, result.found) == judged
+    assert result.note.startswith("" if judged[1] else "why; set precision: fp32 at the target")
+
+
+@pytest.mark.parametrize(
+    "gate", [g for g in EVERY_METRIC if {"max_drop", "min_speedup", "min_reduction"} & set(g)]
+)
+def test_the_baseline_does_not_pass_against_itself(gate: dict[str, Any]) -> None:
+    parsed: Gate = TypeAdapter(Gate).validate_python(gate)
+    (result,) = decide([parsed], [row("baseline")], STATES[:1])
+    assert (result.model, result.passed, result.found) == ("baseline", False, "nothing to compare")
+
+
+def test_macs_of_the_baseline_are_not_compared_with_themselves() -> None:
+    gate: Gate = TypeAdapter(Gate).validate_python({"metric": "macs", "min_reduction": 1.0})
+    (result,) = decide([gate], ROWS, STATES[:1])
+    assert (result.passed, result.found) == (False, "nothing to compare")
+
+
+def test_every_gate_names_the_model_that_it_judged() -> None:
+    for gate in [*EVERY_METRIC, {"metric": "macs", "max": 1000}]:
+        assert {result.model for result in decided(gate)} == {"1-quantize"}
+
+
 def test_coverage_without_a_target_is_about_the_int8_files_there_are() -> None:
-    float_target = row("baseline", target="u")
-    found = decided({"metric": "int8_coverage", "min": 0.9}, [*ROWS, float_target])
+    asks = row("1-quantize", target="u", skipped="asks for fp32", latency=None, accuracy=None)
+    float_target = [row("baseline", target="u"), asks]
+    found = decided({"metric": "int8_coverage", "min": 0.9}, [*ROWS, *float_target])
     assert [(r.target, r.passed) for r in found] == [("t", True)]
-    (alone,) = decided({"metric": "int8_coverage", "min": 0.9}, [float_target])
+    (alone,) = decided({"metric": "int8_coverage", "min": 0.9}, float_target)
     assert (alone.passed, alone.found) == (False, "nothing to measure")
+
+
+ELSEWHERE = [each.model_copy(update={"made_for": "arm64"}) for each in ROWS]
+
+
+@pytest.fixture
+def on_x86(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cpu.OVERRIDE, "x86_vnni")
+
+
+@pytest.mark.usefixtures("on_x86")
+@pytest.mark.parametrize(
+    ("gate", "found"),
+    [
+        ({"metric": "latency", "min_speedup": 1.2}, "1.50x on this host"),
+        ({"metric": "latency", "max_latency_s": 0.001}, "10 ms on this host"),
+        ({"metric": "int8_coverage", "min": 1.0}, "9 of 10 on this host"),
+    ],
+)
+def test_what_another_processor_decides_is_not_measurable_here(
+    gate: dict[str, Any], found: str
+) -> None:
+    (result,) = decided(gate, ELSEWHERE)
+    assert (result.passed, result.found) == (None, found)
+    told = "not measurable here: the target is arm64, this host is x86 with VNNI"
+    assert result.note == told
+    (result,) = decided(gate | {"on_not_measurable": "fail"}, ELSEWHERE)
+    assert (result.passed, result.found, result.note) == (False, found, told)
+
+
+def test_what_belongs_to_the_file_is_measurable_for_any_processor() -> None:
+    for gate in EVERY_METRIC:
+        if gate["metric"] not in {"latency", "int8_coverage"}:
+            assert [result.passed for result in decided(gate, ELSEWHERE)] == [True]
 
 
 def test_a_step_that_missed_its_own_aim_is_a_failed_gate() -> None:
@@ -130,4 +240,5 @@ def test_a_step_that_missed_its_own_aim_is_a_failed_gate() -> None:
     )
     (gate,) = decide([], [], [state])
     assert (gate.gate, gate.limit, gate.found) == ("1-prune: MACs", "at most 10", "20 at best")
+    assert gate.model == "1-prune"
     assert not gate.passed

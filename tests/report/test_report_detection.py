@@ -1,6 +1,7 @@
 """Reports and gates of detectors: mAP, classes, curves, boxes, latency with decoding."""
 
 import re
+from html import unescape
 from typing import Any
 
 import jsonschema
@@ -8,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from squeeze.recipe.schema import Gate
-from squeeze.report import gates, html, markdown, tables
+from squeeze.report import gates, headlines, html, markdown, tables
 from squeeze.results import (
     ClassPrecision,
     DetectionAccuracy,
@@ -71,8 +72,8 @@ def row(state: str, **changes: Any) -> Row:
         "batch_size": 1,
         "size_bytes": 1000,
         "accuracy": accuracy(0.6, 0.88),
-        "latency": latency(0.010),
-        "decoded": latency(0.012),
+        "latency": latency(0.012),
+        "network_latency": latency(0.010),
     }
     return Row.model_validate(base | changes)
 
@@ -83,10 +84,10 @@ ROWS = (
         "1-quantize",
         accuracy=accuracy(0.58, 0.87),
         change=DetectionChange(drop=at(0.02), ap50_drop=at(0.01), agreement=0.93),
-        latency=latency(0.005),
-        decoded=latency(0.007),
-        speedup=at(2.0),
-        decoded_speedup=at(1.7),
+        latency=latency(0.007),
+        network_latency=latency(0.005),
+        speedup=at(1.7),
+        network_speedup=at(2.0),
     ),
 )
 
@@ -127,7 +128,8 @@ def test_the_table_is_about_precision(results: Results) -> None:
     assert last["AP50"] == "87.00%"
     assert last["Change of mAP"] == "-2.00 [-4.00, +0.00]"
     assert last["Change of AP50"] == "-1.00 [-3.00, +1.00]"
-    assert (last["Latency"], last["With decoding"]) == ("5 ms", "7 ms")
+    assert (last["Latency with decoding"], last["Speed-up"]) == ("7 ms", "1.70x [1.68, 1.72]")
+    assert last["Network alone"] == "5 ms, 2.00x [1.98, 2.02]"
 
 
 def test_a_state_that_was_not_measured_fills_the_row(results: Results) -> None:
@@ -146,7 +148,8 @@ def test_the_page_shows_classes_sizes_curves_and_boxes(results: Results) -> None
         "Precision over recall",
         "Images whose detections changed most",
         "cells.jpg",
-        "With decoding",
+        "Latency with decoding",
+        "Network alone",
         "1.70x",
     ):
         assert wanted in page
@@ -185,3 +188,23 @@ def test_a_drop_inside_its_interval_is_told() -> None:
     gate: Gate = TypeAdapter(Gate).validate_python({"metric": "map", "max_drop": 0.03})
     (decided,) = gates.decide([gate], ROWS, STATES)
     assert decided.note == "within noise: interval +0.00 to +4.00"
+
+
+def test_the_headline_is_of_what_an_application_waits_for(results: Results) -> None:
+    (headline,) = headlines.headlines(results)
+    figures = dict(headline.figures)
+    assert figures["Latency with decoding"] == "12 ms → 7 ms"
+    assert figures["Speed-up"] == "1.70x [1.68, 1.72]"
+    assert figures["Network alone"] == "10 ms → 5 ms, 2.00x [1.98, 2.02]"
+    assert figures["Agreement: baseline's detections found too"] == "93.0%"
+    for report in (html.render(results), markdown.render(results)):
+        for name, value in headline.figures:
+            assert name in unescape(report)
+            assert value in report
+
+
+@pytest.mark.parametrize(("least", "passed"), [(1.7, True), (1.8, False)])
+def test_the_gate_is_of_what_an_application_waits_for(least: float, *, passed: bool) -> None:
+    gate: Gate = TypeAdapter(Gate).validate_python({"metric": "latency", "min_speedup": least})
+    (decided,) = gates.decide([gate], ROWS, STATES)
+    assert (decided.passed, decided.found) == (passed, "1.70x")

@@ -12,6 +12,7 @@ import yaml
 from squeeze.cli.app import main
 from squeeze.core.errors import SqueezeError
 from squeeze.export import file
+from squeeze.measure import latency
 from squeeze.pipeline import run
 from squeeze.recipe.load import load_recipe
 from squeeze.recipe.schema import InputSpec, ModelBlock
@@ -78,6 +79,33 @@ def test_a_run_leaves_them_beside_the_raw_files(finished: tuple[Results, Path]) 
     assert "detector" not in record
 
 
+def test_the_speedup_is_of_what_an_application_waits_for(finished: tuple[Results, Path]) -> None:
+    """Decoding takes longer than these few convolutions, and counts."""
+    results, folder = finished
+    before, after = results.rows
+    for row in (before, after):
+        assert row.latency is not None
+        assert row.network_latency is not None
+        assert row.network_latency.median_s < row.latency.median_s
+    assert before.latency is not None
+    assert after.latency is not None
+    assert after.speedup is not None
+    ratio = before.latency.median_s / after.latency.median_s
+    assert after.speedup.value == pytest.approx(ratio)
+    assert after.speedup.low <= ratio <= after.speedup.high
+    text = (folder / "report.md").read_text()
+    for shown in ("Latency with decoding", "Network alone", f"Speed-up: {ratio:.2f}x ["):
+        assert shown in text
+
+
+def test_a_detector_that_finds_nothing_heads_the_report(finished: tuple[Results, Path]) -> None:
+    results, folder = finished
+    told = "baseline on onnxruntime finds next to nothing: mAP "
+    assert results.warnings[0].startswith(told)
+    text = (folder / "report.md").read_text()
+    assert text.index(told) < text.index("Network alone")
+
+
 @pytest.mark.parametrize("state", ["baseline", "1-quantize"])
 def test_they_find_what_decoding_the_raw_file_finds(
     finished: tuple[Results, Path], model: Model, state: str
@@ -112,6 +140,25 @@ def squeeze(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Any:
     with pytest.raises(SystemExit) as left:
         main()
     return left.value.code
+
+
+def test_bench_says_of_which_files_decoding_is_not_in_the_time(
+    finished: tuple[Results, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(latency, "_MAX_ROUNDS", 15)
+    raw = finished[1] / "artifacts" / "baseline.onnx"
+    assert squeeze(monkeypatch, "bench", raw, nms_file.path_of(raw), "--quiet", "--json") in {
+        0,
+        None,
+    }
+    found = json.loads(capsys.readouterr().out)
+    assert [each["decoded"] for each in found.values()] == [False, True]
+    first, second = (each["latency"]["median_s"] for each in found.values())
+    assert found[str(nms_file.path_of(raw))]["speedup"]["value"] == pytest.approx(first / second)
+    squeeze(monkeypatch, "bench", raw, nms_file.path_of(raw), "--quiet")
+    assert capsys.readouterr().out.count("without decoding") == 1
 
 
 def test_such_a_file_is_evaluated_as_it_is(

@@ -219,6 +219,8 @@ class SpeedupAim:
             f"{self._speedup.runtime}, {self._speedup.threads} thread(s), "
             f"batch {self._speedup.batch_size}"
         )
+        if hasattr(now.model.module, "detector"):
+            place += ", the network without decoding"
         told = (
             f"speed-up on {place}: predicted {1 / found.predicted:.2f}x, measured "
             f"{seen[str(found.kept)]}, goal {self._speedup.at_least**now.share:.2f}x, "

@@ -70,8 +70,8 @@ class Stopwatch:
             }
             every = {"full": self._baseline(draft=False), **calls}
             timings = timing.in_turns(every, progress or Silent(), label, self._clock)
-        full = timings["full"].round_medians_s
-        return [statistics.speedup(full, timings[name].round_medians_s) for name in calls]
+        full = timings["full"].rounds_s
+        return [statistics.speedup(full, timings[name].rounds_s) for name in calls]
 
     def close(self) -> None:
         """Give back what the sessions hold."""

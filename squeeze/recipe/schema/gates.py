@@ -10,12 +10,15 @@ METRICS = {"classification": ("top1", "top5"), "detection": ("map", "ap50")}
 """What accuracy can be, by task."""
 
 
+OnNotMeasurable = Literal["warn", "fail"]
+
+
 class LimitedGate(Block):
     """A gate of which at least one limit must be given."""
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
-        limits = sorted(set(type(self).model_fields) - {"metric", "target"})
+        limits = sorted(set(type(self).model_fields) - {"metric", "target", "on_not_measurable"})
         if all(getattr(self, limit) is None for limit in limits):
             raise ValueError(f"has no limit, allowed: {', '.join(limits)}")
         return self
@@ -46,10 +49,18 @@ class AgreementGate(Block):
 
 
 class LatencyGate(LimitedGate):
-    """``min_speedup`` is the measured baseline/candidate ratio; ``max_latency_s`` the median."""
+    """What an application waits for; of detectors with decoding and suppression.
+
+    Attributes:
+        min_speedup: The measured baseline/candidate ratio.
+        max_latency_s: The median.
+        on_not_measurable: What to do where the target's ``cpu`` is none that this host can stand
+            for: say that the gate is not measurable here, or fail it.
+    """
 
     metric: Literal["latency"]
     target: str | None = None
+    on_not_measurable: OnNotMeasurable = "warn"
     min_speedup: Positive | None = None
     max_latency_s: Positive | None = None
 
@@ -72,10 +83,15 @@ class CostGate(LimitedGate):
 
 
 class CoverageGate(Block):
-    """Share of convolutions and matrix products that run in int8 kernels."""
+    """Share of convolutions and matrix products that run in int8 kernels.
+
+    Attributes:
+        on_not_measurable: As of a latency gate.
+    """
 
     metric: Literal["int8_coverage"]
     target: str | None = None
+    on_not_measurable: OnNotMeasurable = "warn"
     min: Fraction
 
 

@@ -20,7 +20,9 @@ class Target(Block):
 
     Attributes:
         cpu: The processor that will serve the model; it decides how int8 files are made and whether
-            fp16 is computed with or only stored. Files are measured on this machine all the same.
+            fp16 is computed with or only stored. Files are measured on this machine all the same;
+            where it is another processor, reports say so, and gates on latency and int8 coverage
+            are not measurable here.
         precision: What the shipped model must hold there; ``auto`` takes what the steps made.
         nms: Of detectors in ONNX Runtime: beside every file also write one, ``*.nms.onnx``, that
             ends at boxes, with decoding and suppression inside. What is measured is the raw one.

@@ -60,7 +60,7 @@ def audited(file: Any, optimised: Any, size_bytes: int) -> Audit:  # noqa: ANN40
     written, runs = Graph(file), Graph(optimised)
     ops = collections.Counter(node.op_type for node in optimised.node)
     survivors = [
-        FloatNode(_layer(node, written), node.op_type, reason(node, runs, written))
+        FloatNode(layer(node, written), node.op_type, reason(node, runs, written))
         for node in optimised.node
         if node.op_type in _FLOAT
     ]
@@ -83,7 +83,17 @@ def audited(file: Any, optimised: Any, size_bytes: int) -> Audit:  # noqa: ANN40
     return advice.with_advice(found, _facts(written))
 
 
-def _layer(node: Any, written: Graph) -> str:  # noqa: ANN401
+def multiplies(node: Any) -> bool:  # noqa: ANN401
+    """Whether a node that runs is a convolution or matrix product, in float or int8."""
+    return node.op_type in _FLOAT | _INT8
+
+
+def converts(node: Any) -> bool:  # noqa: ANN401
+    """Whether a node that runs only converts types or layouts."""
+    return node.op_type in _CONVERSIONS
+
+
+def layer(node: Any, written: Graph) -> str:  # noqa: ANN401
     """Return the file's own name of a node that ONNX Runtime renamed or merged with others."""
     if node.name in written.names:
         return str(node.name)

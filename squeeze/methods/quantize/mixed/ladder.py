@@ -46,6 +46,7 @@ class Trial:
         source: What these samples are, for the report.
         judge: Reads the outputs.
         label: The target's name.
+        made_for: Its processor where this host cannot stand for it.
     """
 
     settings: "MixedPrecision"
@@ -56,6 +57,7 @@ class Trial:
     source: str
     judge: "Judge"
     label: str
+    made_for: str | None = None
 
 
 @dataclass
@@ -241,7 +243,7 @@ def _ladder(files: _Files, climb: search.Climb, ranking: Sequence[Sensitivity]) 
                 layers=layers,
                 drop=climb.drops[layers],
                 latency_s=timing.latency.median_s,
-                speedup=statistics.speedup(baseline.round_medians_s, timing.round_medians_s),
+                speedup=statistics.speedup(baseline.rounds_s, timing.rounds_s),
                 size_bytes=path.stat().st_size,
                 int8=coverage.int8 if coverage else 0,
                 total=coverage.total if coverage else 0,
@@ -250,6 +252,7 @@ def _ladder(files: _Files, climb: search.Climb, ranking: Sequence[Sensitivity]) 
         )
     return Ladder(
         target=trial.label,
+        made_for=trial.made_for,
         batch_size=trial.batch_size,
         metric=trial.judge.METRIC if metric == "auto" else metric,
         max_drop=trial.settings.max_drop,
@@ -269,8 +272,14 @@ def _timings(files: _Files) -> dict[str, latency.Timing]:
     sessions = {name: trial.runtime.open_session(p, trial.execution) for name, p in paths.items()}
     try:
         prepared = {name: session.prepare(images) for name, session in sessions.items()}
-        calls = {name: partial(s.invoke, prepared[name]) for name, s in sessions.items()}
+        calls = {name: partial(_call, s, prepared[name], trial) for name, s in sessions.items()}
         return latency.in_turns(calls, files.request.progress, f"timing mixtures on {trial.label}")
     finally:
         for session in sessions.values():
             session.close()
+
+
+def _call(session: "Session", prepared: Any, trial: Trial) -> object:  # noqa: ANN401
+    """Do what an application waits for: run a batch and, where that is work, read its outputs."""
+    outputs = session.invoke(prepared)
+    return trial.judge.predictions(outputs) if trial.judge.DECODES else outputs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from squeeze.core import plugins
+from squeeze.core import cpu, plugins
 from squeeze.core.errors import SqueezeError
 from squeeze.methods.quantize.mixed import kept
 from squeeze.methods.quantize.mixed.ladder import Trial, mix
@@ -124,6 +124,7 @@ class Choice:
             source,
             self.judge,
             target.label,
+            cpu.other_than_host(target.cpu),
         )
 
     def _samples(self, count: int) -> "tuple[Split, str]":

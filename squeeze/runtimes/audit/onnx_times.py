@@ -1,0 +1,103 @@
+"""Seconds by layer of ONNX files, from ONNX Runtime's own profiler."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from squeeze.core.chatter import chatter_to
+from squeeze.runtimes.audit import onnx as audit
+from squeeze.runtimes.audit.reasons import Graph
+from squeeze.runtimes.base import CONVERSIONS, Seconds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_WARM_UP, _RUNS = 3, 25
+_OF_NODE = "_kernel_time"
+_OF_RUN = "model_run"
+_RENAMED = re.compile(r"_token_\d+$")  # ONNX Runtime's name for what it made of a file's node
+
+
+def profile(
+    paths: Sequence[Path],
+    images: "NDArray[Any]",
+    open_profiled: Any,  # noqa: ANN401  (a function to the runtime's own session)
+    folder: Path,
+) -> list[Seconds]:
+    """Run files in turns under the profiler.
+
+    Args:
+        paths: One float file and those made from it.
+        images: What they are run on.
+        open_profiled: Opens a file; also gets where its events and its optimised graph go.
+        folder: A scratch folder.
+
+    Returns:
+        Per file the seconds of every run by layer, under the name of the layer's weights, which
+        quantizing keeps; nodes that only convert types or layouts together under ``CONVERSIONS``.
+    """
+    optimised = [folder / f"{number}.onnx" for number in range(len(paths))]
+    with chatter_to(None):
+        sessions = [
+            open_profiled(path, folder / f"{number}-", graph)
+            for number, (path, graph) in enumerate(zip(paths, optimised, strict=True))
+        ]
+        for _ in range(_WARM_UP + _RUNS):
+            for session in sessions:
+                session.run(None, {session.get_inputs()[0].name: images})
+        events = [Path(session.end_profiling()) for session in sessions]
+    return [
+        _by_layer(json.loads(found.read_bytes()), _layers(path, graph))
+        for found, path, graph in zip(events, paths, optimised, strict=True)
+    ]
+
+
+def _layers(path: Path, optimised: Path) -> dict[str, str]:
+    """Return the file's name of what every node of interest that runs does."""
+    import onnx
+
+    written = Graph(onnx.load(path, load_external_data=False).graph)
+    runs = onnx.load(optimised, load_external_data=False).graph
+    names = {
+        node.name: _module(_in_file(node, written), written)
+        for node in runs.node
+        if audit.multiplies(node)
+    }
+    return names | {node.name: CONVERSIONS for node in runs.node if audit.converts(node)}
+
+
+def _in_file(node: Any, written: Graph) -> str:  # noqa: ANN401
+    stem = _RENAMED.sub("", node.name)
+    return stem if stem in written.names else audit.layer(node, written)
+
+
+def _module(name: str, written: Graph) -> str:
+    """Return the layer that a node's weights are called after; the node's name if after none.
+
+    Nodes are numbered by the exporter, and other numbers may stand in a file that was exported
+    again to be quantized; weights keep the module's names.
+    """
+    node = next((each for each in written.nodes if each.name == name), None)
+    weight = str(node.input[1]) if node is not None and len(node.input) > 1 else ""
+    while weight in written.producers and weight not in written.initializers:
+        weight = str(written.producers[weight].input[0])
+    if weight not in written.initializers:
+        return name
+    return weight.removesuffix("_quantized").removesuffix(".weight")
+
+
+def _by_layer(events: Iterable[dict[str, Any]], layers: dict[str, str]) -> Seconds:
+    """Add up the events of every run, which end with the run's own event."""
+    names = dict.fromkeys(layers.values())
+    runs: list[dict[str, float]] = []
+    now = dict.fromkeys(names, 0.0)
+    for event in events:
+        node = str(event["name"]).removesuffix(_OF_NODE)
+        if node in layers and event.get("cat") == "Node":
+            now[layers[node]] += 1e-6 * float(event["dur"])
+        elif event["name"] == _OF_RUN:
+            runs.append(now)
+            now = dict.fromkeys(names, 0.0)
+    return {name: [run[name] for run in runs[_WARM_UP:]] for name in names}
