@@ -20,6 +20,7 @@ from squeeze.methods.training import distributed
 from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch, Training, train_
 from squeeze.recipe.schema import (
+    RANDOM,
     DistillStep,
     ModelBlock,
     PruneStep,
@@ -196,7 +197,7 @@ def train_baseline(
     import torch
 
     trained = replace(model, module=copy.deepcopy(model.module))
-    if steps.recipe.model.weights is None:
+    if steps.recipe.model.stored_weights is None:
         torch.manual_seed(steps.recipe.seed)
         trained = models.build(steps.recipe.model, steps.base)
     return trained, train_(trained.module, settings, steps.training("training the baseline"))
@@ -204,7 +205,8 @@ def train_baseline(
 
 def _baseline(model: Model, settings: TrainSettings | None, steps: Steps) -> Done:
     if settings is None:
-        return Done(model, [], [])
+        random = steps.recipe.model.weights == RANDOM
+        return Done(model, [], ["random weights, as the recipe says"] if random else [])
     return Done(*train_baseline(model, settings, steps), ["trained by this recipe"])
 
 
@@ -235,6 +237,7 @@ def _work(
     def run_distill(step: DistillStep) -> Done:
         import torch
 
+        torch.manual_seed(steps.recipe.seed)  # of weights that are random
         if isinstance(step.teacher, ModelBlock):
             teacher = models.build(step.teacher, steps.base, default_input=current.input)
         else:
@@ -279,7 +282,7 @@ def _calibrated(step: QatStep, steps: Steps) -> list[Any]:
 def _content(block: ModelBlock, base: Path) -> list[Any]:
     """Return what decides a model's content: its block and hashes of the files it names."""
     paths = []
-    for named in filter(None, (block.weights, block.backbone_weights)):
+    for named in filter(None, (block.stored_weights, block.backbone_weights)):
         weights = reference.package_file(named) if named.startswith("package:") else base / named
         if reference.is_transformers_folder(weights):
             paths += sorted([weights / "config.json", *weights.glob("*.safetensors")])

@@ -165,7 +165,7 @@ def _opened(
                 where=f"steps.{number}.speedup",
                 hint="run it in one process, or ask for macs, params or size",
             )
-    model = models.build(loaded.recipe.model, loaded.folder)
+    model = _built(loaded)
     data = open_data(loaded, model, progress)
     task = open_task(loaded.recipe.task, model.input)
     task.check_model(model.module, model.input, len(data.classes))
@@ -173,6 +173,14 @@ def _opened(
         nms_file.spec_of(model)
     _check_layers(loaded.recipe, model)
     return model, data, task.of(model.module)
+
+
+def _built(loaded: LoadedRecipe) -> models.Model:
+    """Build the model; random weights are drawn by the recipe's seed."""
+    import torch
+
+    torch.manual_seed(loaded.recipe.seed)
+    return models.build(loaded.recipe.model, loaded.folder)
 
 
 def _check_layers(recipe: Recipe, model: models.Model) -> None:

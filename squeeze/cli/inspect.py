@@ -92,6 +92,8 @@ def inspect(
     _check_flags(data, plot, pruning=pruning, sensitivity=sensitivity)
     block = one_step.model_block(model, weights, input, {"mean": mean, "std": std})
     loaded = _validated(block, data, arg or [])
+    if sensitivity:
+        _refuse_untrained(loaded)
     from squeeze.core.types import Silent
     from squeeze.methods.prune.graph import survey
     from squeeze.sources import models
@@ -163,6 +165,15 @@ def _validated(block: dict[str, Any], data: str | None, args: list[str]) -> "Loa
     }
     overrides = [f"model.args.{one_step.pair(item)}" for item in args]
     return from_data(recipe, Path.cwd(), overrides)
+
+
+def _refuse_untrained(loaded: "LoadedRecipe") -> None:
+    from squeeze.core.errors import InputError
+    from squeeze.recipe import untrained
+
+    what = untrained.reason(loaded.recipe.model, loaded.folder)
+    if what is not None:
+        raise InputError(what + untrained.cure(trains=False), where="--sensitivity")
 
 
 def _curves(

@@ -42,7 +42,11 @@ def common(
     ],
     train: Annotated[str | None, typer.Option(help="Training data, named the same way.")] = None,
     weights: Annotated[
-        str | None, typer.Option(help=".safetensors, weights-only .pt/.pth, or package:NAME/FILE.")
+        str | None,
+        typer.Option(
+            help=".safetensors, weights-only .pt/.pth, package:NAME/FILE, or random: what the "
+            "factory draws."
+        ),
     ] = None,
     arg: Annotated[
         list[str] | None,
@@ -173,9 +177,11 @@ def save(recipe: dict[str, Any], path: Path) -> None:
 
 
 def _rebase(block: dict[str, Any], keys: tuple[str, ...], path: Path) -> None:
+    from squeeze.recipe.schema import RANDOM
+
     for key in keys:
         text = block.get(key)
-        if not isinstance(text, str):
+        if not isinstance(text, str) or (key, text) == ("weights", RANDOM):
             continue
         head, colon, tail = text.partition(":")
         if head.endswith(".py"):

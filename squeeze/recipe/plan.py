@@ -9,11 +9,21 @@ from pathlib import Path
 
 from squeeze.core import cpu, plugins
 from squeeze.core.errors import Problem, RecipeError, unknown_name
-from squeeze.recipe import boxes, calibrators, losses, pruning, quantization, schemes, two_stage
+from squeeze.recipe import (
+    boxes,
+    calibrators,
+    losses,
+    pruning,
+    quantization,
+    schemes,
+    two_stage,
+    untrained,
+)
 from squeeze.recipe.document import Path_
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
     METRICS,
+    RANDOM,
     AccuracyGate,
     CalibrationDraw,
     DataSource,
@@ -103,24 +113,29 @@ def not_installed(runtime: str, missing: list[str]) -> str:
 
 def _models(recipe: Recipe, folder: Path) -> Mistakes:
     yield from _model(recipe.model, ("model",), folder)
+    if recipe.baseline is None and (what := untrained.reason(recipe.model, folder)):
+        yield ("model",), what + untrained.cure(trains=True)
     for index, step in enumerate(recipe.steps):
         for key in ("teacher", "student"):
             block = getattr(step, key, None)
             if isinstance(block, ModelBlock):
                 yield from _model(block, ("steps", index, key), folder)
+        teacher = getattr(step, "teacher", None)
+        if isinstance(teacher, ModelBlock) and (what := untrained.reason(teacher, folder)):
+            yield ("steps", index, "teacher"), what + untrained.cure(trains=False)
 
 
 def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
     absent = {
         key: _absent(named, folder)
         for key in ("weights", "backbone_weights")
-        if (named := getattr(block, key)) is not None
+        if (named := getattr(block, key)) not in {None, RANDOM}
     }
     for key, problem in absent.items():
         if problem is not None:
             yield (*path, key), problem
-    is_file = block.weights is not None and not block.weights.startswith("package:")
-    weights = folder / block.weights if block.weights and is_file else None
+    stored = block.stored_weights
+    weights = folder / stored if stored and not stored.startswith("package:") else None
     if weights is not None and absent["weights"] is not None:
         return
     if weights is not None and weights.is_dir():

@@ -68,8 +68,8 @@ def _takes_loss(step: PruneStep) -> bool:
 
 def _build(block: ModelBlock, folder: Path) -> str:
     """Return the reference of the model's factory, also of a bundle."""
-    record = folder / (block.weights or "") / "architecture.json"
-    if block.weights is None or not record.is_file():
+    record = folder / (block.stored_weights or "") / "architecture.json"
+    if block.stored_weights is None or not record.is_file():
         return block.build or ""
     with suppress(ValueError):  # a broken bundle is told of where it is loaded
         return str(json.loads(record.read_text())["build"])

@@ -108,7 +108,7 @@ def build(block: ModelBlock, folder: Path, *, default_input: InputSpec | None = 
     Raises:
         InputError: Unknown factory, not an ``nn.Module``, weights that do not fit or hold NaN.
     """
-    path = _weights_path(block.weights, folder)
+    path = _weights_path(block.stored_weights, folder)
     if path is not None and reference.is_transformers_folder(path):
         model = _saved_by_transformers(block, path, block.input or default_input)
     elif path is not None and path.is_dir():

@@ -47,6 +47,8 @@ def squeeze(tmp_path: Path) -> Squeeze:
 
 DIGITS = (
     "builtin:resnet8",
+    "--weights",
+    "random",
     "--arg",
     "in_channels=1",
     "--input",
@@ -138,28 +140,32 @@ def wrong(tmp_path: Path, picture_folder: Path) -> dict[str, tuple[list[str], st
     (picture_folder / "bee" / "0.png").write_bytes(b"no picture")
     (tmp_path / "file").write_text("")
     small = ["--input", "1,8,8", "--validation", "builtin:digits"]
+    random = ("builtin:resnet8", "--weights", "random")
     return {
         "ratio": ([*DIGITS, "--pruning-ratio", "1.2"], "pruning_ratio: found 1.2"),
-        "model": (["torchvision:mobilnet_v2", *small], "did you mean 'mobilenet_v2'?"),
+        "model": (
+            ["torchvision:mobilnet_v2", "--weights", "random", *small],
+            "did you mean 'mobilenet_v2'?",
+        ),
         "number": (["./net.py:number", *small], "expected a torch.nn.Module"),
         "nan": (["./net.py:nan", *small], "hold NaN or infinity: 1.weight"),
         "pickle": (["builtin:resnet8", "--weights", "pickle.pth", *small], "convert it once"),
         "classes": (
-            ["builtin:resnet8", "--arg", "num_classes=7", "--arg", "in_channels=1", *small],
+            [*random, "--arg", "num_classes=7", "--arg", "in_channels=1", *small],
             "set model.args.num_classes: 10",
         ),
-        "empty": (["builtin:resnet8", "--validation", "empty"], "has no sub-folders"),
-        "one": (["builtin:resnet8", "--validation", "one"], "has one class only ('ant')"),
+        "empty": ([*random, "--validation", "empty"], "has no sub-folders"),
+        "one": ([*random, "--validation", "one"], "has one class only ('ant')"),
         "corrupt": (
-            ["builtin:resnet8", "--validation", "pictures"],
+            [*random, "--validation", "pictures"],
             "1 of 11 images cannot be read",
         ),
         "output": ([*DIGITS, "--output", "file/x"], "cannot be written: Not a directory"),
         "shape": (
-            [*DIGITS[:3], "--input", "1,x,8", "--validation", "builtin:digits"],
+            [*DIGITS[:5], "--input", "1,x,8", "--validation", "builtin:digits"],
             "--input: found '1,x,8'",
         ),
-        "arg": (["builtin:resnet8", "--arg", "x", *small], "expected KEY=VALUE"),
+        "arg": ([*random, "--arg", "x", *small], "expected KEY=VALUE"),
     }
 
 
@@ -178,7 +184,7 @@ def test_wrong_input_exits_with_2_says_why_and_leaves_nothing(
 
 
 def test_debug_shows_the_traceback(squeeze: Squeeze) -> None:
-    done = squeeze("prune", "builtin:nothing", "--validation", "builtin:digits", "--debug")
+    done = squeeze("prune", "builtin:nothing", *DIGITS[1:], "--debug")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
 
@@ -352,7 +358,8 @@ def test_quantize_and_distill_by_flags(squeeze: Squeeze, tmp_path: Path) -> None
         "    images = (d.images[part] * 15).astype('uint8')\n"
         "    return list(zip(images, d.target[part]))\n"
     )
-    model = ("builtin:resnet8", "--arg", "in_channels=1", "--input", "1,8,8")
+    random = ("--weights", "random", "--teacher-weights", "random")
+    model = ("builtin:resnet8", *random, "--arg", "in_channels=1", "--input", "1,8,8")
     done = squeeze(
         "distill",
         *model,

@@ -120,7 +120,8 @@ def test_saved_recipes_start_their_paths_at_their_own_folder(
 def test_a_wrong_recipe_is_not_saved_and_arguments_read_like_recipes(
     squeeze: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    common = ["--validation", "builtin:digits", "--save-recipe", "recipe.yaml"]
+    common = ["--weights", "random", "--validation", "builtin:digits"]
+    common += ["--save-recipe", "recipe.yaml"]
     done = squeeze("prune", "builtin:resnet8", "--importance", "l3", *common)
     assert done.code == 2
     assert "did you mean 'l2'?" in done.err

@@ -14,7 +14,10 @@ from squeeze.recipe.load import LoadedRecipe, load_recipe
 
 Answer = tuple[int, str, str]
 Run = Callable[..., Answer]
-MODEL = ("builtin:resnet8", "--arg", "in_channels=1", "--input", "1,12,12")
+MODEL = (
+    *("builtin:resnet8", "--weights", "random"),
+    *("--arg", "in_channels=1", "--input", "1,12,12"),
+)
 DIGITS = ("--data", "builtin:digits")
 GROUPS = {"conv1": 16, "stages.0.0.conv1": 16, "stages.1.0.conv1": 32, "stages.2.0.conv1": 64}
 STREAMS = {"stages.1.0.shortcut.0": 32, "stages.2.0.shortcut.0": 64}

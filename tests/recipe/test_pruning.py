@@ -17,8 +17,8 @@ RECIPE = """\
 version: 1
 name: x
 model:
-  build: builtin:resnet8
-  input: {{shape: [1, 12, 12]}}
+  {{build: "builtin:resnet8", weights: random,
+  input: {{shape: [1, 12, 12]}}}}
 data:
   validation: builtin:digits
 {train}steps:

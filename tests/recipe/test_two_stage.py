@@ -12,6 +12,7 @@ from squeeze.recipe.load import from_data
 
 MODEL = {
     "build": "torchvision:fasterrcnn_resnet50_fpn",
+    "weights": "random",
     "input": {"shape": [3, 64, 64], "fit": "letterbox"},
 }
 

@@ -30,6 +30,7 @@ from squeeze.recipe.schema.gates import (
     SizeGate,
 )
 from squeeze.recipe.schema.inputs import (
+    RANDOM,
     Calibration,
     CalibrationDraw,
     DataBlock,
@@ -72,6 +73,7 @@ from squeeze.recipe.schema.training import (
 
 __all__ = [
     "METRICS",
+    "RANDOM",
     "AccuracyGate",
     "AgreementGate",
     "Augment",

@@ -46,6 +46,10 @@ class InputSpec(Block):
         return self
 
 
+RANDOM = "random"
+"""What ``weights`` says where a model is meant to start from nothing."""
+
+
 class ModelBlock(Block):
     """A model: how to build it, which weights to load, what it is fed.
 
@@ -56,7 +60,10 @@ class ModelBlock(Block):
         args: Keyword arguments of the factory; of ``transformers`` values of its configuration.
         weights: A ``.safetensors`` file, a bundle folder, a weights-only ``.pt``/``.pth`` file,
             ``package:NAME/FILE`` for a file inside an installed Python package, or the folder of a
-            detector that transformers saved.
+            detector that transformers saved. ``random`` leaves the model as its factory makes it,
+            drawn by the recipe's seed; a file of that name is ``./random``. May be left out where
+            ``baseline`` trains the model, and with a factory of your own, which may load its
+            weights itself.
         backbone_weights: Instead of ``weights``: a file of a classifier's weights, of which a
             detector's ``backbone`` takes over what it has. The rest is to be trained.
         input: May be left out when ``weights`` is a bundle folder.
@@ -68,9 +75,14 @@ class ModelBlock(Block):
     backbone_weights: str | None = None
     input: InputSpec | None = None
 
+    @property
+    def stored_weights(self) -> str | None:
+        """The file or folder that ``weights`` names, if it names one."""
+        return None if self.weights == RANDOM else self.weights
+
     @model_validator(mode="after")
     def _weights_of_one_kind(self) -> Self:
-        if self.weights is not None and self.backbone_weights is not None:
+        if self.stored_weights is not None and self.backbone_weights is not None:
             raise ValueError("weights hold the backbone's too: leave backbone_weights out")
         return self
 
