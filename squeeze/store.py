@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError
 
 _CANNOT_WRITE = {
@@ -37,6 +38,11 @@ def unwritable(error: OSError) -> InputError | None:
     """Return the error to show when the output place is full or closed to us, else None."""
     if error.errno not in _CANNOT_WRITE:
         return None
+    if error.errno == errno.ENAMETOOLONG:
+        return InputError(
+            f"is longer than a path can be: {os.strerror(error.errno)}",
+            where=reading.shortened(Path(os.fsdecode(error.filename or "the output folder"))),
+        )
     return InputError(
         f"cannot be written: {os.strerror(error.errno)}",
         where=str(error.filename or "the output folder"),

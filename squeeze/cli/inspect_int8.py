@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,14 +56,15 @@ def runtime(path: Path, flag: str) -> Any:  # noqa: ANN401  (a plugin's module)
     """
     from squeeze.core import plugins
 
+    where = reading.shortened(path)
     if path.suffix not in RUNTIMES:
-        raise InputError(f"{flag} looks into .onnx and .tflite files", where=str(path))
-    if not path.is_file():
-        raise InputError("no such file", where=str(path))
+        raise InputError(f"{flag} looks into .onnx and .tflite files", where=where)
+    if not reading.is_file(path):
+        raise InputError("no such file", where=where)
     module = plugins.load(plugins.RUNTIMES, RUNTIMES[path.suffix])
     reason = module.unavailable("cpu")
     if reason is not None:
-        raise InputError(reason, where=str(path))
+        raise InputError(reason, where=where)
     return module
 
 

@@ -59,5 +59,6 @@ def load(group: str, name: str) -> ModuleType:
         raise InputError(unknown_name(group.rpartition(".")[2], name, known))
     try:
         return import_module(known[name])
-    except ImportError as error:
-        raise InputError(f"cannot be imported: {error}", where=known[name]) from error
+    except Exception as error:  # its own code may raise anything
+        what = f"cannot be imported: {type(error).__name__}: {error}"
+        raise InputError(what, where=known[name]) from error

@@ -5,12 +5,14 @@ keys be refused, runs no tags, and reads scalars by YAML 1.2's core rules (``3e-
 ``no`` is a string; PyYAML alone gets both the other way round). ``.inf`` and ``.nan`` stay text.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from squeeze.core import reading
 from squeeze.core.errors import Problem, RecipeError
 
 Path_ = tuple[str | int, ...]
@@ -26,6 +28,10 @@ _WORDS = {"": None, "~": None} | {
 }
 _MOST_VALUES = 100_000
 """A few aliases of aliases could ask for billions."""
+
+_DEEPEST = 100
+_LARGEST = 2**64
+"""Whole numbers are below it in magnitude: no setting comes near, and libraries fail beyond."""
 
 
 @dataclass
@@ -52,6 +58,8 @@ def read(text: str, file: str) -> tuple[Any, SourceMap, list[Problem]]:
         RecipeError: The text is not YAML at all.
     """
     reader = _Reader(SourceMap(file))
+    if len(text) > reading.YAML_BYTES:
+        raise RecipeError([Problem(file, reading.too_large(reading.YAML_BYTES))])
     try:
         node = yaml.compose(text, Loader=_Untyped)
         data = None if node is None else reader.value(node, ())
@@ -66,8 +74,6 @@ def read(text: str, file: str) -> tuple[Any, SourceMap, list[Problem]]:
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
         told = "" if (error.context or "while").startswith("while") else f"{error.context}, "
         raise RecipeError([Problem(where, f"is not YAML: {told}{error.problem}")]) from None
-    except RecursionError:
-        raise RecipeError([Problem(file, "is nested too deeply")]) from None
     return data, reader.source, reader.problems
 
 
@@ -98,6 +104,16 @@ class _Untyped(yaml.SafeLoader):
         del kind, value, implicit
         return ""
 
+    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        self._depth = getattr(self, "_depth", 0) + 1
+        if self._depth > _DEEPEST:
+            what = f"nested too deeply, allowed: {_DEEPEST} lists and mappings in each other"
+            raise yaml.composer.ComposerError(None, None, what, mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
 
 class _Dumper(yaml.SafeDumper):
     """Quotes every text that would be read back as something else."""
@@ -126,7 +142,7 @@ class _Reader:
         self.source.marks.setdefault(path, mark)
         self._refuse_tag(node, mark)
         if isinstance(node, yaml.ScalarNode):
-            return node.value if node.style is not None else scalar(node.value)
+            return node.value if node.style is not None else self._bounded(node, mark)
         self._values += len(node.value)
         if id(node) in self._open:
             raise RecipeError([Problem(mark, "found a value that contains itself by an alias")])
@@ -137,6 +153,16 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             found = self._mapping(node, path)
         self._open.remove(id(node))
+        return found
+
+    def _bounded(self, node: yaml.ScalarNode, mark: str) -> Scalar:
+        found = scalar(node.value)
+        whole = isinstance(found, int)
+        if isinstance(found, int | float) and not abs(found) < (_LARGEST if whole else math.inf):
+            rule = "whole numbers are below 2^64" if whole else "numbers are finite"
+            what = f"found {reading.shortened(node.value)}, {rule}"
+            self.problems.append(Problem(mark, what))
+            return 0
         return found
 
     def _list(self, node: yaml.SequenceNode, path: Path_) -> Any:  # noqa: ANN401

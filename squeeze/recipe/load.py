@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from squeeze.core.errors import Problem, RecipeError
+from squeeze.core import reading
+from squeeze.core.errors import InputError, Problem, RecipeError
 from squeeze.recipe import explain
 from squeeze.recipe.document import Path_, SourceMap, read
 from squeeze.recipe.schema import Recipe, expand_data_reference
@@ -36,14 +37,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RecipeError([Problem(str(path), "no such file")]) from None
-    except UnicodeDecodeError as error:
-        what = f"is no UTF-8 text (byte {error.start}: {error.reason})"
-        raise RecipeError([Problem(str(path), what)]) from None
-    except OSError as error:
-        raise RecipeError([Problem(str(path), f"cannot be read: {error.strerror}")]) from None
+        text = reading.text(path, reading.YAML_BYTES)
+    except InputError as error:
+        raise RecipeError([Problem(error.where or str(path), error.what)]) from None
     data, source, problems = read(text, str(path))
     return _loaded(data, path.resolve().parent, source, overrides, problems)
 

@@ -73,6 +73,8 @@ def load_interpreter(
                 experimental_preserve_all_tensors=keep_tensors,
             )
             loaded.allocate_tensors()
+            # names that are no UTF-8 fail here, with a ValueError; there is no public way
+            loaded._get_ops_details()  # noqa: SLF001
         except (ValueError, RuntimeError) as error:
             raise InputError(f"LiteRT cannot load it: {error}", where=str(path)) from error
     return loaded

@@ -82,5 +82,5 @@ def _file_module(path: Path) -> ModuleType:
 def _module(name: str, reference: str) -> ModuleType:
     try:
         return import_module(name)
-    except ImportError as error:
+    except Exception as error:  # no such module, no name at all, or whatever its code raises
         raise InputError(f"cannot import '{name}': {error}", where=reference) from error

@@ -34,7 +34,9 @@ def test_what_is_written_reads_back_equal(data: Any) -> None:
     ("text", "message"),
     [
         ("a: &x [*x]", "r.yaml:1:4: found a value that contains itself by an alias"),
-        ("a: " + "[" * 20_000, "nested too deeply"),
+        ("a: " + "[" * 20_000, "r.yaml:1:103: is not YAML: nested too deeply, allowed: 100 lists"),
+        ("".join(" " * n + "a:\n" for n in range(200)), "r.yaml:100:100: .* nested too deeply"),
+        ("a: 1\n#" + "x" * 300_000, "r.yaml: is larger than 256 KiB, the most that is read"),
         ("a: \x01", "r.yaml:1:4: is not YAML: the character U\\+0001 is not allowed"),
         (
             "a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
@@ -56,3 +58,30 @@ def test_tags_merge_keys_and_odd_keys_are_reported_together() -> None:
         ("r.yaml:2:1", "found a merge key '<<'"),
         ("r.yaml:3:1", "found a list or mapping as key"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "rule"),
+    [
+        ("9" * 400, "whole numbers are below 2^64"),
+        (str(2**64), "whole numbers are below 2^64"),
+        (f"-{2**64}", "whole numbers are below 2^64"),
+        ("0x" + "f" * 17, "whole numbers are below 2^64"),
+        ("1e999", "numbers are finite"),
+    ],
+)
+def test_numbers_of_nobody_have_a_place(number: str, rule: str) -> None:
+    _, _, problems = read(f"a:\n  b: {number}\n", "r.yaml")
+    (problem,) = problems
+    assert problem.where == "r.yaml:2:6"
+    assert problem.what.endswith(rule)
+    assert len(problem.what) < 140
+
+
+def test_a_hundred_levels_and_large_numbers_are_fine() -> None:
+    text = "[" * 99 + str(2**63 - 1) + "]" * 99
+    found, _, problems = read(text, "r.yaml")
+    assert problems == []
+    for _ in range(99):
+        (found,) = found
+    assert found == 2**63 - 1
