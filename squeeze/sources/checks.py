@@ -31,7 +31,7 @@ def handle_corrupt(corrupt: Sequence[str], total: int, rule: str, where: str) ->
     text += "; …" if len(corrupt) > _SHOWN else ""
     if rule == "refuse" or len(corrupt) == total:
         raise InputError(
-            text, where=where, hint="mend or remove them, or set on_corrupt: skip to leave them out"
+            text, where=where, hint="fix or remove them, or set on_corrupt: skip to leave them out"
         )
     return (f"{where}: skipped, {text}",)
 
@@ -57,7 +57,21 @@ def check_labels(split: "Split", where: str, *, only_looked_at: bool = False) ->
             f"has one class only ('{name}'); nothing can be learned or measured", where=where
         )
     _check_range(found, len(split.samples.classes), where)
-    return split
+    if only_looked_at:
+        return split
+    counts = np.bincount(split.labels, minlength=len(split.samples.classes))
+    return _without(counts.tolist(), "images", split, where)
+
+
+def _without(counts: Sequence[int], things: str, split: "Split", where: str) -> "Split":
+    """Return the split with a note about classes that it has nothing of."""
+    classes = split.samples.classes
+    lacking = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    if not lacking:
+        return split
+    shown = ", ".join(lacking[:_SHOWN]) + (", …" if len(lacking) > _SHOWN else "")
+    many = f" ({len(lacking)} of {len(classes)} classes)" if len(lacking) > _SHOWN else ""
+    return replace(split, notes=(*split.notes, f"{where}: no {things} of {shown}{many}"))
 
 
 def _check_range(found: "NDArray[np.int64]", classes: int, where: str) -> None:
@@ -84,12 +98,7 @@ def _check_boxes(split: "Split", where: str, *, only_looked_at: bool) -> "Split"
             where=where,
         )
     _check_range(found, len(classes), where)
-    counts = count_boxes(split.truth, len(classes))
-    lacking = [name for name, count in zip(classes, counts, strict=True) if count == 0]
-    if not lacking:
-        return split
-    shown = ", ".join(lacking[:_SHOWN]) + (", …" if len(lacking) > _SHOWN else "")
-    return replace(split, notes=(*split.notes, f"{where}: no boxes of {shown}"))
+    return _without(count_boxes(split.truth, len(classes)).tolist(), "boxes", split, where)
 
 
 def same_classes(train: "Split", validation: "Split") -> None:
@@ -105,7 +114,7 @@ def same_classes(train: "Split", validation: "Split") -> None:
             f"has {len(left)} classes and data.validation {len(right)}; not in both: "
             f"{', '.join(odd)}" + ("" if odd else "none, but their order differs"),
             where="data.train",
-            hint="name them by 'classes' in both" if train.has_boxes else None,
+            hint="name them by 'classes' in both",
         )
 
 

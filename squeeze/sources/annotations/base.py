@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,13 @@ class AnnotatedFiles:
     boxes: Sequence[Boxes]
     sizes: Sequence[tuple[int, int] | None]
     classes: Sequence[str]
-    notes: tuple[str, ...]
+    found: tuple[str, ...]
+    _several_frames: list[Path] = field(default_factory=list, repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found out while reading; complete once every image was looked at."""
+        return (*self.found, *image_files.told_of_frames(self._several_frames))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -79,7 +85,7 @@ class AnnotatedFiles:
 
     def digest(self, index: int) -> bytes:
         """Hash the file's bytes and decode it once."""
-        return image_files.digest(self.files[index])
+        return image_files.digest(self.files[index], self._several_frames)
 
 
 def annotated(

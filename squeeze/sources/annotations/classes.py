@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LEFT_OUT = -1
 """The index of boxes whose class the recipe maps to null."""
 
+MOST_CLASSES = 100_000
+"""Numbers of classes from here on are a mistake in the file; a list of them would fill memory."""
+
 
 def resolve(
     names: Sequence[Sequence[str]],

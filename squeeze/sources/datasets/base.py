@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Picture = Image | NDArray[np.uint8] | NDArray[np.float32]
 
 
-class CorruptImageError(Exception):
+class CorruptImageError(InputError):
     """An image that cannot be decoded; the message names it."""
 
 

@@ -27,8 +27,13 @@ if TYPE_CHECKING:
     Scene = tuple[NDArray[np.uint8], Boxes]
 
 _DEFAULTS = {"scenes": 0, "side": 128, "most": 5, "seed": 0}
+_RANGES = {
+    "scenes": (1, 1_000_000),
+    "side": (48, 4096),
+    "most": (1, 1000),
+    "seed": (0, 2**63 - 1),
+}
 _SCENES = {"train": 480, "validation": 160}
-_SMALLEST_SIDE = 48
 _DIGIT_SIDES = (0.16, 0.4)
 _VISIBLE = 0.25
 _GAP_PX = 2
@@ -98,10 +103,10 @@ def open_samples(source: DataSource, folder: Path, split: str) -> Scenes:
     for key, value in source.args.items():
         if key not in _DEFAULTS:
             raise InputError(unknown_name("argument", key, _DEFAULTS), where="digit_scenes")
-        least = {"side": _SMALLEST_SIDE, "seed": 0}.get(key, 1)
-        if type(value) is not int or value < least:
+        least, most = _RANGES[key]
+        if type(value) is not int or not least <= value <= most:
             raise InputError(
-                f"args.{key} is {value!r}, expected a whole number from {least}",
+                f"args.{key} is {value!r}, expected a whole number from {least} to {most}",
                 where="digit_scenes",
             )
     args = _DEFAULTS | {"scenes": _SCENES[split]} | source.args

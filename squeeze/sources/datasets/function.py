@@ -8,16 +8,18 @@ tensor or array ``(C, H, W)``, which is taken as already preprocessed. A ``class
 the classes; without one they are numbered.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.core import reading
 from squeeze.core.boxes import Boxes, areas_of
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import DataSource
-from squeeze.sources import reference
+from squeeze.sources import image_files, reference
+from squeeze.sources.annotations.classes import MOST_CLASSES
 from squeeze.sources.annotations.faults import ROUNDING_PX
 from squeeze.sources.datasets.base import CorruptImageError, Samples, content_hash
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from squeeze.sources.datasets.base import Picture
 
 _TENSOR_RANK = 3
+_PIXELS = {(2,), (3, 3), (3, 4)}
+"""Dimensions and channels of the uint8 arrays that are pictures."""
 
 
 class DatasetSamples:
@@ -64,14 +68,23 @@ class DatasetSamples:
         return content_hash(np.asarray(self.picture(index)))
 
     def _item(self, index: int) -> Any:  # noqa: ANN401
+        from PIL import Image
+
+        corrupt = (OSError, Image.DecompressionBombError, Image.DecompressionBombWarning)
         try:
             item = self.dataset[index]
-        except OSError as error:
-            raise CorruptImageError(f"{self.name(index)}: {error}") from error
+        except corrupt as error:
+            raise CorruptImageError(f"{self.name(index)}: {reading.reason(error)}") from error
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"failed: {type(error).__name__}: {reading.reason(error)}", where=self.name(index)
+            ) from error
         try:
             image, given = item
             label = self._labels[index] = _as_label(given)
-        except (TypeError, ValueError, KeyError):
+        except (TypeError, ValueError, KeyError, OverflowError):
             raise InputError(
                 f"item {index} is a {type(item).__name__}, expected (image, class index) or "
                 "(image, boxes)",
@@ -83,22 +96,42 @@ class DatasetSamples:
 
     def _classes(self) -> Sequence[str]:
         named = getattr(self.dataset, "classes", None)
-        if named is not None:
+        if isinstance(named, Iterable) and not isinstance(named, str):
             return [str(name) for name in named]
-        targets = getattr(self.dataset, "targets", None)
-        labels = (
-            [int(t) for t in targets]
-            if targets is not None
-            else [_largest(self.label(index)) for index in range(len(self))]
-        )
-        return [str(label) for label in range(max(labels, default=-1) + 1)]
+        if named is not None:
+            raise InputError(
+                f"has the attribute classes {reading.shortened(named)}, expected a list of names",
+                where=self.where,
+            )
+        most = max(self._numbers(), default=-1)
+        if most >= MOST_CLASSES:
+            raise InputError(f"has label {most}, allowed: below {MOST_CLASSES}", where=self.where)
+        return [str(label) for label in range(most + 1)]
+
+    def _numbers(self) -> list[int]:
+        """Return every sample's class index, or the largest of its boxes."""
+        try:
+            return [int(target) for target in self.dataset.targets]
+        except (AttributeError, TypeError, ValueError, OverflowError):  # none, or something else
+            return [self._largest(index) for index in range(len(self))]
+
+    def _largest(self, index: int) -> int:
+        """Return a sample's class index, or the largest of its boxes; -1 if it cannot be read."""
+        try:
+            label = self.label(index)
+        except CorruptImageError:  # digest() says it, under the recipe's rule for corrupt images
+            return -1
+        return int(label.classes.max(initial=-1)) if isinstance(label, Boxes) else label
 
 
 def _as_label(label: Any) -> int | Boxes:  # noqa: ANN401
     if isinstance(label, Boxes):
         return label
     if not isinstance(label, Mapping):
-        return int(label)
+        number = int(label)
+        if number != label:
+            raise ValueError(f"{label} is no class index")
+        return number
     return Boxes.of(
         label["boxes"], label["labels"], ignored=label.get("iscrowd"), areas=label.get("area")
     )
@@ -121,21 +154,20 @@ def _size_around(boxes: Boxes, image: Any, where: str) -> tuple[int, int]:  # no
     return height, width
 
 
-def _largest(label: int | Boxes) -> int:
-    return int(label.classes.max(initial=-1)) if isinstance(label, Boxes) else label
-
-
 def _as_picture(image: Any, where: str) -> "Picture":  # noqa: ANN401
     if hasattr(image, "detach"):
         array = image.detach().cpu().numpy()
-        if array.dtype == np.uint8 and array.ndim == _TENSOR_RANK:
-            return np.ascontiguousarray(array.transpose(1, 2, 0).squeeze())
-        image = array
+        is_pixels = array.dtype == np.uint8 and array.ndim == _TENSOR_RANK
+        image = np.ascontiguousarray(array.transpose(1, 2, 0)) if is_pixels else array
     if isinstance(image, np.ndarray):
-        if image.dtype == np.uint8:
-            return image
+        if image.dtype == np.uint8 and image.ndim == _TENSOR_RANK and image.shape[2] == 1:
+            image = image[..., 0]
+        if image.dtype == np.uint8 and (image.ndim, *image.shape[2:]) in _PIXELS:
+            pixels: Picture = image
+            return pixels
         if np.issubdtype(image.dtype, np.floating) and image.ndim == _TENSOR_RANK:
-            return image.astype(np.float32)
+            floats: Picture = image.astype(np.float32)
+            return floats
         raise InputError(
             f"an image is {image.dtype} {image.shape}, expected uint8 (H, W[, C]) or "
             "float (C, H, W)",
@@ -145,7 +177,10 @@ def _as_picture(image: Any, where: str) -> "Picture":  # noqa: ANN401
         raise InputError(
             f"an image is a {type(image).__name__}, expected PIL, array or tensor", where=where
         )
-    return image  # type: ignore[no-any-return]
+    try:
+        return image_files.eight_bit(image)
+    except ValueError as error:
+        raise CorruptImageError(f"{where}: {error}") from error
 
 
 def open_samples(source: DataSource, folder: Path, split: str) -> Samples:

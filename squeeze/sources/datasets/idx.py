@@ -4,12 +4,15 @@ Source: http://yann.lecun.com/exdb/mnist (file format), Fashion-MNIST uses the s
 """
 
 import gzip
+import math
+import struct
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import DataSource
 from squeeze.sources.datasets.base import ArraySamples, Samples
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 _PREFIX = {"train": "train", "validation": "t10k"}
 _UNSIGNED_BYTE = 8
+_MOST_BYTES = 4096 * reading.MIB
 
 
 def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
@@ -32,22 +36,30 @@ def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
 
 def _find(root: Path, name: str) -> Path:
     for path in (root / name, root / f"{name}.gz"):
-        if path.is_file():
+        if reading.is_file(path):
             return path
-    raise InputError(f"has no file {name} or {name}.gz", where=str(root))
+    raise InputError(f"has no file {name} or {name}.gz", where=reading.shortened(root))
 
 
 def _read(path: Path, *, dimensions: int) -> "NDArray[np.uint8]":
+    where = reading.shortened(path)
+    opened = gzip.open if path.suffix == ".gz" else open
+    length = 4 + 4 * dimensions
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with opened(path, "rb") as file:
+            head = file.read(length)
+            if len(head) < length or tuple(head[:4]) != (0, 0, _UNSIGNED_BYTE, dimensions):
+                what = f"is no idx file of {dimensions}-dimensional bytes"
+                raise InputError(what, where=where)
+            shape = struct.unpack(f">{dimensions}I", head[4:])
+            size = math.prod(shape)
+            if size > _MOST_BYTES:
+                what = f"claims {size:,} bytes in its header, the most is {_MOST_BYTES:,}"
+                raise InputError(what, where=where)
+            data = file.read(size + 1)  # no more: a few packed bytes can become any number
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"is damaged: {error}", where=str(path)) from error
-    head = 4 + 4 * dimensions
-    if len(data) < head or tuple(data[:4]) != (0, 0, _UNSIGNED_BYTE, dimensions):
-        raise InputError(f"is no idx file of {dimensions}-dimensional bytes", where=str(path))
-    shape = tuple(np.frombuffer(data, ">u4", dimensions, 4).astype(int))
-    if len(data) - head != np.prod(shape):
-        raise InputError(
-            f"holds {len(data) - head} bytes, its header says {np.prod(shape)}", where=str(path)
-        )
-    return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
+        raise InputError(f"is damaged: {reading.reason(error)}", where=where) from error
+    if len(data) != size:
+        found = f"more than {size:,}" if len(data) > size else f"{len(data):,}"
+        raise InputError(f"holds {found} bytes, its header says {size:,}", where=where)
+    return np.frombuffer(data, np.uint8).reshape(shape)

@@ -3,6 +3,7 @@
 import inspect
 from pathlib import Path
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe.schema import DataSource
 from squeeze.sources.datasets.base import Samples
@@ -29,7 +30,7 @@ def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
         dataset = found(**args)
     except Exception as error:
         raise InputError(
-            f"{type(error).__name__}: {error}",
+            f"{type(error).__name__}: {reading.reason(error)}",
             where=f"torchvision:{name}",
             hint="squeeze downloads nothing: put the files under 'path'",
         ) from error
