@@ -18,6 +18,9 @@ ROUNDING_PX = 1.0
 """Boxes may stick out so far: annotation tools round, and fractions of a side have few digits."""
 
 _SHOWN = 3
+_FARTHEST = 1e9
+"""Corners from here on, in pixels, are as good as infinite."""
+
 _NOT_FINITE = "not finite numbers"
 _NO_AREA = "without area"
 _OUTSIDE = "wholly outside the picture"
@@ -78,7 +81,7 @@ def _one(
     """Check one image's boxes and note the bad ones' places by kind."""
     height, width = size or page.size or (np.inf, np.inf)
     cut = np.clip(page.xyxy, 0, (width, height, width, height))
-    finite = np.isfinite(page.xyxy).all(1)
+    finite = (np.abs(page.xyxy) < _FARTHEST).all(1)
     solid = finite & (page.xyxy[:, 2:] > page.xyxy[:, :2]).all(1)
     inside = solid & (cut[:, 2:] > cut[:, :2]).all(1)
     over = inside & (np.abs(cut - page.xyxy).max(1, initial=0) > ROUNDING_PX)
@@ -97,5 +100,5 @@ def _one(
             )
     kept = inside & wanted
     drawn = (cut[:, 2:] - cut[:, :2]).prod(1)
-    areas = np.where(page.areas > 0, page.areas, drawn)
+    areas = np.where((page.areas > 0) & (page.areas < _FARTHEST**2), page.areas, drawn)
     return Boxes.of(cut[kept], classes[kept], ignored=page.ignored[kept], areas=areas[kept])

@@ -1,14 +1,14 @@
 """Boxes around outlines, for annotations that have no box of their own."""
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 Corners = tuple[float, float, float, float]
 _CORNERS = 3
+_MOST_PIXELS = 2**40
+_ZERO, _MOST_BITS = 48, 60
 
 
 def around(segmentation: object) -> tuple[Corners, float] | None:
@@ -37,7 +37,7 @@ def _points(numbers: object) -> list[tuple[float, float]] | None:
     """Return the corners of one polygon, or None where it is none."""
     if not isinstance(numbers, list) or len(numbers) < 2 * _CORNERS or len(numbers) % 2:
         return None
-    if any(type(number) not in {int, float} for number in numbers):
+    if not all(type(number) in {int, float} and math.isfinite(number) for number in numbers):
         return None
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
@@ -54,32 +54,50 @@ def _area(points: list[tuple[float, float]]) -> float:
 
 
 def _of_runs(runs: dict[str, Any]) -> tuple[Corners, float] | None:
+    """Return what runs of pixels cover, without making the pixels: files may claim billions."""
     size, counts = runs.get("size"), runs.get("counts")
     if not isinstance(size, list) or [type(side) for side in size] != [int, int]:
         return None
-    inside = _unpacked(size, counts) if isinstance(counts, str) else _filled(size, counts)
-    if inside is None or not inside.any():
+    height, width = size
+    lengths = _unpacked(counts) if isinstance(counts, str) else counts
+    if not isinstance(lengths, list) or any(type(n) is not int or n < 0 for n in lengths):
         return None
-    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
-    corners = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    left, top, right, bottom = (float(number) for number in corners)
-    return (left, top, right, bottom), float(inside.sum())
-
-
-def _filled(size: list[int], counts: object) -> "NDArray[Any] | None":
-    """Return the pixels ``(height, width)`` that plain runs describe."""
-    if not isinstance(counts, list) or any(type(n) is not int or n < 0 for n in counts):
+    if min(size) < 1 or height * width > _MOST_PIXELS or sum(lengths) != height * width:
         return None
-    if sum(counts) != size[0] * size[1]:
+    ends = np.cumsum([0, *lengths], dtype=np.int64)
+    first, last = ends[1:-1:2], ends[2::2] - 1  # every second run is inside
+    first, last = first[last >= first], last[last >= first]
+    if not len(first):
         return None
-    return np.repeat(np.arange(len(counts)) % 2, counts).reshape(size[1], size[0]).T
+    columns = first // height, last // height
+    # a run over the end of a column holds its lowest pixel, and the highest of the next
+    within = columns[0] == columns[1]
+    top = np.where(within, first % height, 0).min()
+    bottom = np.where(within, last % height, height - 1).max()
+    corners = columns[0].min(), top, columns[1].max() + 1, bottom + 1
+    left, up, right, down = (float(number) for number in corners)
+    return (left, up, right, down), float((last - first + 1).sum())
 
 
-def _unpacked(size: list[int], counts: str) -> "NDArray[Any] | None":
-    from faster_coco_eval.core import mask
+def _unpacked(text: str) -> list[int] | None:
+    """Return the counts in a text of COCO's, or None where it is none.
 
-    try:
-        found: NDArray[Any] = mask.decode({"size": size, "counts": counts.encode()})
-    except (RuntimeError, ValueError):  # no packed runs, or those of another size
-        return None
-    return found
+    Six bits a character, of which five count; from the third on, counts are differences to the one
+    before the last.
+    Source: ``rleFrString`` in common/maskApi.c of cocoapi
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - _ZERO
+        if not 0 <= bits < 1 << 6 or shift > _MOST_BITS:
+            return None
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))  # noqa: PLR2004
+        value = shift = 0
+    return None if shift else counts

@@ -4,14 +4,20 @@ Expat is driven by hand: so every mistake has its line, and a document type, whi
 entities that grow or open files, is refused before it is looked at.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError
 
+_MOST_BYTES = 64 * reading.MIB
+_DEEPEST = 100
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _OBJECT = ("annotation", "object")
+_FLAGS = {"": False, "0": False, "false": False, "unspecified": False, "1": True, "true": True}
+_SIDE = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,12 @@ def read(file: Path) -> VocFile:
     """Parse one file.
 
     Raises:
-        InputError: With file and line: broken XML, a document type, no ``<annotation>``, an object
-            without name or corners, corners that are no numbers.
+        InputError: With file and line: broken XML, a document type, deep nesting, no
+            ``<annotation>``, an object without name or corners, corners that are no numbers.
     """
-    texts = _Texts(str(file))
+    where = reading.shortened(file)
+    content = reading.file_bytes(file, _MOST_BYTES)
+    texts = _Texts(where)
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = texts.refuse
@@ -48,15 +56,16 @@ def read(file: Path) -> VocFile:
     parser.CharacterDataHandler = texts.add
     parser.EndElementHandler = texts.close
     try:
-        parser.Parse(file.read_bytes(), True)  # noqa: FBT003
+        parser.Parse(content, True)  # noqa: FBT003
     except expat.ExpatError as error:
         what = expat.errors.messages.get(error.code, str(error))
-        raise InputError(f"is broken XML: {what}", where=f"{file}:{error.lineno}") from error
-    except (OSError, LookupError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}", where=str(file)) from error
+        raise InputError(f"is broken XML: {what}", where=f"{where}:{error.lineno}") from error
+    except (LookupError, ValueError) as error:  # an encoding that is not known
+        raise InputError(f"cannot be read: {reading.reason(error)}", where=where) from error
     if texts.root != "annotation":
-        raise InputError(f"has root <{texts.root}>, expected <annotation>", where=str(file))
-    objects = tuple(_object(line, found, str(file)) for line, found in texts.objects)
+        root = reading.shortened(texts.root)
+        raise InputError(f"has root <{root}>, expected <annotation>", where=where)
+    objects = tuple(_object(line, found, where) for line, found in texts.objects)
     # some tools write a whole path here, of the machine where the picture was annotated
     filename = PurePosixPath(texts.head.get("filename", "").replace("\\", "/")).name
     return VocFile(filename or f"{file.stem}.jpg", _size(texts.head), objects)
@@ -70,15 +79,20 @@ def _object(line: int, found: dict[str, str], file: str) -> VocObject:
     try:
         left, top, right, bottom = (float(found[f"bndbox/{corner}"]) for corner in _CORNERS)
     except ValueError as error:
-        raise InputError(f"a corner of this object is no number: {error}", where=where) from None
-    difficult = found.get("difficult", "0") not in {"", "0"}
+        what = f"a corner of this object is no number: {reading.reason(error)}"
+        raise InputError(what, where=where) from None
+    said = found.get("difficult", "")
+    difficult = _FLAGS.get(said.lower())
+    if difficult is None:
+        shown = reading.shortened(said)
+        raise InputError(f"this object has difficult '{shown}', expected 0 or 1", where=where)
     return VocObject(line, found["name"], (left, top, right, bottom), difficult)
 
 
 def _size(head: dict[str, str]) -> tuple[int, int] | None:
     """Return height and width; tools that do not know them leave them out or write 0."""
     height, width = head.get("size/height", ""), head.get("size/width", "")
-    if height.isdigit() and width.isdigit() and int(height) and int(width):
+    if _SIDE.fullmatch(height) and _SIDE.fullmatch(width) and int(height) and int(width):
         return int(height), int(width)
     return None
 
@@ -92,27 +106,32 @@ class _Texts:
     head: dict[str, str] = field(default_factory=dict)
     objects: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     _path: list[str] = field(default_factory=list)
-    _text: str = ""
+    _parts: list[str] = field(default_factory=list)
 
     def refuse(self, name: str, *_: object) -> None:
-        raise InputError(f"declares a document type ('{name}'), refused", where=self.file)
+        what = f"declares a document type ('{reading.shortened(name)}'), refused"
+        raise InputError(what, where=self.file)
 
     def open(self, tag: str, line: int) -> None:
         self.root = self.root or tag
         self._path.append(tag)
-        self._text = ""
+        self._parts.clear()
+        if len(self._path) > _DEEPEST:
+            raise InputError(
+                f"nests elements more than {_DEEPEST} deep", where=f"{self.file}:{line}"
+            )
         if tuple(self._path) == _OBJECT:
             self.objects.append((line, {}))
 
     def add(self, text: str) -> None:
-        self._text += text
+        self._parts.append(text)
 
     def close(self, tag: str) -> None:
         del tag
-        path, text = tuple(self._path), self._text.strip()
+        path, text = tuple(self._path), "".join(self._parts).strip()
         if path[:2] == _OBJECT:
             self.objects[-1][1].setdefault("/".join(path[2:]), text)
         else:
             self.head.setdefault("/".join(path[1:]), text)
         self._path.pop()
-        self._text = ""
+        self._parts.clear()

@@ -5,14 +5,14 @@ in COCO's own evaluation. An annotation without a box gets the one around its ou
 Source: https://cocodataset.org/#format-data
 """
 
-import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import DataSource
 from squeeze.sources.annotations import segments
@@ -30,32 +30,28 @@ def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles
     """
     del split
     file = folder / str(source.annotations)
-    content = _read(file)
-    images = _by_id(content["images"], "images", "file_name", str(file))
-    categories = _by_id(content["categories"], "categories", "name", str(file))
-    names = {number: str(found["name"]) for number, found in sorted(categories.items())}
-    if len(set(names.values())) < len(names):
-        twice = next(n for n in names.values() if list(names.values()).count(n) > 1)
-        raise InputError(f"has two categories named '{twice}'", where=str(file))
-    boxes, drawn = _by_image(content["annotations"], images, names, str(file))
+    content, where = _read(file), reading.shortened(file)
+    images = _by_id(content["images"], "images", "file_name", where)
+    categories = _by_id(content["categories"], "categories", "name", where)
+    names = {number: _name(found, where) for number, found in sorted(categories.items())}
+    twice = next((name for name, n in Counter(names.values()).items() if n > 1), None)
+    if twice is not None:
+        raise InputError(f"has two categories named '{reading.shortened(twice)}'", where=where)
+    boxes, drawn = _by_image(content["annotations"], images, names, where)
     root = folder / str(source.path)
-    pages = [_page(root, found, boxes[number], names, file) for number, found in images.items()]
+    pages = [_page(root, found, boxes[number], names, where) for number, found in images.items()]
     note = f"{drawn} annotations without a box have the one around their outline"
     notes = (note,) if drawn else ()
-    return annotated(pages, list(names.values()), source, where=str(file), notes=notes)
+    return annotated(pages, list(names.values()), source, where=where, notes=notes)
 
 
 def _read(file: Path) -> dict[str, list[Any]]:
-    try:
-        content: Any = json.loads(file.read_bytes())
-    except json.JSONDecodeError as error:
-        where = f"{file}:{error.lineno}:{error.colno}"
-        raise InputError(f"is broken JSON: {error.msg}", where=where) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot be read: {error}", where=str(file)) from error
+    content = reading.json_value(file)
     for part in _PARTS:
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
-            raise InputError(f"has no list '{part}', which COCO's form asks for", where=str(file))
+            raise InputError(
+                f"has no list '{part}', which COCO's form asks for", where=reading.shortened(file)
+            )
     return {part: content[part] for part in _PARTS}
 
 
@@ -67,7 +63,9 @@ def _by_id(entries: list[Any], part: str, key: str, file: str) -> dict[int, dict
             raise InputError(f"{place} needs 'id' and '{key}'", where=file)
         number = entry["id"]
         if type(number) is not int:
-            raise InputError(f"{place} has id {number!r}, expected a whole number", where=file)
+            raise InputError(
+                f"{place} has id {_shown(number)}, expected a whole number", where=file
+            )
         if number in found:
             raise InputError(f"{place} repeats id {number} in '{part}'", where=file)
         found[number] = entry
@@ -87,11 +85,12 @@ def _by_image(
     for number, entry in _by_id(entries, "annotations", "image_id", file).items():
         place = f"annotation {number}"
         image, category = entry["image_id"], entry.get("category_id")
-        if image not in images:
-            raise InputError(f"{place} names image {image!r}, which 'images' lacks", where=file)
-        if category not in names:
+        if type(image) is not int or image not in images:
+            what = f"{place} names image {_shown(image)}, which 'images' lacks"
+            raise InputError(what, where=file)
+        if type(category) is not int or category not in names:
             raise InputError(
-                f"{place} names category {category!r}, which 'categories' lacks; "
+                f"{place} names category {_shown(category)}, which 'categories' lacks; "
                 f"it has {', '.join(map(str, list(names)[:20]))}",
                 where=file,
             )
@@ -100,7 +99,7 @@ def _by_image(
         box = whole["bbox"]
         if not isinstance(box, list) or [type(n) in {int, float} for n in box] != [True] * 4:
             raise InputError(
-                f"{place} has bbox {box!r}, expected [left, top, width, height]", where=file
+                f"{place} has bbox {_shown(box)}, expected [left, top, width, height]", where=file
             )
         found[image].append(whole)
     return found, drawn
@@ -123,28 +122,60 @@ def _page(
     image: dict[str, Any],
     entries: Sequence[dict[str, Any]],
     names: dict[int, str],
-    file: Path,
+    where: str,
 ) -> Page:
     boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    inner = PurePosixPath(str(image["file_name"]))
+    name = image["file_name"]
+    if not isinstance(name, str) or not name:
+        what = f"image {image['id']} has file_name {_shown(name)}, expected a text"
+        raise InputError(what, where=where)
+    inner = PurePosixPath(name)
     if inner.is_absolute() or ".." in inner.parts:
         raise InputError(
-            f"image {image['id']} is '{inner}', which leads out of the folder",
-            where=str(file),
+            f"image {image['id']} is '{reading.shortened(inner)}', which leads out of the folder",
+            where=where,
             hint="file_name is a path inside 'path'",
         )
-    height, width = image.get("height"), image.get("width")
     return Page(
         root / inner,
         boxes,
         [names[entry["category_id"]] for entry in entries],
-        np.array([bool(entry.get("iscrowd", 0)) for entry in entries], np.bool_),
+        np.array([_is_crowd(entry, where) for entry in entries], np.bool_),
         np.array([_area(entry.get("area")) for entry in entries], np.float64),
         [f"annotation {entry['id']}" for entry in entries],
-        (height, width) if isinstance(height, int) and isinstance(width, int) else None,
+        _size(image),
+    )
+
+
+def _name(category: dict[str, Any], where: str) -> str:
+    name = category["name"]
+    if type(name) not in {str, int}:
+        what = f"category {category['id']} has name {_shown(name)}, expected a text"
+        raise InputError(what, where=where)
+    return str(name)
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """Return height and width; tools that do not know them leave them out or write 0 or -1."""
+    height, width = image.get("height"), image.get("width")
+    if type(height) is int and type(width) is int and height > 0 and width > 0:
+        return height, width
+    return None
+
+
+def _is_crowd(entry: dict[str, Any], where: str) -> bool:
+    value = entry.get("iscrowd", 0)
+    if value in (0, 1, "0", "1", None):
+        return value in (1, "1")
+    raise InputError(
+        f"annotation {entry['id']} has iscrowd {_shown(value)}, expected 0 or 1", where=where
     )
 
 
 def _area(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else np.nan
+    return float(value) if type(value) in {int, float} else np.nan  # type: ignore[arg-type]
+
+
+def _shown(value: object) -> str:
+    return reading.shortened(repr(value))

@@ -1,196 +1,234 @@
 """Images and a text file each: ``class centre_x centre_y width height``, as shares of the sides.
 
-An outline ``class x y x y x y …`` of three corners or more gets the box around it.
+An outline ``class x y x y x y …`` of three corners or more gets the box around it; key points after
+a box are left out where ``data.yaml`` has ``kpt_shape``.
 ``images/train/a.jpg`` goes with ``labels/train/a.txt``, ``train/images/a.jpg`` with
 ``train/labels/a.txt``; in a list of images, Darknet's way, a label file may lie beside its image.
-An image without a label file has no objects. Class names come from the recipe's ``classes``,
-``data.yaml``, ``classes.txt`` or ``*.names``; else the classes are numbered.
+Where ``data.yaml`` names a folder or list for ``train`` or ``val``, that one is read.
+An image without a label file has no objects. The names of class numbers are those of
+``data.yaml``, ``classes.txt`` or ``*.names``, else the recipe's ``classes``; without any, the
+classes are numbered.
 Source: https://docs.ultralytics.com/datasets/detect
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import DataSource
-from squeeze.sources import image_files
+from squeeze.sources import folders, image_files
+from squeeze.sources.annotations import yolo_rows, yolo_yaml
 from squeeze.sources.annotations.base import AnnotatedFiles, Page, annotated
+from squeeze.sources.annotations.yolo_rows import Rows
 from squeeze.sources.datasets.base import CorruptImageError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _SETS = {"train": ("train",), "validation": ("val", "valid", "validation")}
-_COLUMNS = 5
-_OUTLINE = _COLUMNS
-"""The column that says whether a box was drawn around an outline; the line's number is last."""
-_LEAST_OUTLINE = 7
+_YAML = {".yaml", ".yml"}
+
+
+@dataclass
+class _Pairs:
+    """Image and label file of every sample, and what to tell about how they were found."""
+
+    files: list[tuple[Path, Path]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles:
     """Find images and label files, and read the latter.
 
     Raises:
-        InputError: No images; lines that are no boxes; class numbers without a name; bad boxes.
+        InputError: No images; lines that are no boxes; class numbers without a name; bad boxes;
+            a ``data.yaml`` that names what is not there.
     """
     root = folder / str(source.path)
-    sets = (source.image_set,) if source.image_set else _SETS[split]
-    pairs = _pairs(root, sets, source.image_set)
-    if not pairs:
-        raise InputError("has no images", where=str(root))
-    names = list(source.classes) if source.classes else _names(root)
-    read = [(image, label, _lines(label)) for image, label in pairs]
+    file = root if root.suffix in _YAML and reading.is_file(root) else yolo_yaml.find(root)
+    root = root.parent if file == root else root
+    described = None if file is None else yolo_yaml.read(file)
+    pairs = _pairs(root, described, source.image_set, split)
+    if not pairs.files:
+        raise InputError("has no images", where=reading.shortened(root))
+    names = _names(root, described, source.classes)
+    keypoints = 0 if described is None else described.keypoints()
+    read = [(image, yolo_rows.read(label, keypoints)) for image, label in pairs.files]
+    rows = [one for _, one in read]
+    yolo_rows.refuse_doubtful(rows)
     if names is None:
-        numbers = [int(lines[:, 0].max()) for _, _, lines in read if len(lines)]
-        names = [str(number) for number in range(max(numbers, default=-1) + 1)]
-    bare = sum(not label.is_file() for _, label in pairs)
-    drawn = sum(int(lines[:, _OUTLINE].sum()) for _, _, lines in read)
+        most = max((int(one.classes.max()) for one in rows if len(one)), default=-1)
+        names = [str(number) for number in range(most + 1)]
+    bare = sum(not reading.is_file(one.file) for one in rows)
+    drawn = sum(one.outlines for one in rows)
     notes = {
-        f"{bare} of {len(pairs)} images have no label file: they count as without objects": bare,
+        f"{bare} of {len(rows)} images have no label file: they count as without objects": bare,
         f"{drawn} outlines have the box around them": drawn,
     }
-    told = tuple(note for note, count in notes.items() if count)
-    pages = [_page(image, label, lines, names) for image, label, lines in read]
-    return annotated(pages, names, source, where=str(root), notes=told)
+    told = (*pairs.notes, *(note for note, count in notes.items() if count))
+    pages = [_page(image, one, names) for image, one in read]
+    return annotated(pages, names, source, where=reading.shortened(root), notes=told)
 
 
-def _pairs(root: Path, sets: Sequence[str], asked: str | None) -> list[tuple[Path, Path]]:
+def _pairs(
+    root: Path, described: yolo_yaml.Description | None, asked: str | None, split: str
+) -> _Pairs:
     """Return image and label file of every sample."""
+    sets = (asked,) if asked else _SETS[split]
+    found = _Pairs()
+    if described is not None:
+        found.notes += described.notes
+        root = described.folder
+        for place in described.images(sets):
+            _add_place(found, root, place)
+        if found.files:
+            return found
     for name in sets:
         for images, labels in (
             (root / "images" / name, root / "labels" / name),
             (root / name / "images", root / name / "labels"),
         ):
-            if images.is_dir():
-                return _folder(images, labels)
+            if reading.is_folder(images):
+                _add_folder(found, images, labels)
+                return found
         listing = root / name if name.endswith(".txt") else root / f"{name}.txt"
-        if listing.is_file():
-            return _listed(root, listing)
+        if reading.is_file(listing):
+            _add_listed(found, root, listing)
+            return found
     if asked is None and (root / "images").is_dir():
-        return _folder(root / "images", root / "labels")
+        _add_folder(found, root / "images", root / "labels")
+        return found
     raise InputError(
         f"has neither images/{sets[0]} nor {sets[0]}/images nor {sets[0]}.txt",
-        where=str(root),
+        where=reading.shortened(root),
         hint="name the part by 'image_set'",
     )
 
 
-def _folder(images: Path, labels: Path) -> list[tuple[Path, Path]]:
-    files = [f for f in sorted(images.rglob("*")) if f.suffix.lower() in image_files.SUFFIXES]
-    pairs = [(file, labels / file.relative_to(images).with_suffix(".txt")) for file in files]
+def _add_place(found: _Pairs, root: Path, place: Path) -> None:
+    """Add the images of a folder or list that ``data.yaml`` names."""
+    if reading.is_file(place):
+        _add_listed(found, root, place)
+    elif "images" in place.parts:
+        _add_folder(found, place, _in_labels(place))
+    elif reading.is_folder(place / "images"):
+        _add_folder(found, place / "images", place / "labels")
+    else:
+        _add_folder(found, place, place)
+
+
+def _add_folder(found: _Pairs, images: Path, labels: Path) -> None:
+    listing = folders.look_through(images)
+    pairs = [
+        (file, labels / file.relative_to(images).with_suffix(".txt")) for file in listing.files
+    ]
     known = {label for _, label in pairs}
+    there = folders.look_through(labels, _is_label).files if reading.is_folder(labels) else []
     # a label file without image names one that is missing: it is a sample that cannot be read
     lost = [
         (images / label.relative_to(labels).with_suffix(".jpg"), label)
-        for label in sorted(labels.rglob("*.txt"))
-        if label not in known and label.name != "classes.txt"
+        for label in there
+        if label not in known
     ]
-    return pairs + lost
+    if labels == images:
+        listing.others.pop(".txt", None)
+    found.files += pairs + lost
+    found.notes += listing.passed_over()
 
 
-def _listed(root: Path, listing: Path) -> list[tuple[Path, Path]]:
-    files = [root / line.strip() for line in listing.read_text().splitlines() if line.strip()]
-    return [(file, _label_of(file)) for file in files]
+def _add_listed(found: _Pairs, root: Path, listing: Path) -> None:
+    entries = reading.lines(listing)
+    for text, count in Counter(text for _, text in entries).items():
+        if count > 1:
+            where = reading.shortened(listing)
+            raise InputError(f"lists '{reading.shortened(text)}' more than once", where=where)
+    for number, text in entries:
+        image = root / text
+        beside = listing.parent / text
+        if not reading.exists(image) and reading.exists(beside):
+            image = beside
+        if not image.name or reading.is_folder(image):
+            where = f"{reading.shortened(listing)}:{number}"
+            raise InputError(f"found '{reading.shortened(text)}', expected an image", where=where)
+        found.files.append((image, _label_of(image)))
 
 
 def _label_of(image: Path) -> Path:
-    parts = list(image.parts)
-    if "images" in parts:
-        place = len(parts) - 1 - parts[::-1].index("images")
-        parts[place] = "labels"
-        label = Path(*parts).with_suffix(".txt")
-        if label.is_file():
+    if "images" in image.parts:
+        label = _in_labels(image).with_suffix(".txt")
+        if reading.is_file(label):
             return label
     return image.with_suffix(".txt")
 
 
-def _names(root: Path) -> list[str] | None:
-    for file in (root / "data.yaml", root / "dataset.yaml"):
-        if file.is_file():
-            return _names_in_yaml(file)
-    for file in (root / "classes.txt", *sorted(root.glob("*.names"))):
-        if file.is_file():
-            return [line.strip() for line in file.read_text().splitlines() if line.strip()]
-    return None
+def _in_labels(path: Path) -> Path:
+    """Return a path with its last folder ``images`` renamed ``labels``."""
+    parts = list(path.parts)
+    parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return Path(*parts)
 
 
-def _names_in_yaml(file: Path) -> list[str]:
-    try:
-        content = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"is broken YAML: {error}", where=str(file)) from error
-    found = content.get("names") if isinstance(content, dict) else None
-    if isinstance(found, dict) and sorted(found) == list(range(len(found))):
-        found = [found[number] for number in range(len(found))]
-    if not isinstance(found, list):
+def _is_label(path: Path) -> bool:
+    return path.suffix == ".txt" and path.name != "classes.txt"
+
+
+def _names(
+    root: Path, described: yolo_yaml.Description | None, classes: Sequence[str] | None
+) -> list[str] | None:
+    """Return the names of class numbers: the files' own, else the recipe's, or None."""
+    names = None if described is None else described.names()
+    texts = (root / "classes.txt", *sorted(root.glob("*.names")))
+    if described is None:
+        names = next((_listed_names(file) for file in texts if reading.is_file(file)), None)
+    if names is None and classes:
+        return list(classes)
+    if names is None and described is not None:
         raise InputError(
-            "has no 'names': a list, or a mapping from 0, 1, … to names", where=str(file)
+            "has no 'names': a list, or a mapping from 0, 1, … to names",
+            where=described.source.where(()),
         )
-    return [str(name) for name in found]
+    return names
 
 
-def _lines(label: Path) -> "NDArray[np.float64]":
-    """Return class number, box, ``_OUTLINE`` and line number of every line ``(n, 7)``."""
-    try:
-        lines = label.read_text().splitlines() if label.is_file() else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", where=str(label)) from error
-    rows = [_row(line, f"{label}:{n}", n) for n, line in enumerate(lines, 1) if line.strip()]
-    return np.array(rows, np.float64).reshape(-1, _COLUMNS + 2)
+def _listed_names(file: Path) -> list[str]:
+    """Return the names in a file, one a line.
+
+    Raises:
+        InputError: A line between them is blank, which would shift their numbers; two are equal.
+    """
+    where = reading.shortened(file)
+    found = reading.lines(file)
+    for number, (line, _) in enumerate(found, 1):
+        if line != number:
+            raise InputError("is blank, expected a class name", where=f"{where}:{number}")
+    twice = next((name for name, n in Counter(text for _, text in found).items() if n > 1), None)
+    if twice is not None:
+        raise InputError(f"names two classes '{reading.shortened(twice)}'", where=where)
+    return [text for _, text in found]
 
 
-def _row(line: str, where: str, number: int) -> list[float]:
-    try:
-        values = [float(text) for text in line.split()]
-    except ValueError as error:
-        raise InputError(f"found '{line.strip()}': {error}", where=where) from None
-    is_outline = len(values) >= _LEAST_OUTLINE and len(values) % 2 == 1
-    fits = len(values) == _COLUMNS or is_outline
-    if not fits or not values[0].is_integer() or values[0] < 0:
-        raise InputError(
-            f"found '{line.strip()[:60]}', expected a class number and four shares: "
-            "class centre_x centre_y width height, or the corners of an outline",
-            where=where,
-        )
-    if max(values[1:]) > 2:  # noqa: PLR2004 - nothing near a share of a side
-        raise InputError(
-            f"found '{line.strip()}', expected shares of the picture's sides, not pixels",
-            where=where,
-        )
-    if is_outline:
-        low_x, high_x, low_y, high_y = (
-            end(values[first::2]) for first in (1, 2) for end in (min, max)
-        )
-        middle = [(low_x + high_x) / 2, (low_y + high_y) / 2]
-        values = [values[0], *middle, high_x - low_x, high_y - low_y]
-    return [*values, is_outline, number]
-
-
-def _page(image: Path, label: Path, lines: "NDArray[np.float64]", names: Sequence[str]) -> Page:
-    for row in lines:
-        if row[0] >= len(names):
+def _page(image: Path, rows: Rows, names: Sequence[str]) -> Page:
+    label, count = rows.file, len(rows)
+    for number, line in zip(rows.classes.tolist(), rows.lines.tolist(), strict=True):
+        if number >= len(names):
             raise InputError(
-                f"found class {int(row[0])}, but there are {len(names)} names "
-                f"(0 to {len(names) - 1})",
-                where=f"{label}:{int(row[-1])}",
+                f"found class {number}, but there are {len(names)} names (0 to {len(names) - 1})",
+                where=f"{label}:{line}",
                 hint="name all classes in the recipe's 'classes' or in data.yaml",
             )
     try:
-        size = image_files.size(image) if len(lines) else (1, 1)
+        size = image_files.size(image) if count else (1, 1)
     except CorruptImageError:
         size = (1, 1)  # reading it will say so
     sides = np.array([size[1], size[0]], np.float64)
-    centres, halves = lines[:, 1:3] * sides, lines[:, 3:5] * sides / 2
-    count = len(lines)
+    centres, halves = rows.shares[:, :2] * sides, rows.shares[:, 2:] * sides / 2
     return Page(
         image,
         np.hstack([centres - halves, centres + halves]),
-        [names[int(row[0])] for row in lines],
+        [names[number] for number in rows.classes.tolist()],
         np.zeros(count, np.bool_),
         np.full(count, np.nan),
-        [f"{label.name}:{int(row[-1])}" for row in lines],
+        [f"{label.name}:{line}" for line in rows.lines.tolist()],
     )
