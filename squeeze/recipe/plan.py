@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from squeeze.core import cpu, plugins
+from squeeze.core import cpu, plugins, reading
 from squeeze.core.errors import Problem, RecipeError, unknown_name
 from squeeze.recipe import (
     boxes,
     calibrators,
+    dataset_formats,
     losses,
     pruning,
     quantization,
@@ -59,7 +60,7 @@ NEEDS = {
 }
 """The keys that each built-in dataset format cannot do without."""
 
-BOXES = {"classes", "class_map", "on_bad_boxes"}
+BOXES = {"class_map", "on_bad_boxes"}
 """The keys of formats whose labels are boxes."""
 
 USES = {
@@ -138,7 +139,7 @@ def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
     weights = folder / stored if stored and not stored.startswith("package:") else None
     if weights is not None and absent["weights"] is not None:
         return
-    if weights is not None and weights.is_dir():
+    if weights is not None and reading.is_folder(weights):
         yield from _folder(block, weights, path)
         return
     if block.build is None:
@@ -172,7 +173,9 @@ def _absent(weights: str, folder: Path) -> str | None:
     if weights.endswith(_EXPORTED):
         return f"{weights} {_NO_WAY_BACK}"
     if not weights.startswith("package:"):
-        return None if (folder / weights).exists() else f"no such file or folder: {weights}"
+        if reading.exists(folder / weights):
+            return None
+        return f"no such file or folder: {reading.shortened(weights)}"
     package, _, inner = weights.removeprefix("package:").partition("/")
     spec = find_spec(package) if package.isidentifier() else None
     if spec is None:
@@ -194,8 +197,8 @@ def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
                 "transformers:NAME, package.module:function, ./file.py:function"
             ),
         )
-    elif head.endswith(".py") and not (folder / head).is_file():
-        yield path, f"no such file: {head}"
+    elif head.endswith(".py") and not reading.is_file(folder / head):
+        yield path, f"no such file: {reading.shortened(head)}"
     elif head == "timm" and find_spec("timm") is None:
         yield path, "timm is not installed; pip install 'squeeze[timm]'"
     elif head == "transformers" and find_spec("transformers") is None:
@@ -233,21 +236,19 @@ def _made_up(recipe: Recipe) -> Mistakes:
 
 def _source(source: DataSource, path: Path_, folder: Path) -> Mistakes:
     formats = plugins.names(plugins.DATASETS)
-    if source.format not in formats:
-        yield (*path, "format"), unknown_name("format", source.format, formats)
     for key in NEEDS.get(source.format, ()):
         if getattr(source, key) is None:
             yield path, f"format '{source.format}' needs '{key}'"
-    every = {"path", "name", "build", "args", "split", "annotations", "image_set"} | BOXES
-    for unused in sorted(every - USES.get(source.format, every)):
-        if getattr(source, unused) != DataSource.model_fields[unused].get_default(
-            call_default_factory=True
-        ):
-            yield (*path, unused), f"format '{source.format}' does not use '{unused}'"
-    if source.path is not None and not (folder / source.path).exists():
-        yield (*path, "path"), f"no such folder: {source.path}"
-    if source.annotations is not None and not (folder / source.annotations).is_file():
-        yield (*path, "annotations"), f"no such file: {source.annotations}"
+    if source.format not in formats:
+        yield (*path, "format"), unknown_name("format", source.format, formats)
+    elif source.format in USES:
+        yield from _inside(path, dataset_formats.unused(source, USES[source.format]))
+    else:
+        yield from _inside(path, dataset_formats.mistakes(source))
+    if source.path is not None and not reading.exists(folder / source.path):
+        yield (*path, "path"), f"no such folder: {reading.shortened(source.path)}"
+    if source.annotations is not None and not reading.is_file(folder / source.annotations):
+        yield (*path, "annotations"), f"no such file: {reading.shortened(source.annotations)}"
     if source.build is not None:
         yield from _reference(source.build, (*path, "build"), folder)
 
