@@ -144,6 +144,7 @@ def baseline_key(model: Model, steps: Steps) -> str:
         _content(recipe.model, steps.base),
         model.input.model_dump(),
         [split and split.fingerprint for split in (steps.data.train, steps.data.validation)],
+        list(steps.data.classes),
     )
     settings = recipe.baseline.train if recipe.baseline else None
     return key_of(key, settings and settings.model_dump())
@@ -199,7 +200,7 @@ def train_baseline(
     trained = replace(model, module=copy.deepcopy(model.module))
     if steps.recipe.model.stored_weights is None:
         torch.manual_seed(steps.recipe.seed)
-        trained = models.build(steps.recipe.model, steps.base)
+        trained = models.build(steps.recipe.model, steps.base).knowing(steps.data.classes)
     return trained, train_(trained.module, settings, steps.training("training the baseline"))
 
 
@@ -246,6 +247,7 @@ def _work(
         if step.student is not None:
             torch.manual_seed(steps.recipe.seed)
             student = models.build(step.student, steps.base, default_input=current.input)
+            student = student.knowing(steps.data.classes)
         student, epochs, ties = distill(student, teacher, step, steps.training(label))
         names = [("teacher", step.teacher), ("student", step.student)]
         notes = [f"{who}: {b.build or b.weights}" for who, b in names if isinstance(b, ModelBlock)]

@@ -18,6 +18,13 @@ def evaluate(
     mean: options.Numbers = None,
     std: options.Numbers = None,
     threads: options.Threads = 1,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Class names in the order of the model's outputs: a text file with one a line, or "
+            "names with commas between. Files of squeeze know them."
+        ),
+    ] = None,
     quiet: options.Quiet = False,
     json: options.AsJson = False,
     debug: options.Debug = False,
@@ -26,6 +33,7 @@ def evaluate(
     del debug
     from squeeze.cli import console
     from squeeze.cli.file import open_file
+    from squeeze.core.errors import InputError
     from squeeze.measure import accuracy
     from squeeze.recipe.schema import DataBlock, DataSource
     from squeeze.sources.data import Opening, open_data
@@ -33,16 +41,25 @@ def evaluate(
     from squeeze.tasks.detection import Detection
 
     found, terminal = open_file(file, input, mean, std), console.Terminal(quiet=quiet)
-    block = DataBlock(validation=DataSource.model_validate(validation))
+    source = DataSource.model_validate(validation)
+    if classes is not None:
+        source = source.model_copy(update={"classes": _names(classes)})
+    opening = Opening(Path.cwd(), found.spec, 0, terminal, classes=found.classes)
     split = open_data(
-        block, Opening(Path.cwd(), found.spec, 0, terminal), trains=False, calibrates=False
+        DataBlock(validation=source), opening, trains=False, calibrates=False
     ).validation
     detector = found.detector()
     task: Task = classification
     if detector is not None or found.ends_at_boxes:
         task = Detection(found.size, detector, found.ends_at_boxes)
-    classes = len(split.samples.classes) if task is classification else None
-    session = found.open_session(threads, classes=classes)
+    known = len(split.samples.classes)
+    if detector is not None and detector.classes != known:
+        raise InputError(
+            f"knows {detector.classes} classes and the data has {known}",
+            where=str(file),
+            hint="if the data lacks classes that the model knows, name all in order: --classes",
+        )
+    session = found.open_session(threads, classes=known if task is classification else None)
     predictions = accuracy.predict(session, split, task, 1, terminal, f"evaluating {file}")
     session.close()
     score = task.score(predictions, split)
@@ -56,3 +73,23 @@ def evaluate(
             f"{name} {figure.value:.2%} (95 %: {figure.low:.2%} to {figure.high:.2%}), "
             f"{score.samples} samples, {found.runtime}"
         )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Read class names from a file or from the text itself.
+
+    Raises:
+        InputError: No names, or two equal ones.
+    """
+    from squeeze.core import reading
+    from squeeze.core.errors import InputError
+
+    file = Path(text)
+    if reading.is_file(file):
+        names = tuple(line for _, line in reading.lines(file))
+    else:
+        names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names or len(set(names)) < len(names):
+        what = "names two classes the same" if names else "found no names"
+        raise InputError(what, where=f"--classes {reading.shortened(text)}")
+    return names

@@ -1,10 +1,10 @@
 """What ``eval``, ``bench`` and ``export`` know about a file: its runtime and its input."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from squeeze.recipe.schema import InputSpec
     from squeeze.runtimes.base import Runtime, Session
 
+_REMOVE_IT = "remove it and give --input C,H,W (and --mean, --std)"
 _RUNTIMES = {".onnx": "onnxruntime", ".tflite": "litert"}
 
 
@@ -22,6 +23,7 @@ class File:
     Attributes:
         description: How a detector's outputs are read, where the file beside it says so.
         ends_at_boxes: Whether decoding and suppression are inside.
+        classes: What its outputs are, in order, where the file beside it or the bundle says so.
     """
 
     path: Path
@@ -29,6 +31,7 @@ class File:
     spec: "InputSpec"
     description: "DetectorSpec | None" = None
     ends_at_boxes: bool = False
+    classes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,6 +90,7 @@ class File:
             raise InputError(
                 f"gives outputs {', '.join(map(str, shapes))} and the data has {classes} classes",
                 where=str(self.path),
+                hint="if the data lacks classes that the model knows, name all in order: --classes",
             )
         return session
 
@@ -106,18 +110,20 @@ def open_file(
     from squeeze.cli.one_step import numbers
     from squeeze.recipe.schema import InputSpec
 
-    if path.is_dir():
+    if reading.is_folder(path):
         runtime, record = "pytorch", path / "architecture.json"
     elif path.suffix in _RUNTIMES:
         runtime, record = _RUNTIMES[path.suffix], path.with_name(path.name + ".json")
     else:
-        raise InputError("is neither a bundle folder nor an .onnx or .tflite file", where=str(path))
-    if not path.exists():
-        raise InputError("no such file", where=str(path))
+        what = "is neither a bundle folder nor an .onnx or .tflite file"
+        raise InputError(what, where=reading.shortened(path))
+    if not reading.exists(path):
+        raise InputError("no such file", where=reading.shortened(path))
     found: dict[str, Any] = {}
+    classes: tuple[str, ...] = ()
     detector, ends_at_boxes = None, False
     if record.is_file():
-        found, detector, ends_at_boxes = _described(record)
+        found, detector, ends_at_boxes, classes = _described(record)
     found |= {
         key: numbers(text, f"--{'input' if key == 'shape' else key}")
         for key, text in (("shape", shape), ("mean", mean), ("std", std))
@@ -130,22 +136,30 @@ def open_file(
             hint="give --input C,H,W (and --mean, --std)",
         )
     try:
-        return File(path, runtime, InputSpec.model_validate(found), detector, ends_at_boxes)
+        spec = InputSpec.model_validate(found)
+        return File(path, runtime, spec, detector, ends_at_boxes, classes)
     except ValidationError as error:
         raise InputError(f"input: {error.errors()[0]['msg']}", where=str(path)) from error
 
 
-def _described(record: Path) -> "tuple[dict[str, Any], DetectorSpec | None, bool]":
+def _described(
+    record: Path,
+) -> "tuple[dict[str, Any], DetectorSpec | None, bool, tuple[str, ...]]":
     from squeeze.core.detector import DetectorSpec
 
     try:
-        plain = json.loads(record.read_text(encoding="utf-8"))
-        detector = dict(plain).get("detector")
+        plain = reading.json_value(record)
+    except InputError as error:
+        raise InputError(f"is damaged: {error.what}", where=error.where, hint=_REMOVE_IT) from error
+    try:
+        found = dict(plain)
+        detector = found.get("detector")
         spec = None if detector is None else DetectorSpec.of_json(detector)
-        return dict(plain["input"]), spec, "detections" in plain
+        classes = tuple(str(name) for name in found.get("classes", ()))
+        return dict(found["input"]), spec, "detections" in found, classes
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"is damaged: {type(error).__name__}: {error}",
             where=str(record),
-            hint="remove it and give --input C,H,W (and --mean, --std)",
+            hint=_REMOVE_IT,
         ) from error

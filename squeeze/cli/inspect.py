@@ -190,7 +190,7 @@ def _curves(
     from squeeze.tasks import open_task
 
     importance, samples = how
-    opening = Opening(loaded.folder, model.input, 0, progress)
+    opening = Opening(loaded.folder, model.input, 0, progress, classes=model.architecture.classes)
     opened = open_data(loaded.recipe.data, opening, trains=False, calibrates=False)
     kind = "detection" if opened.validation.has_boxes else "classification"
     task = open_task(kind, model.input)

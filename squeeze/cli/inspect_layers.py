@@ -88,7 +88,8 @@ def _split(images: Images, file: "File") -> "Split":
     from squeeze.sources.data import Opening, open_data
 
     block = DataBlock(validation=DataSource.model_validate(images.data))
-    opening = Opening(Path.cwd(), file.spec, 0, console.Terminal(quiet=images.quiet))
+    terminal = console.Terminal(quiet=images.quiet)
+    opening = Opening(Path.cwd(), file.spec, 0, terminal, classes=file.classes)
     whole = open_data(block, opening, trains=False, calibrates=False).validation
     count = min(images.samples, _MOST, len(whole))
     return whole.take([i * len(whole) // count for i in range(count)])

@@ -65,7 +65,8 @@ def describe_detections(path: Path, model: "Model", outputs: "Mapping[str, str]"
 
 def _input(path: Path, model: "Model", batch_size: int) -> "dict[str, Any]":
     is_litert, spec = path.suffix == ".tflite", model.input
-    return {
+    classes = list(model.architecture.classes)
+    return ({"classes": classes} if classes else {}) | {
         "file": path.name,
         "layout": "NHWC" if is_litert else "NCHW",
         "batch": batch_size if is_litert else "dynamic",

@@ -189,7 +189,9 @@ def _check(detections: Sequence[Detections], truth: Sequence[Boxes], classes: in
         if len(found) and not 0 <= found.classes.min() <= found.classes.max() < classes:
             raise SqueezeError(
                 f"detections of image {position} have classes {found.classes.min()} to "
-                f"{found.classes.max()}, there are {classes}"
+                f"{found.classes.max()}, there are {classes}",
+                hint="name the model's classes in order, also those that the data lacks: 'classes' "
+                "of the data, or squeeze eval --classes",
             )
     if not any((~boxes.ignored).any() for boxes in truth):
         raise SqueezeError("no annotated box at all, so no precision can be measured")

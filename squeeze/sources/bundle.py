@@ -40,6 +40,7 @@ class ArchitectureFile(Block):
     adapters: tuple[str, ...] = ()
     attributes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     pruning: tuple[models.PruningRound, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def save(model: models.Model, folder: Path) -> Path:
@@ -62,6 +63,7 @@ def save(model: models.Model, folder: Path) -> Path:
             adapters=architecture.adapters,
             attributes=_attributes(model),
             pruning=architecture.pruning,
+            classes=architecture.classes,
         )
         text = json.dumps(record.model_dump(mode="json"))
         (inside / ARCHITECTURE).write_text(text, encoding="utf-8")
@@ -109,6 +111,7 @@ def load(folder: Path, *, build: str | None = None) -> models.Model:
         record.input,
         record.adapters,
         record.pruning,
+        record.classes,
     )
     return models.Model(module.eval(), architecture)
 

@@ -20,7 +20,7 @@ from squeeze.recipe.schema import (
     InputSpec,
     SyntheticCalibration,
 )
-from squeeze.sources import checks, preprocess, synthetic
+from squeeze.sources import checks, class_names, preprocess, synthetic
 from squeeze.sources.cache import EqualImages, UnequalImages, limit_bytes
 from squeeze.sources.datasets.base import CorruptImageError, Samples
 
@@ -193,6 +193,8 @@ class Opening:
     """How to open sets: where paths start, the model's input, the seed.
 
     Attributes:
+        classes: What the model's outputs are, in order; empty where nothing says it. A recipe's
+            ``classes`` count more.
         module: The float model, which synthetic calibration images are fitted to.
     """
 
@@ -201,6 +203,7 @@ class Opening:
     seed: int
     progress: "Progress"
     module: "nn.Module | None" = None
+    classes: Sequence[str] = ()
 
 
 def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: bool) -> Data:
@@ -254,6 +257,7 @@ def _open(source: DataSource, role: str, opening: Opening, *, keep: bool) -> Spl
     where = f"data.{role}"
     if len(samples) == 0:
         raise InputError("is empty", where=where)
+    samples = class_names.in_order(samples, source.classes or (), opening.classes, where)
     chosen = np.arange(len(samples))
     if source.samples is not None:
         if source.samples > len(samples):
@@ -311,10 +315,12 @@ def _draw(
     draw: CalibrationDraw, train: Split | None, validation: Split, seed: int
 ) -> tuple[Split, Split]:
     pool = validation if draw.source == "validation" else train
-    if pool is None or draw.samples >= len(pool):
+    available = 0 if pool is None else len(pool)
+    takes_all = draw.source == "validation" and draw.samples == available
+    if pool is None or draw.samples > available or takes_all:
         raise InputError(
-            f"asks for {draw.samples} samples, data.{draw.source} has "
-            f"{0 if pool is None else len(pool)}",
+            f"asks for {draw.samples} samples, data.{draw.source} has {available}"
+            + (" and would have none left" if takes_all else ""),
             where="data.calibration.samples",
         )
     order = np.random.default_rng(seed).permutation(len(pool))

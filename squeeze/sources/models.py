@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe.schema import Block, InputSpec, ModelBlock
 from squeeze.sources import darknet, reference
+from squeeze.sources.class_names import are_numbers
 from squeeze.sources.weights import load_backbone_, load_weights_, read_weights, refuse_nan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 
@@ -50,6 +51,7 @@ class Architecture:
         input: What the model is fed.
         adapters: What rewrote the factory's module before it was pruned, in order.
         pruning: Every removal of channels since the factory, in order.
+        classes: What the outputs are, in order; empty where nothing names them.
     """
 
     build: str
@@ -58,6 +60,7 @@ class Architecture:
     input: InputSpec
     adapters: tuple[str, ...] = ()
     pruning: tuple[PruningRound, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ class Model:
     def copy(self) -> "Model":
         """Return a model whose module can be changed without changing this one's."""
         return replace(self, module=copy.deepcopy(self.module))
+
+    def knowing(self, classes: "Sequence[str]") -> "Model":
+        """Return the model with the names of its outputs; numbers name nothing."""
+        named = () if are_numbers(classes) else tuple(classes)
+        return replace(self, architecture=replace(self.architecture, classes=named))
 
     def pruned(
         self, module: "nn.Module", done: PruningRound, adapters: "tuple[str, ...]" = ()

@@ -96,7 +96,9 @@ def check_model(module: "nn.Module", spec: "InputSpec", classes: int) -> None:
         raise InputError(
             f"the model has {outputs.shape[1]} outputs and the data {classes} classes",
             where="model",
-            hint=f"set model.args.num_classes: {classes}, with weights trained for these classes",
+            hint=f"set model.args.num_classes: {classes}, with weights trained for these classes; "
+            "or name the model's classes in order, also those that the data lacks: "
+            "data.validation.classes",
         )
 
 

@@ -65,7 +65,9 @@ class Detection:
             raise InputError(
                 f"the detector knows {found.classes} classes and the data has {classes}",
                 where="model",
-                hint=f"set model.args.num_classes for {classes} classes, with weights for them",
+                hint=f"set model.args.num_classes for {classes} classes, with weights for them; or "
+                "name the detector's classes in order, also those that the data lacks: "
+                "data.validation.classes",
             )
 
     def loss(
