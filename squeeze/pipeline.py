@@ -94,7 +94,7 @@ def run(
     folder = RunFolder.create(output, recipe.name)
     steps = compress.Steps(recipe, loaded.folder, data, task, folder, progress, fresh=fresh)
     try:
-        write.recipe(recipe, folder.path)
+        write.recipe(recipe, loaded.folder, folder.path)
         states = compress.compress(model, steps)
     except BaseException:
         folder.discard_if_empty()
@@ -167,6 +167,7 @@ def _opened(
             )
     model = _built(loaded)
     data = open_data(loaded, model, progress)
+    model = model.knowing(data.classes)
     task = open_task(loaded.recipe.task, model.input)
     task.check_model(model.module, model.input, len(data.classes))
     if any(target.nms for target in loaded.recipe.targets):
@@ -201,7 +202,14 @@ def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> 
         for step in recipe.steps
     )
     calibrates = any(isinstance(step, Quantization) for step in recipe.steps)
-    opening = sources_data.Opening(loaded.folder, model.input, recipe.seed, progress, model.module)
+    opening = sources_data.Opening(
+        loaded.folder,
+        model.input,
+        recipe.seed,
+        progress,
+        model.module,
+        model.architecture.classes,
+    )
     return sources_data.open_data(recipe.data, opening, trains=trains, calibrates=calibrates)
 
 

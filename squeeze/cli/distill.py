@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from squeeze.cli import one_step, options
+from squeeze.core import reading
 
 
 def distill(
@@ -46,7 +47,7 @@ def distill(
     for role, model, weights in given:
         if model is None or (role, model) == ("teacher", "baseline"):
             continue
-        block = {"weights": model} if Path(model).is_dir() else {"build": model}
+        block = {"weights": model} if reading.is_folder(Path(model)) else {"build": model}
         if weights is not None:
             block["weights"] = weights
         if "build" in block:  # the arguments (the number of classes) are those of the model

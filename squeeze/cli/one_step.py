@@ -1,6 +1,5 @@
 """``prune``, ``quantize`` and ``distill``: flags that build a recipe of one step, and run it."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from squeeze.cli import options
+from squeeze.core import reading
 
 _DEFAULT_SHAPE = "3,224,224"
 _RGB = 3
@@ -124,7 +124,7 @@ def model_block(
         shape: ``C,H,W``; None takes the bundle's own or ImageNet's.
         moments: ``mean`` and ``std``; None takes ImageNet's for torchvision and timm.
     """
-    is_bundle = Path(model).is_dir()
+    is_bundle = reading.is_folder(Path(model))
     block: dict[str, Any] = {"weights": model} if is_bundle else {"build": model}
     if weights is not None:
         block["weights"] = weights
@@ -161,44 +161,14 @@ def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  #
 
 def save(recipe: dict[str, Any], path: Path) -> None:
     """Write a recipe; its relative paths are made to start at the file's folder."""
-    import copy
-
+    from squeeze.recipe import paths
     from squeeze.recipe.document import dump
+    from squeeze.recipe.load import from_data
     from squeeze.store import write_text
 
-    moved = copy.deepcopy(recipe)
-    _rebase(moved["model"], ("build", "weights", "backbone_weights"), path)
-    _rebase(moved["data"], ("train", "validation", "calibration"), path)
-    for step in moved["steps"]:
-        for role in ("teacher", "student"):
-            if isinstance(step.get(role), dict):
-                _rebase(step[role], ("build", "weights", "backbone_weights"), path)
-    write_text(path, dump(moved))
-
-
-def _rebase(block: dict[str, Any], keys: tuple[str, ...], path: Path) -> None:
-    from squeeze.recipe.schema import RANDOM
-
-    for key in keys:
-        text = block.get(key)
-        if not isinstance(text, str) or (key, text) == ("weights", RANDOM):
-            continue
-        head, colon, tail = text.partition(":")
-        if head.endswith(".py"):
-            block[key] = f"{_relative(head, path)}:{tail}"
-        elif head in {"idx", "image_folder"}:
-            block[key] = f"{head}:{_relative(tail, path)}"
-        elif head == "torchvision" and ":" in tail:
-            name, _, folder = tail.partition(":")
-            block[key] = f"{head}:{name}:{_relative(folder, path)}"
-        elif not colon and Path(text).exists():
-            block[key] = _relative(text, path)
-
-
-def _relative(text: str, path: Path) -> str:
-    if Path(text).is_absolute():
-        return text
-    return os.path.relpath(text, path.resolve().parent)
+    given = from_data(recipe, Path.cwd())
+    moved = paths.moved(given.recipe, given.folder, path.parent)
+    write_text(path, dump(paths.plain(moved)))
 
 
 def pair(text: str) -> str:

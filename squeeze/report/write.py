@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from squeeze.core.errors import InputError
-from squeeze.recipe import document
+from squeeze.recipe import document, paths
 from squeeze.recipe.schema import Recipe
 from squeeze.report import html, markdown
 from squeeze.results import Results
@@ -15,9 +15,15 @@ from squeeze.store import write_text
 RESULTS = "results.json"
 
 
-def recipe(chosen: Recipe, folder: Path) -> None:
-    """Write ``recipe.resolved.yaml``, with every default spelled out."""
-    plain = chosen.model_dump(mode="json", by_alias=True)
+def recipe(chosen: Recipe, start: Path, folder: Path) -> None:
+    """Write ``recipe.resolved.yaml``, with every default spelled out.
+
+    Args:
+        chosen: The recipe.
+        start: The folder where its paths start.
+        folder: The run's folder, where those of the file start.
+    """
+    plain = paths.moved(chosen, start, folder).model_dump(mode="json", by_alias=True)
     write_text(folder / "recipe.resolved.yaml", document.dump(plain))
 
 

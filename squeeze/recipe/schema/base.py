@@ -15,6 +15,37 @@ Flag = Annotated[bool, Field(strict=True)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
+RANDOM = "random"
+"""What ``weights`` says where a model is meant to start from nothing."""
+
+
+class StartsAtRecipe:
+    """Marks a text that may hold a path which starts at the recipe's folder."""
+
+    def split(self, text: str) -> tuple[str, str]:
+        """Return the path in a text, empty where it holds none, and what follows it."""
+        return text, ""
+
+
+class _InReference(StartsAtRecipe):
+    def split(self, text: str) -> tuple[str, str]:
+        head, colon, name = text.rpartition(":")
+        return (head, colon + name) if head.endswith(".py") else ("", text)
+
+
+class _InWeights(StartsAtRecipe):
+    def split(self, text: str) -> tuple[str, str]:
+        return ("", text) if text == RANDOM or text.startswith("package:") else (text, "")
+
+
+LocalPath = Annotated[str, StartsAtRecipe()]
+Reference = Annotated[str, _InReference()]
+"""``./file.py:function``, or a name that is no path."""
+
+WeightsPath = Annotated[str, _InWeights()]
+"""A file or folder, ``package:NAME/FILE``, or ``random``."""
+
+
 class Block(BaseModel):
     """A frozen mapping in which an unknown key is an error."""
 

@@ -6,7 +6,16 @@ from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_vali
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from squeeze.recipe.schema.base import Block, Count, Number, Positive
+from squeeze.recipe.schema.base import (
+    RANDOM,
+    Block,
+    Count,
+    LocalPath,
+    Number,
+    Positive,
+    Reference,
+    WeightsPath,
+)
 
 
 class InputSpec(Block):
@@ -46,10 +55,6 @@ class InputSpec(Block):
         return self
 
 
-RANDOM = "random"
-"""What ``weights`` says where a model is meant to start from nothing."""
-
-
 class ModelBlock(Block):
     """A model: how to build it, which weights to load, what it is fed.
 
@@ -69,10 +74,10 @@ class ModelBlock(Block):
         input: May be left out when ``weights`` is a bundle folder.
     """
 
-    build: str | None = None
+    build: Reference | None = None
     args: dict[str, Any] = Field(default_factory=dict)
-    weights: str | None = None
-    backbone_weights: str | None = None
+    weights: WeightsPath | None = None
+    backbone_weights: WeightsPath | None = None
     input: InputSpec | None = None
 
     @property
@@ -98,8 +103,10 @@ class DataSource(Block):
         image_set: Which images of ``voc`` (a file in ``ImageSets/Main``, without ``.txt``) or
             ``yolo`` (a folder such as ``images/train``, or a list such as ``train.txt``); follows
             the role when left out.
-        classes: Class names in the order of the model's outputs. Left out, ``voc`` sorts the names
-            that it finds, ``coco`` takes its categories by rising id, ``yolo`` its own list.
+        classes: Class names in the order of the model's outputs; the set may lack some. Left out,
+            they are those that a bundle or file of squeeze was trained on; where nothing says it,
+            ``image_folder`` and ``voc`` sort the names that they find, ``coco`` takes its
+            categories by rising id, ``yolo`` its own list.
         class_map: From a class name in the annotations to the name to use, or null to leave the
             boxes of this class out.
         on_bad_boxes: What to do with boxes that are not finite, have no area or reach out of the
@@ -115,14 +122,14 @@ class DataSource(Block):
     """
 
     format: str
-    path: str | None = None
+    path: LocalPath | None = None
     name: str | None = None
-    build: str | None = None
+    build: Reference | None = None
     args: dict[str, Any] = Field(default_factory=dict)
     split: Literal["train", "validation"] | None = None
     samples: Count | None = None
     on_corrupt: Literal["refuse", "skip"] = "refuse"
-    annotations: str | None = None
+    annotations: LocalPath | None = None
     image_set: str | None = None
     classes: tuple[str, ...] | None = None
     class_map: dict[str, str | None] = Field(default_factory=dict)
