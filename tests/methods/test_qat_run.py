@@ -150,7 +150,8 @@ def test_the_record_says_how_it_was_trained(finished: tuple[Results, Path]) -> N
     assert len(state.epochs) == 2
     assert state.bundle == "steps/3-quantize"
     assert state.notes[0] == "7-bit weights, 15 learned ranges of activations"
-    assert "groups of activations equalized before training" in state.notes[1]
+    assert state.notes[1].startswith("before training: channels of ")
+    assert "groups of activations equalized" in state.notes[1]
     assert state.notes[2] == "teacher: baseline"
     for target in ("onnxruntime", "litert"):
         told = "trained ranges of 16 of 16 activations are in the file"

@@ -243,13 +243,63 @@ def test_a_head_for_several_levels_is_rounded_by_what_it_sees_on_all(
     assert digits.calibration is not None
     model = Model(Shared().eval(), trained.architecture)
     found = recover.recover(model, RecoverySettings(), digits.calibration, Silent(), bits=8)
-    assert found.notes[0] == "channels of 0 groups of activations equalized"
+    assert found.notes[0] == (
+        "channels of 0 groups of activations equalized; 4 passed over (2 beside a Conv2d called "
+        "twice, which scales do not pass; 2 beside GroupNorm and a Conv2d called twice, which "
+        "scales do not pass)"
+    )
     assert "weights of 3 layers rounded adaptively, of 0" in found.notes[1]
+    assert "passed over" not in found.notes[1]
     seen = moments.collect(graph.folded(model.module, shared=True), digits.calibration, Silent())
     assert seen["head.0"].count == len(digits.calibration) * (12 * 12 + 6 * 6)
     shared: Any = found.model.module.get_submodule("head.0")
     rounded = shared.weight / shared.weight.abs().amax((1, 2, 3), keepdim=True) * 127
     assert torch.allclose(rounded, rounded.round(), atol=1e-3)
+
+
+class Padded(nn.Conv2d):
+    """Pads by itself: what its weights see cannot be told from its attributes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a map of the same size."""
+        return super().forward(nn.functional.pad(x, (1, 1, 1, 1)))
+
+
+class Standardised(nn.Module):
+    """A convolution whose weights are computed while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 4, 3, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a map of the same size."""
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight, padding=1)
+
+
+def test_what_recovery_passes_over_is_told_with_its_reason(trained: Model, digits: Data) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(),
+        Padded(4, 4, 3), nn.ReLU(),
+        Padded(4, 4, 3), nn.SiLU(),
+        nn.ConvTranspose2d(4, 4, 2, 2), nn.ReLU(),
+        Standardised(), nn.ReLU(),
+        nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.SiLU(), nn.Conv2d(4, 2, 1),
+    )  # fmt: skip
+    assert digits.calibration is not None
+    model = Model(module.eval(), trained.architecture)
+    images = digits.calibration.take(range(8))
+    found = recover.recover(model, RecoverySettings(), images, Silent(), bits=8)
+    equalized, rounded = found.notes
+    assert equalized.startswith("channels of ")
+    assert "1 beside SiLU, which scales do not pass" in equalized
+    assert rounded.startswith("weights of 4 layers rounded adaptively, of 0 to nearest; 4 biases")
+    assert rounded.endswith(
+        "; 4 passed over (2 Padded, a subclass of Conv2d; 1 ConvTranspose2d, neither Conv2d nor "
+        "Linear; 1 conv2d with weights that are computed)"
+    )
 
 
 class Branching(nn.Module):

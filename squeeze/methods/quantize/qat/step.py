@@ -77,13 +77,14 @@ def train(
     bits = int(step.weight_bits)
     graph = simulations.folded(model.module)
     equal = equalize.equalize_(graph, calibration, training.progress, largest=LARGEST[bits])
+    told = equalize.told(graph, equal)
     start = simulations.observed(graph, calibration, training.progress, step.calibrator)
     reasons = kept.reasons(model.module, step.keep_float, where=f"{training.label}.keep_float")
     simulated = simulations.simulation(graph, start, bits, in_float(graph, start, reasons))
     epochs, notes = _train_(simulated, teacher, step, training)
     notes[:0] = [
         f"{bits}-bit weights, {len(simulated.places)} learned ranges of activations",
-        f"channels of {equal} groups of activations equalized before training",
+        f"before training: {told}",
     ]
     module = unfolded(model.module, simulated.module)
     return Trained(replace(model, module=module), simulated.ranges(), epochs, notes)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from squeeze.methods.quantize.recovery import graph as graphs
-from squeeze.methods.quantize.recovery import observe
-from squeeze.methods.quantize.recovery.groups import Group, groups
+from squeeze.methods.quantize.recovery import observe, passed_over
+from squeeze.methods.quantize.recovery.groups import Group, blocked, groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +70,18 @@ def equalize_(
         _apply_(graph, group, scale.to(torch.float32))
         done += 1
     return done
+
+
+def told(graph: "GraphModule", done: int) -> str:
+    """Return how many groups were scaled, how many were not, and why.
+
+    Args:
+        graph: That was equalized.
+        done: What ``equalize_`` returned.
+    """
+    left = len(groups(graph)) - done
+    reasons = ["had no better scale"] * left + blocked(graph)
+    return f"channels of {done} groups of activations equalized{passed_over.told(reasons)}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch.fx import GraphModule, Node
 
+_OUTPUT = "the output"
+
 
 @dataclass
 class Group:
@@ -37,8 +39,17 @@ class Group:
 
 def groups(graph: "GraphModule") -> list[Group]:
     """Return the groups that can be scaled without a change of what the graph computes."""
+    return _sorted(graph)[0]
+
+
+def blocked(graph: "GraphModule") -> list[str]:
+    """Return why each of the other groups cannot be scaled."""
+    return _sorted(graph)[1]
+
+
+def _sorted(graph: "GraphModule") -> tuple[list[Group], list[str]]:
     ties, channels = Ties(), Ties()
-    fixed: list[Node] = []
+    fixed: list[tuple[Node, str]] = []
     shared = graphs.shared(graph)  # their weights are scaled for one place only
     own: dict[Node, NDArray[np.int64]] = {}
     for node in graph.graph.nodes:
@@ -49,12 +60,14 @@ def groups(graph: "GraphModule") -> list[Group]:
             continue
         found = _handed_on(graph, node, [own.get(source) for source in sources], channels)
         if found is None:
-            fixed += [node, *sources]
+            fixed += [(each, _described(graph, node)) for each in (node, *sources)]
             continue
         own[node] = found
         for source in sources:
             ties.join(source, node)
-    blocked = {ties.root(node) for node in fixed}
+    reasons: dict[Any, list[str]] = defaultdict(list)
+    for node, why in fixed:
+        reasons[ties.root(node)].append(why)
     members: dict[Any, Group] = defaultdict(Group)
     for node in graph.graph.nodes:
         if node in own:
@@ -62,11 +75,30 @@ def groups(graph: "GraphModule") -> list[Group]:
         if graphs.layer(graph, node) is not None:
             members[ties.root(node)].makers.append(node)
             members[ties.root(node.all_input_nodes[0])].users.append(node)
-    return [
-        _numbered(group, own, channels)
-        for key, group in members.items()
-        if key not in blocked and group.makers and group.users
+    made = {key: group for key, group in members.items() if group.makers}
+    free = [
+        _numbered(g, own, channels) for key, g in made.items() if g.users and key not in reasons
     ]
+    return free, [
+        f"beside {' and '.join(sorted(set(reasons[key])))}, which scales do not pass"
+        for key in made
+        if key in reasons and set(reasons[key]) != {_OUTPUT}
+    ]
+
+
+def _described(graph: "GraphModule", node: "Node") -> str:
+    """Return what a node is, for messages."""
+    part = graphs.submodule(graph, node)
+    if graphs.layer(graph, node) is not None:
+        kind = type(part).__name__
+        return f"a {kind} in groups" if not graphs.is_dense(part) else f"a {kind} called twice"
+    if node.op in {"output", "placeholder", "get_attr"}:
+        return {"output": _OUTPUT, "placeholder": "the input"}.get(node.op, "a constant")
+    return (
+        type(part).__name__
+        if part is not None
+        else str(getattr(node.target, "__name__", node.target))
+    )
 
 
 class Ties:

@@ -4,12 +4,22 @@ All is done on the float torch module, so that every runtime profits: the weight
 integer grid that the runtimes' quantizers will find.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from squeeze.methods.quantize.recovery import bias, equalize, graph, moments, rounding
+from squeeze.methods.quantize.recovery import (
+    bias,
+    equalize,
+    graph,
+    moments,
+    passed_over,
+    rounding,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
     from torch.fx import GraphModule
 
@@ -58,11 +68,12 @@ def recover(
         rewritten = graph.folded(model.module, shared=True)
         if settings.equalize:
             done = equalize.equalize_(rewritten, calibration, progress, largest=LARGEST[bits])
-            notes.append(f"channels of {done} groups of activations equalized")
+            notes.append(equalize.told(rewritten, done))
         _refuse_change(model, rewritten, calibration)
         if settings.bias_correction or settings.rounding == "adaptive":
             seen = moments.collect(rewritten, calibration, progress)
-            notes.append(round_(rewritten, seen, settings, largest=LARGEST[bits]))
+            left = passed_over.layers(rewritten, model.module)
+            notes.append(round_(rewritten, seen, settings, largest=LARGEST[bits], left=left))
     except graph.UntraceableError as error:
         reason = f"accuracy recovery: none, weights are rounded to nearest: {error}"
         return Recovered(model, (reason,))
@@ -75,12 +86,21 @@ def round_(
     settings: "RecoverySettings",
     *,
     largest: int,
+    left: "Mapping[str, str] | None" = None,
 ) -> str:
-    """Put all weights on the grid and correct the biases, in place; return the note."""
+    """Put all weights on the grid and correct the biases, in place; return the note.
+
+    Args:
+        rewritten: What ``seen`` was gathered in.
+        seen: Of the inputs of every layer.
+        settings: What to do.
+        largest: The largest integer of a weight.
+        left: Layers that are passed over, with the reason.
+    """
     import torch
     from torch import nn
 
-    adaptively, shifts, wants_adaptive = 0, [], settings.rounding == "adaptive"
+    shifts, plain, wants_adaptive = [], list[str](), settings.rounding == "adaptive"
     with torch.no_grad():
         for path, known in seen.items():
             part: Any = rewritten.get_submodule(path)
@@ -90,8 +110,7 @@ def round_(
             integers = _adaptive(weight, known, largest) if wants_adaptive else None
             if integers is None:
                 integers = rounding.nearest(weight, largest)
-            else:
-                adaptively += 1
+                plain.append(_why_nearest(known, wants_adaptive=wants_adaptive))
             rounded = integers * rounding.steps(weight, largest)[..., None]
             part.weight.copy_(rounded.reshape(part.weight.shape))
             if settings.bias_correction:
@@ -100,11 +119,24 @@ def round_(
                     part.bias = nn.Parameter(torch.zeros_like(shift))
                 part.bias += shift
                 shifts.append(float(shift.abs().mean()))
-    plainly = len(seen) - adaptively
-    told = f"weights of {adaptively} layers rounded adaptively, of {plainly} to nearest"
+    why = f" ({', '.join(f'{n} {each}' for each, n in Counter(plain).items())})" if plain else ""
+    told = (
+        f"weights of {len(seen) - len(plain)} layers rounded adaptively, of {len(plain)} to "
+        f"nearest{why}"
+    )
     if shifts:
         told += f"; {len(shifts)} biases corrected, by {sum(shifts) / len(shifts):.2g} on average"
-    return told
+    unseen = {str(node.target) for node in graph.layers(rewritten)} - seen.keys()
+    reasons = [*(left or {}).values(), *["whose outputs are no images"] * len(unseen)]
+    return told + passed_over.told(reasons)
+
+
+def _why_nearest(known: moments.Moments, *, wants_adaptive: bool) -> str:
+    if not wants_adaptive:
+        return "as the recipe says"
+    if known.square is None:
+        return f"with more than {moments.LARGEST_FAN_IN} inputs"
+    return "whose inputs tell too little"
 
 
 def _adaptive(weight: "Tensor", known: moments.Moments, largest: int) -> "Tensor | None":
