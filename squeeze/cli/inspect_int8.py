@@ -28,15 +28,19 @@ def show(path: Path, *, as_json: bool) -> None:
         return
     coverage = found.coverage
     convolutions = "{} of {}".format(*coverage.convolutions)
+    rest = f", {len(coverage.slow)} in integers but slowly" if coverage.slow else ""
     console.out(
         f"{coverage.int8} of {coverage.total} convolutions and matrix products run in int8 "
-        f"kernels ({convolutions} convolutions)"
+        f"kernels ({convolutions} convolutions){rest}"
     )
     if found.delegated is not None:
-        console.out("{} of {} operators run in XNNPACK".format(*found.delegated))
-    nodes = [*coverage.survivors, *found.islands]
-    if nodes:
-        console.table(["Not in int8", "Operator", "Why"], [[n.name, n.op, n.reason] for n in nodes])
+        console.out("{} of {} operators of the main graph run in XNNPACK".format(*found.delegated))
+    for title, nodes in (
+        ("Not in integers", [*coverage.survivors, *found.islands]),
+        ("Integer but slow", coverage.slow),
+    ):
+        if nodes:
+            console.table([title, "Operator", "Why"], [[n.name, n.op, n.reason] for n in nodes])
     console.out(f"converting nodes: {_counted(coverage.conversions)}")
     weights = ", ".join(
         f"{kind} {held.size_bytes:,} bytes in {held.tensors}"

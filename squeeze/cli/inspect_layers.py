@@ -124,12 +124,19 @@ def _print(found: "Compared") -> None:
         for layer in found.layers
     ]
     console.table(["Activation, worst first", "Made by", "Place", "SQNR, dB", "Cosine"], rows)
-    total = len(found.layers) + len(found.only_float)
+    total = len(found.layers) + len(found.only_float) + len(found.clashing)
     console.out(
         f"{len(found.layers)} of {total} activations of the float file were matched by name and "
         f"compared on {found.images} images"
     )
+    if found.inside:
+        console.out(
+            f"not compared, inside of branches and loop bodies: {found.inside} operators of the "
+            "float file, whose activations cannot be read"
+        )
+    sizes = [f"{name} ({ours} against {theirs})" for name, (ours, theirs) in found.clashing.items()]
     for names, where in (
+        (tuple(sizes), "same name but another number of values"),
         (found.only_float, "float file only (fused or renamed in the other)"),
         (found.only_quantized, "quantized file only"),
     ):

@@ -22,6 +22,7 @@ _SHOWN = (
     "avx512f",
     "avx512_vnni",
     "avx_vnni",
+    "avx_vnni_int8",
     "amx_int8",
     "asimd",
     "asimddp",

@@ -44,12 +44,18 @@ class Compared:
         only_float: Activations of the float file without a counterpart.
         only_quantized: Activations of the quantized file without one.
         images: How many were run.
+        clashing: Names that stand for activations of different sizes, with the two counts of
+            values: in the float file and in the other.
+        inside: How many operators of the float file lie in branches and loop bodies, whose
+            activations cannot be read.
     """
 
     layers: tuple[Layer, ...]
     only_float: tuple[str, ...]
     only_quantized: tuple[str, ...]
     images: int
+    clashing: dict[str, tuple[int, int]]
+    inside: int
 
 
 class Activations(Protocol):
@@ -57,9 +63,11 @@ class Activations(Protocol):
 
     Attributes:
         operators: Of every activation, by name and in order of execution, what makes it.
+        inside: How many operators lie in branches and loop bodies.
     """
 
     operators: dict[str, str]
+    inside: int
 
     def matching(self, other: "Activations") -> dict[str, str]:
         """Return ``{name here: name there}`` of tensors that hold the same activation."""
@@ -110,23 +118,30 @@ def compare(
         InputError: No tensor of one file has a counterpart in the other.
     """
     pairs = real.matching(quantized)
-    if not pairs:
-        raise InputError(
-            f"none of {len(real.operators)} activations has a counterpart of the same name in the "
-            "quantized file",
-            hint="give the float file that the quantized one was made from",
-        )
     sums, images = {name: _Sums() for name in pairs}, 0
+    clashing: dict[str, tuple[int, int]] = {}
     for batch in batches:
         images += len(batch)
         theirs = dict(quantized.read(batch))
         for name, values in real.read(batch):
-            if name in pairs:
-                sums[name].add(*(_flat(name, v, values) for v in (values, theirs[pairs[name]])))
+            if name not in pairs:
+                continue
+            other = theirs[pairs[name]]
+            if values.size != other.size:
+                clashing[name] = (int(values.size), int(other.size))
+            else:
+                sums[name].add(_flat(values), _flat(other))
+    if not pairs.keys() - clashing.keys():
+        raise InputError(
+            f"none of {len(real.operators)} activations has a counterpart of the same name and "
+            "size in the quantized file",
+            hint="give the float file that the quantized one was made from",
+        )
     order = {name: place for place, name in enumerate(real.operators)}
     layers = [
         Layer(name, real.operators[name], order[name], each.sqnr_db, each.cosine)
         for name, each in sums.items()
+        if name not in clashing
     ]
     matched = set(pairs.values())
     return Compared(
@@ -134,16 +149,12 @@ def compare(
         tuple(name for name in real.operators if name not in pairs),
         tuple(name for name in quantized.operators if name not in matched),
         images,
+        clashing,
+        real.inside,
     )
 
 
-def _flat(name: str, values: "NDArray[Any]", like: "NDArray[Any]") -> "NDArray[np.float64]":
-    if values.size != like.size:
-        raise InputError(
-            f"has {like.size} values in the float file and {values.size} in the other",
-            where=f"activation {name}",
-            hint="give the float file that the quantized one was made from",
-        )
+def _flat(values: "NDArray[Any]") -> "NDArray[np.float64]":
     return values.astype(np.float64).ravel()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from squeeze.core import cpu, plugins
 from squeeze.measure import accuracy, latency, layer_times, memory, statistics
 from squeeze.recipe import schemes
-from squeeze.results import Estimate, FloatKernel, KernelCoverage, LayerTime, Parity, Row
+from squeeze.results import AuditedKernel, Estimate, KernelCoverage, LayerTime, Parity, Row
 from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
@@ -259,9 +259,10 @@ def _coverage(found: "Coverage | None", kept: "Mapping[str, str]") -> KernelCove
         convolutions=found.convolutions[1],
         conversions=found.conversions,
         survivors=tuple(
-            FloatKernel(name=n.name, op=n.op, reason=kept.get(n.name, n.reason))
+            AuditedKernel(name=n.name, op=n.op, reason=kept.get(n.name, n.reason))
             for n in found.survivors
         ),
+        slow=tuple(AuditedKernel(name=n.name, op=n.op, reason=n.reason) for n in found.slow),
     )
 
 

@@ -89,6 +89,13 @@ def _quantized(row: Row) -> Iterator[str]:
             f"{row.target}: {len(row.coverage.survivors)} of {row.coverage.total} convolutions "
             "and matrix products of the int8 file run in float."
         )
+    if row.coverage is not None and row.coverage.slow:
+        reasons = [node.reason for node in row.coverage.slow]
+        yield (
+            f"{row.target}: {len(reasons)} of {row.coverage.total} convolutions and matrix "
+            "products run in integers, but in kernels slower than float ones: "
+            f"{max(dict.fromkeys(reasons), key=reasons.count)}."
+        )
 
 
 def _slower(row: Row) -> str:
@@ -97,7 +104,7 @@ def _slower(row: Row) -> str:
     interval = f"{ratio.value:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio else ""
     batch = "" if row.batch_size == 1 else f", batch {row.batch_size}"
     covered = ""
-    if row.coverage is not None and not row.coverage.survivors:
+    if row.coverage is not None and not row.coverage.survivors and not row.coverage.slow:
         covered = f", although all {row.coverage.total} convolutions and matrix products are int8"
     if row.slow_layers is None:
         which = f"{row.runtime} tells no times of single layers, so what costs it is not known"

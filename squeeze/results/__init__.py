@@ -19,12 +19,13 @@ from squeeze.results.accuracy import (
     DetectionChange,
     Estimate,
 )
-from squeeze.results.rows import FloatKernel, KernelCoverage, Latency, LayerTime, Parity, Row
+from squeeze.results.rows import AuditedKernel, KernelCoverage, Latency, LayerTime, Parity, Row
 from squeeze.results.states import EpochRecord, Ladder, Rung, Sensitivity, State, Unmet
 
 __all__ = [
     "Accuracy",
     "AccuracyBlock",
+    "AuditedKernel",
     "Change",
     "ChangeBlock",
     "ClassPrecision",
@@ -34,7 +35,6 @@ __all__ = [
     "DetectionPicture",
     "EpochRecord",
     "Estimate",
-    "FloatKernel",
     "GateResult",
     "KernelCoverage",
     "Ladder",

@@ -21,8 +21,8 @@ class Latency(Block):
     raw_s: tuple[float, ...]
 
 
-class FloatKernel(Block):
-    """A convolution or matrix product that runs in float."""
+class AuditedKernel(Block):
+    """A convolution or matrix product that runs in no fast int8 kernel, and why."""
 
     name: str
     op: str
@@ -36,8 +36,9 @@ class KernelCoverage(Block):
     total: int
     convolutions_int8: int
     convolutions: int
-    survivors: tuple[FloatKernel, ...]
+    survivors: tuple[AuditedKernel, ...]
     conversions: dict[str, int]
+    slow: tuple[AuditedKernel, ...] = ()
 
 
 class Parity(Block):

@@ -65,8 +65,8 @@ def several(outputs: "Outputs") -> "tuple[NDArray[np.float32], ...]":
 
 
 @dataclass(frozen=True)
-class FloatNode:
-    """A convolution or matrix product that does not run in an int8 kernel."""
+class AuditedNode:
+    """An operator that does not run in a fast int8 kernel, with the reason."""
 
     name: str
     op: str
@@ -75,25 +75,27 @@ class FloatNode:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which kernels the runtime really uses.
+    """Which kernels the runtime really uses, in branches and loop bodies too.
 
     Attributes:
-        int8: Convolutions and matrix products in int8 kernels.
-        total: All of them.
+        int8: Convolutions, matrix products and recurrent layers in optimised int8 kernels.
+        total: All of them: those in int8 kernels, the survivors and the slow ones.
         survivors: Those in float.
         conversions: Count of quantize, dequantize and layout nodes, by operator.
         convolutions: ``(int8, total)`` of convolutions alone.
+        slow: Those in integers, but in kernels that are not optimised for this processor.
     """
 
     int8: int
     total: int
-    survivors: Sequence[FloatNode]
+    survivors: Sequence[AuditedNode]
     conversions: dict[str, int]
     convolutions: tuple[int, int]
+    slow: Sequence[AuditedNode] = ()
 
     @property
     def fraction(self) -> float:
-        """Share in int8, [0, 1]."""
+        """Share in optimised int8 kernels, [0, 1]."""
         return self.int8 / self.total if self.total else 0.0
 
 
@@ -121,7 +123,7 @@ class Audit:
     """
 
     coverage: Coverage
-    islands: Sequence[FloatNode]
+    islands: Sequence[AuditedNode]
     operators: dict[str, int]
     weights: dict[str, Stored]
     activations: dict[str, int]

@@ -45,8 +45,28 @@ def open_session(path: Path, execution: Execution) -> "LiteRtSession":
     return LiteRtSession(load_interpreter(path, execution.threads))
 
 
+def try_run(path: Path) -> None:
+    """Load a file and run it once on zeros.
+
+    Raises:
+        InputError: LiteRT cannot load or run it.
+    """
+    loaded = load_interpreter(path, 1)
+    for entry in loaded.get_input_details():
+        loaded.set_tensor(entry["index"], np.zeros(entry["shape"], entry["dtype"]))
+    try:
+        loaded.invoke()
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"LiteRT cannot run it: {error}", where=str(path)) from error
+
+
 def load_interpreter(
-    path: Path, threads: int, *, delegates: bool = True, keep_tensors: bool = False
+    path: Path,
+    threads: int,
+    *,
+    delegates: bool = True,
+    keep_tensors: bool = False,
+    needs_names: bool = True,
 ) -> Any:  # noqa: ANN401
     """Load a file and make room for its tensors.
 
@@ -55,6 +75,7 @@ def load_interpreter(
         threads: Inside one operator.
         delegates: Whether XNNPACK may take operators.
         keep_tensors: Whether inner tensors can be read after a run.
+        needs_names: Whether its tensors will be asked for their names, which must be UTF-8.
 
     Raises:
         InputError: LiteRT cannot load it.
@@ -73,8 +94,12 @@ def load_interpreter(
                 experimental_preserve_all_tensors=keep_tensors,
             )
             loaded.allocate_tensors()
-            # names that are no UTF-8 fail here, with a ValueError; there is no public way
-            loaded._get_ops_details()  # noqa: SLF001
+            if needs_names:
+                wrapped = loaded._interpreter  # noqa: SLF001  (the public way leaves them out)
+                for index in range(wrapped.NumTensors(0)):
+                    wrapped.TensorName(index, 0)
+        except UnicodeDecodeError as error:
+            raise InputError("the name of a tensor is not UTF-8", where=str(path)) from error
         except (ValueError, RuntimeError) as error:
             raise InputError(f"LiteRT cannot load it: {error}", where=str(path)) from error
     return loaded
@@ -169,7 +194,8 @@ def audit(path: Path) -> Audit:
     Raises:
         InputError: LiteRT cannot load it.
     """
+    from squeeze.runtimes import tflite_graphs
     from squeeze.runtimes.audit import litert as litert_audit
 
-    plain = load_interpreter(path, 1, delegates=False)
-    return litert_audit.audited(plain, load_interpreter(path, 1), path.stat().st_size)
+    delegated = load_interpreter(path, 1, needs_names=False)
+    return litert_audit.audited(tflite_graphs.subgraphs(path), delegated, path.stat().st_size)

@@ -45,6 +45,23 @@ def open_session(path: Path, execution: Execution) -> "OnnxSession":
     return OnnxSession(_load(path, execution.threads))
 
 
+def try_run(path: Path) -> None:
+    """Load a file and run it once on zeros.
+
+    Raises:
+        InputError: ONNX Runtime cannot load or run it.
+    """
+    session = _load(path, 1)
+    feeds = {
+        entry.name: np.zeros([n if isinstance(n, int) else 1 for n in entry.shape], np.float32)
+        for entry in session.get_inputs()
+    }
+    try:
+        session.run(None, feeds)
+    except Exception as error:  # its exceptions share no base class of their own
+        raise InputError(f"ONNX Runtime cannot run it: {error}", where=str(path)) from error
+
+
 def _load(
     path: Path, threads: int, optimised: Path | None = None, events: Path | None = None
 ) -> Any:  # noqa: ANN401
@@ -111,8 +128,9 @@ def audit(path: Path) -> Audit:
     Raises:
         InputError: ONNX Runtime cannot load it.
     """
-    import onnx
+    import onnx.inliner
 
+    from squeeze.runtimes import onnx_graphs
     from squeeze.runtimes.audit import onnx as onnx_audit
 
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +138,8 @@ def audit(path: Path) -> Audit:
         with chatter_to(None):
             _load(path, 1, optimised)
         runs = onnx.load(optimised, load_external_data=False).graph
-    graph = onnx.load(path, load_external_data=False).graph
-    outside = {e.value for t in graph.initializer for e in t.external_data if e.key == "location"}
+    graph = onnx.inliner.inline_local_functions(onnx.load(path, load_external_data=False)).graph
+    stored = onnx_graphs.initializers(graph)
+    outside = {e.value for t in stored for e in t.external_data if e.key == "location"}
     files = [path, *(path.parent / name for name in outside)]
     return onnx_audit.audited(graph, runs, sum(file.stat().st_size for file in files))

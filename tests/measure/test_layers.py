@@ -21,6 +21,7 @@ class Given:
     def __init__(self, **values: list[float]) -> None:
         self.values = {name: np.array(value, np.float32) for name, value in values.items()}
         self.operators = dict.fromkeys(values, "Conv")
+        self.inside = 0
 
     def matching(self, other: Any) -> dict[str, str]:
         return {name: name for name in self.operators if name in other.operators}
@@ -59,8 +60,15 @@ def test_sums_run_over_all_batches() -> None:
 def test_files_of_different_models_are_told() -> None:
     with pytest.raises(InputError, match="none of 1 activations has a counterpart"):
         layers.compare(Given(a=[1]), Given(b=[1]), ONES)
-    with pytest.raises(InputError, match="has 1 values in the float file and 2 in the other"):
+    with pytest.raises(InputError, match="none of 1 activations has a counterpart of the same na"):
         layers.compare(Given(a=[1]), Given(a=[1, 2]), ONES)
+
+
+def test_a_name_of_two_different_activations_is_told_and_the_rest_compared() -> None:
+    found = layers.compare(Given(a=[1], b=[1, 2]), Given(a=[1, 2, 3], b=[1, 2]), ONES)
+    assert [layer.name for layer in found.layers] == ["b"]
+    assert found.clashing == {"a": (1, 3)}
+    assert (found.only_float, found.only_quantized, found.inside) == ((), (), 0)
 
 
 def test_one_convolution_by_hand(tmp_path: Path) -> None:

@@ -46,10 +46,11 @@ def classes(runtime: Any, path: Path, images: Any, precision: str = "fp32") -> A
 @pytest.mark.parametrize(
     ("kind", "scheme", "largest_share", "in_int8", "stored"),
     [
-        ("onnx", "dynamic_int8", 0.4, LAYERS, "int8"),
+        ("onnx", "dynamic_int8", 0.4, LAYERS, "uint8"),
         ("onnx", "weight_only_int8", 0.4, 0, "int8"),
         ("onnx", "fp16", 0.6, 0, "float16"),
-        ("tflite", "dynamic_int8", 0.4, LAYERS, "int8"),
+        # XNNPACK takes no depthwise convolution of one channel there, which the first layer is
+        ("tflite", "dynamic_int8", 0.4, LAYERS - 1, "int8"),
         ("tflite", "weight_only_int8", 0.4, 0, "int8"),
         ("tflite", "static_int8_int16", 0.4, 0, "int8"),
         ("tflite", "fp16", 0.6, 0, "float16"),

@@ -14,11 +14,11 @@ from squeeze.report import headlines, html, markdown, tables, write
 from squeeze.report.warnings import warnings
 from squeeze.results import (
     Accuracy,
+    AuditedKernel,
     Change,
     DataRecord,
     EpochRecord,
     Estimate,
-    FloatKernel,
     GateResult,
     KernelCoverage,
     Latency,
@@ -73,7 +73,7 @@ def results() -> Results:
         total=10,
         convolutions_int8=9,
         convolutions=9,
-        survivors=(FloatKernel(name="node_linear", op="Gemm", reason="left in float"),),
+        survivors=(AuditedKernel(name="node_linear", op="Gemm", reason="left in float"),),
         conversions={"QuantizeLinear": 1},
     )
     int8 = {

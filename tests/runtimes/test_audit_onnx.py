@@ -14,10 +14,18 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, q
 from squeeze.core import cpu
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
+from squeeze.methods.quantize import onnx_weights
 from squeeze.runtimes import onnxruntime
+from squeeze.runtimes.audit import onnx_slow
+from squeeze.runtimes.audit.onnx_activations import OnnxActivations
+from squeeze.runtimes.audit.reasons import Graph
 from squeeze.runtimes.base import Audit
 
 LAYERS = ["stem", "dw", "pw", "last", "fc"]
+no_signed_kernels = pytest.mark.skipif(
+    not cpu.host().is_x86 or "avx_vnni_int8" in cpu.host().features,
+    reason="this processor multiplies signed integers fast",
+)
 x86_only = pytest.mark.skipif(not cpu.host().is_x86, reason="signed int8 is fine elsewhere")
 
 
@@ -281,36 +289,184 @@ def test_dynamic_quantization_runs_integers_between_float(tmp_path: Path) -> Non
     onnx.save(network(), tmp_path / "float.onnx")
     quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx", weight_type=QuantType.QUInt8)
     found = onnxruntime.audit(tmp_path / "int8.onnx")
-    assert (found.coverage.int8, found.coverage.total) == (5, 5)
+    assert (found.coverage.int8, found.coverage.total) == (4, 5)
+    assert [each.name for each in found.coverage.slow] == ["dw_quant"]
+    assert "no depthwise kernel" in found.coverage.slow[0].reason
     assert found.activations["int32"] == 4
-    assert found.advice[0].startswith("Activations are quantized while running")
+    assert found.advice[1].startswith("Activations are quantized while running")
 
 
-def test_float_and_half_files_say_so(tmp_path: Path) -> None:
+@no_signed_kernels
+def test_signed_activations_of_the_operator_format_are_slow(static: Make) -> None:
+    """On x86 without AVX-VNNI-INT8 its products of signed integers are portable code."""
+    signed = {"activation_type": QuantType.QInt8, "quant_format": QuantFormat.QOperator}
+    found = onnxruntime.audit(static(**signed))
+    slow = {each.name: each.op for each in found.coverage.slow}
+    assert set(slow.values()) == {"QLinearConv", "QLinearMatMul"}
+    assert len(slow) == 4  # all but the depthwise one, which has a kernel of its own
+    assert (found.coverage.int8, found.coverage.total) == (1, 5)
+    assert found.coverage.convolutions == (1, 4)
+    assert found.coverage.survivors == []
+    reason = found.coverage.slow[0].reason
+    assert "portable kernel for QLinearConv of int8 activations by int8 weights" in reason
+    assert found.advice[0].startswith("Integer but slow: 4 of 5 convolutions and matrix products")
+
+
+@no_signed_kernels
+def test_signed_weights_of_integer_convolutions_are_slow(tmp_path: Path) -> None:
+    """What ``quantize_dynamic`` makes by default; its matrix products are fast."""
+    logging.getLogger().setLevel(logging.ERROR)
     onnx.save(network(), tmp_path / "float.onnx")
-    found = onnxruntime.audit(tmp_path / "float.onnx")
-    assert sorted(survivors(found)) == sorted(LAYERS)
-    assert set(survivors(found).values()) == {"the file does not quantize it"}
-    assert found.advice == (
-        "Not quantized: everything runs in float. squeeze quantize makes it int8.",
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx")
+    found = onnxruntime.audit(tmp_path / "int8.onnx")
+    assert [each.op for each in found.coverage.slow] == ["ConvInteger"] * 4
+    assert (found.coverage.int8, found.coverage.total) == (1, 5)
+    assert "quantize weights to uint8" in found.coverage.slow[0].reason
+    assert "Nothing stands out" not in " ".join(found.advice)
+
+
+def test_slow_kernels_depend_on_the_processor(static: Make) -> None:
+    model = onnx.load(static(activation_type=QuantType.QInt8, quant_format=QuantFormat.QOperator))
+    runs = Graph(model.graph)
+    stem = next(each for each in runs.nodes if each.name == "stem_quant")
+    avx = cpu.Cpu("new", "x86_64", ("avx2", "avx_vnni_int8"))
+    assert onnx_slow.reason(stem, runs, {}, cpu.NAMED["x86_vnni"])
+    for processor in (avx, cpu.NAMED["arm64"]):
+        assert not onnx_slow.reason(stem, runs, {}, processor)
+
+
+def inside(op: str, body: onnx.GraphProto) -> onnx.GraphProto:
+    """Return a graph that runs the network's body in a branch or a loop, as ``op`` says."""
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])
+    made = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
+    stored = [numpy_helper.from_array(np.int64(2), "count")]
+    inputs = [given]
+    if op == "If":
+        inputs.append(helper.make_tensor_value_info("choice", TensorProto.BOOL, []))
+        names = [*inner_names(body)]
+        other = onnx.GraphProto()
+        other.CopyFrom(body)
+        rename_(other, {name: f"other_{name}" for name in names})
+        node = helper.make_node("If", ["choice"], ["out"], then_branch=body, else_branch=other)
+    elif op == "Loop":
+        inputs.append(helper.make_tensor_value_info("go", TensorProto.BOOL, []))
+        body.input.extend(
+            [
+                helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+                helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            ]
+        )
+        body.node.append(helper.make_node("Identity", ["on"], ["still"]))
+        body.output.insert(0, helper.make_tensor_value_info("still", TensorProto.BOOL, []))
+        node = helper.make_node("Loop", ["count", "go"], ["out"], body=body)
+    else:
+        body.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 3, 8, 8]))
+        rename_(body, {"x": "z"})
+        inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["t", "n", 3, 8, 8])]
+        node = helper.make_node("Scan", ["x"], ["out"], body=body, num_scan_inputs=1)
+    return helper.make_graph([node], "outer", inputs, [made], stored)
+
+
+def inner_names(body: onnx.GraphProto) -> set[str]:
+    return {name for node in body.node for name in node.output} | {
+        each.name for each in body.initializer
+    }
+
+
+def rename_(body: onnx.GraphProto, names: dict[str, str]) -> None:
+    for part in body.node:
+        for side in (part.input, part.output):
+            for place, name in enumerate(side):
+                side[place] = names.get(name, name)
+    for held in (*body.initializer, *body.output):
+        held.name = names.get(held.name, held.name)
+    del body.value_info[:]
+
+
+@pytest.mark.parametrize(("op", "bodies"), [("If", 2), ("Loop", 1), ("Scan", 1)])
+@pytest.mark.parametrize("is_int8", [False, True])
+def test_branches_and_loop_bodies_are_looked_into(
+    op: str, bodies: int, static: Make, tmp_path: Path, *, is_int8: bool
+) -> None:
+    model = onnx.load(static()) if is_int8 else network()
+    body = onnx.GraphProto()
+    body.CopyFrom(model.graph)
+    del body.input[:]
+    outer = inside(op, body)
+    path = tmp_path / "outer.onnx"
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(outer, opset_imports=opsets, ir_version=9), path)
+    if is_int8:
+        with pytest.raises(InputError, match="is already quantized"):
+            onnx_weights.refuse_quantized(path)
+    found = onnxruntime.audit(path)
+    assert found.coverage.total == 5 * bodies
+    assert found.coverage.convolutions == (4 * bodies if is_int8 else 0, 4 * bodies)
+    assert found.coverage.int8 == (5 * bodies if is_int8 else 0)
+    if not is_int8:
+        assert set(survivors(found)) == set(LAYERS)
+    assert OnnxActivations(path).inside == sum(len(each.node) for each in bodies_of(path))
+    onnx.save(model, path)
+    stored = onnxruntime.audit(path).weights
+    assert all(
+        found.weights[kind].size_bytes == bodies * held.size_bytes for kind, held in stored.items()
     )
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    onnx.save(convert_float_to_float16(network(), keep_io_types=True), tmp_path / "half.onnx")
-    found = onnxruntime.audit(tmp_path / "half.onnx")
-    assert sorted(survivors(found)) == sorted(LAYERS)
-    assert set(found.weights) == {"float16"}
-    assert "stores float16" in found.advice[0]
 
 
-def test_weight_only_matrix_products_are_float(tmp_path: Path) -> None:
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+def bodies_of(path: Path) -> list[onnx.GraphProto]:
+    (outer,) = onnx.load(path).graph.node
+    return [each.g for each in outer.attribute if each.HasField("g")]
 
-    worker = MatMulNBitsQuantizer(network(), block_size=16, is_symmetric=True, bits=4)
-    worker.process()
-    worker.model.save_model_to_file(str(tmp_path / "w4.onnx"))
-    reasons = [each.reason for each in onnxruntime.audit(tmp_path / "w4.onnx").coverage.survivors]
-    assert "only its weights are quantized (4 bits): products are made in float" in reasons
+
+def test_recurrent_layers_are_matrix_products(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.standard_normal((1, 32, 3)).astype(np.float32),
+        "r": rng.standard_normal((1, 32, 8)).astype(np.float32),
+    }
+    graph = helper.make_graph(
+        [helper.make_node("LSTM", ["x", "w", "r"], ["y"], name="lstm", hidden_size=8)],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [5, 1, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    onnx.save(model, tmp_path / "float.onnx")
+    found = onnxruntime.audit(tmp_path / "float.onnx")
+    assert (found.coverage.int8, found.coverage.total) == (0, 1)
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx")
+    found = onnxruntime.audit(tmp_path / "int8.onnx")
+    assert (found.coverage.int8, found.coverage.total) == (1, 1)
+    assert found.operators == {"DynamicQuantizeLSTM": 1}
+
+
+def test_pooling_between_integers_is_no_island(tmp_path: Path) -> None:
+    """A quantize before it and a dequantize behind it: it runs in integers."""
+    chain = ["x", "Q", "D", "P", "Q", "D"]
+    kinds = {"Q": "QuantizeLinear", "D": "DequantizeLinear", "P": "MaxPool"}
+    nodes, last = [], "x"
+    for place, step in enumerate(chain[1:]):
+        name = "y" if place == len(chain) - 2 else f"t{place}"
+        inputs = [last] if step == "P" else [last, "scale", "zero"]
+        shape = {"kernel_shape": [2, 2]} if step == "P" else {}
+        nodes.append(helper.make_node(kinds[step], inputs, [name], name=f"n{place}", **shape))
+        last = name
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(np.float32(0.1), "scale"),
+            numpy_helper.from_array(np.uint8(0), "zero"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    onnx.save(model, tmp_path / "pool.onnx")
+    found = onnxruntime.audit(tmp_path / "pool.onnx")
+    assert found.activations == {"float32": 1, "uint8": 2}
+    assert found.islands == []
 
 
 @pytest.mark.slow

@@ -6,17 +6,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from squeeze.core.errors import InputError, SqueezeError
+from squeeze.methods.quantize.recovery import passed_over
 from squeeze.methods.quantize.recovery.recover import LARGEST
 from squeeze.recipe.two_stage import NO_FP16
+from squeeze.runtimes import onnx_graphs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _REDUCED = 7
 _FULL = 8
+_MIDDLE = 128
+"""The zero point of weights that are stored unsigned."""
 _LARGEST_HALF = 65504.0
 _QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits"}
-_INTEGER = {"ConvInteger", "MatMulInteger", "QGemm", "MatMulIntegerToFloat"}
+_INTEGER = {
+    "ConvInteger",
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "DynamicQuantizeMatMul",
+    "DynamicQuantizeLSTM",
+    "QGemm",
+    "QAttention",
+}
 _AXES = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}
 """The output channels' axis of an operator's weights; that of Gemm depends on an attribute."""
 
@@ -30,10 +42,11 @@ def refuse_quantized(path: Path) -> None:
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
-    ops = {node.op_type for node in graph.node}
+    ops = {node.op_type for node in onnx_graphs.nodes(graph)}
+    halves = (t for t in onnx_graphs.initializers(graph) if t.data_type == onnx.TensorProto.FLOAT16)
     if ops & (_QUANTIZED | _INTEGER) or any(op.startswith("QLinear") for op in ops):
         found = "is already quantized"
-    elif any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.initializer):
+    elif any(halves):
         found = "is already half precision"
     else:
         return
@@ -45,7 +58,9 @@ def dynamic(prepared: Path, destination: Path, kept: list[str], *, bits: int) ->
 
     ONNX Runtime's own quantizer gives a convolution one scale for all of its weights, which leaves
     unequal channels few of the 256 steps. A scale per channel fits into the same graph: weights
-    and scales are replaced here.
+    and scales are replaced here. Stored are unsigned integers about 128: ``ConvInteger`` multiplies
+    by its weights from the left, and for signed ones there x86 and ARM have portable code only
+    (``squeeze/runtimes/audit/onnx_slow.py``).
 
     Args:
         prepared: A float file.
@@ -80,7 +95,24 @@ def dynamic(prepared: Path, destination: Path, kept: list[str], *, bits: int) ->
         nodes_to_exclude=[*kept, *computed],
     )
     count = _per_channel_(destination, weights, LARGEST[bits])
-    return f"ranges of activations are found while it runs; {count} convolutions scaled by channel"
+    reasons = [
+        reason
+        for node in model.graph.node
+        if "Conv" in node.op_type and (reason := _not_dynamic(node, kept, computed))
+    ]
+    return (
+        f"ranges of activations are found while it runs; {count} convolutions scaled by channel"
+        f"{passed_over.told(reasons)}"
+    )
+
+
+def _not_dynamic(node: Any, kept: list[str], computed: list[str]) -> str:  # noqa: ANN401
+    """Return why a convolution stays float; empty if it does not."""
+    if node.op_type != "Conv":
+        return f"{node.op_type}, which has no kernel that finds ranges"
+    if node.name in computed:
+        return "with weights that are computed"
+    return "left in float" if node.name in kept else ""
 
 
 def _per_channel_(path: Path, weights: dict[str, Any], largest: int) -> int:
@@ -96,8 +128,10 @@ def _per_channel_(path: Path, weights: dict[str, Any], largest: int) -> int:
         source = weights[node.name.removesuffix("_quant")]
         integers, scales = _rounded(onnx.numpy_helper.to_array(source), 0, largest)
         shape = (-1, *[1] * (integers.ndim - 2))  # beside outputs (N, C, H, W)
+        zero = np.full(tuple(stored[node.input[3]].dims), _MIDDLE, np.uint8)
         for name, value in (
-            (node.input[1], integers),
+            (node.input[1], (integers.astype(np.int16) + _MIDDLE).astype(np.uint8)),
+            (node.input[3], zero),
             (node.input[1].removesuffix("_quantized") + "_scale", scales.reshape(shape)),
         ):
             stored[name].CopyFrom(onnx.numpy_helper.from_array(value, name))
@@ -122,14 +156,18 @@ def weight_only(prepared: Path, destination: Path, kept: list[str]) -> str:
     graph = model.graph
     floats = {tensor.name: tensor for tensor in graph.initializer}
     places: dict[str, int] = {}
+    left: list[str] = []
     for node in graph.node:
         axis = _axis(node)
-        if axis is None or node.name in kept or node.input[1] not in floats:
+        reason = _not_stored_small(node, kept, floats)
+        if axis is None or reason or node.input[1] not in floats:
+            left += [reason] * bool(reason)
             continue
         weight = floats[node.input[1]]
         if places.setdefault(weight.name, axis % len(weight.dims)) != axis % len(weight.dims):
-            del floats[weight.name]  # two layers share it along different axes
+            del floats[weight.name]
             del places[weight.name]
+            left.append("whose weights two layers use along different axes")
     widened = [_widened(floats[name], axis) for name, axis in places.items()]
     for tensors, _ in widened:
         graph.initializer.extend(tensors)
@@ -140,7 +178,22 @@ def weight_only(prepared: Path, destination: Path, kept: list[str]) -> str:
     graph.node.extend(ordered)
     onnx.checker.check_model(model)
     onnx.save(model, destination)
-    return f"weights of {len(widened)} layers are int8 per channel; products are made in float"
+    return (
+        f"weights of {len(widened)} layers are int8 per channel{passed_over.told(left)}; products "
+        "are made in float"
+    )
+
+
+def _not_stored_small(node: Any, kept: list[str], floats: dict[str, Any]) -> str:  # noqa: ANN401
+    """Return why a layer's weights stay float; empty if they do not, or it is no layer."""
+    if node.op_type in {"LSTM", "GRU", "RNN"}:
+        return f"{node.op_type}, of which it is not known how runtimes read its weights"
+    if _axis(node) is None:
+        return ""
+    if node.name in kept:
+        return "left in float"
+    is_product = node.op_type == "MatMul"  # maybe of two activations, which is no layer
+    return "" if node.input[1] in floats or is_product else "with weights that are computed"
 
 
 def _axis(node: Any) -> int | None:  # noqa: ANN401  (onnx's node)
@@ -192,9 +245,9 @@ def half(source: Path, destination: Path) -> str:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = onnx.load(source)
-    if any(node.op_type == "RoiAlign" for node in model.graph.node):
+    if any(node.op_type == "RoiAlign" for node in onnx_graphs.nodes(model.graph)):
         raise SqueezeError(NO_FP16, where=str(source))
-    for tensor in model.graph.initializer:
+    for tensor in onnx_graphs.initializers(model.graph):
         if tensor.data_type == onnx.TensorProto.FLOAT:
             largest = float(np.abs(onnx.numpy_helper.to_array(tensor)).max(initial=0))
             if not largest <= _LARGEST_HALF:

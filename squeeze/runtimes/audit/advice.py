@@ -1,8 +1,9 @@
 """Say in sentences why a file is slow or big, and what to do about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from squeeze.runtimes.base import Audit
+from squeeze.runtimes.base import Audit, AuditedNode
 
 _MANY_CONVERSIONS = 0.2
 _FLOAT_SHARE = 0.5
@@ -17,20 +18,20 @@ class Facts:
 
     Attributes:
         runtime: The runtime's name for sentences.
+        quantizer: What quantizes a float file of this kind.
         is_quantized: Whether anything in it is quantized.
         is_half: Whether it stores float16.
         is_dynamic: Whether activations are quantized while running.
         float_weights_bytes: Weights stored in float although a quantize node follows them.
-        is_wide: Whether activations have 16 bits.
-        undelegated: Operators that run outside the fast delegate.
+        undelegated: Operators of the main graph that run outside the fast delegate.
     """
 
     runtime: str
+    quantizer: str
     is_quantized: bool
     is_half: bool = False
     is_dynamic: bool = False
     float_weights_bytes: int = 0
-    is_wide: bool = False
     undelegated: tuple[str, ...] = ()
 
 
@@ -41,7 +42,8 @@ def with_advice(found: Audit, facts: Facts) -> Audit:
 
 def _sentences(found: Audit, facts: Facts) -> list[str]:
     if not found.coverage.total:
-        return ["It has no convolutions and no matrix products: there is nothing to run in int8."]
+        what = "convolutions, matrix products or recurrent layers"
+        return [f"It has no {what}: there is nothing to run in int8."]
     said = [*_speed(found, facts), *_size(found, facts)]
     if not said:
         said = ["Nothing stands out: all convolutions and matrix products run in int8 kernels."]
@@ -52,19 +54,26 @@ def _speed(found: Audit, facts: Facts) -> list[str]:
     if not facts.is_quantized:
         half = f" It stores float16 and {facts.runtime} computes in float32 on this CPU."
         why = half if facts.is_half else ""
-        return [f"Not quantized: everything runs in float.{why} squeeze quantize makes it int8."]
+        text = (
+            f"Not quantized: everything runs in float.{why} squeeze quantize makes an int8 file "
+            "from the torch model or bundle that this one was exported from; it takes no exported "
+            f"files. What quantizes this file itself is {facts.quantizer}."
+        )
+        return [text]
     said = []
     coverage = found.coverage
     if coverage.survivors:
-        most, count = _most(found)
+        most, count = _most(coverage.survivors)
         said.append(
             f"Slow: {len(coverage.survivors)} of {coverage.total} convolutions and matrix products "
-            f"do not run in int8 kernels. Most frequent reason ({count} of them): {most}."
+            f"run in float. Most frequent reason ({count} of them): {most}."
         )
-    if facts.is_wide:
+    if coverage.slow:
+        most, count = _most(coverage.slow)
         said.append(
-            f"Slow: activations have 16 bits, which {facts.runtime} runs in unoptimised kernels "
-            "here; 8-bit activations with better ranges are the fast way."
+            f"Integer but slow: {len(coverage.slow)} of {coverage.total} convolutions and matrix "
+            "products run in integer kernels that are slower than float ones. Most frequent reason "
+            f"({count} of them): {most}."
         )
     if facts.is_dynamic:
         said.append(
@@ -84,7 +93,7 @@ def _speed(found: Audit, facts: Facts) -> list[str]:
         said.append(f"{share:.0%} of the nodes that run only convert types or layouts.")
     if facts.undelegated:
         said.append(
-            f"{len(facts.undelegated)} of {sum(found.operators.values())} operators run outside of "
+            f"{len(facts.undelegated)} of {_main(found)} operators run outside of "
             f"XNNPACK, in slower built-in kernels: {', '.join(sorted(set(facts.undelegated)))}."
         )
     return said
@@ -105,7 +114,12 @@ def _size(found: Audit, facts: Facts) -> list[str]:
     return []
 
 
-def _most(found: Audit) -> tuple[str, int]:
-    reasons = [node.reason for node in found.coverage.survivors]
+def _main(found: Audit) -> int:
+    """Return the operators of the main graph; only those are offered to a delegate."""
+    return found.delegated[1] if found.delegated else sum(found.operators.values())
+
+
+def _most(nodes: Sequence[AuditedNode]) -> tuple[str, int]:
+    reasons = [node.reason for node in nodes]
     most = max(dict.fromkeys(reasons), key=reasons.count)
     return most, reasons.count(most)

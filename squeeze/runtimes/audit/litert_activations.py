@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.runtimes.audit.litert import Tensors
+from squeeze.runtimes import tflite_graphs
 from squeeze.runtimes.litert import load_interpreter, to_float, to_type
 
 if TYPE_CHECKING:
@@ -15,6 +15,24 @@ if TYPE_CHECKING:
 
 _CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
 _RANK = 4
+
+
+class _Tensors:
+    """The tensors and operators of an interpreter's first subgraph by index.
+
+    Args:
+        interpreter: Without delegates.
+    """
+
+    def __init__(self, interpreter: Any) -> None:  # noqa: ANN401
+        self.details = {d["index"]: d for d in interpreter.get_tensor_details()}
+        # there is no public way to the operators
+        self.operators = interpreter._get_ops_details()  # noqa: SLF001
+        self.producers = {index: op for op in self.operators for index in op["outputs"]}
+
+    def kind(self, index: int) -> str:
+        """Return a tensor's element type; empty for a missing optional one."""
+        return np.dtype(self.details[index]["dtype"]).name if index in self.details else ""
 
 
 class LiteRtActivations:
@@ -31,7 +49,8 @@ class LiteRtActivations:
 
     def __init__(self, path: Path) -> None:
         self._interpreter = load_interpreter(path, 1, delegates=False, keep_tensors=True)
-        tensors = Tensors(self._interpreter)
+        tensors = _Tensors(self._interpreter)
+        self.inside = sum(len(each.operators) for each in tflite_graphs.subgraphs(path)[1:])
         self._details: dict[str, dict[str, Any]] = {}
         self.operators: dict[str, str] = {}
         for index, op in tensors.producers.items():

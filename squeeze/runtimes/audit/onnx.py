@@ -7,9 +7,12 @@ import collections
 import math
 from typing import Any
 
-from squeeze.runtimes.audit import advice
-from squeeze.runtimes.audit.reasons import Graph, reason
-from squeeze.runtimes.base import Audit, Coverage, FloatNode, Stored
+from squeeze.core import cpu
+from squeeze.runtimes.audit import advice, onnx_slow
+from squeeze.runtimes.audit.reasons import RECURRENT, Graph, reason
+from squeeze.runtimes.base import Audit, AuditedNode, Coverage, Stored
+
+_Kinds = dict[Graph, dict[str, str]]
 
 _INT8 = {
     "QLinearConv",
@@ -19,6 +22,7 @@ _INT8 = {
     "MatMulInteger",
     "MatMulIntegerToFloat",
     "DynamicQuantizeMatMul",
+    "DynamicQuantizeLSTM",
     "QAttention",
 }
 _INT8_CONVOLUTIONS = {"QLinearConv", "ConvInteger"}
@@ -32,6 +36,17 @@ _FLOAT = {
     "Gemm",
     "FusedGemm",
     "MatMulNBits",
+    "Einsum",
+    "DeformConv",
+    "Attention",
+    "MultiHeadAttention",
+} | RECURRENT
+_DYNAMIC = {
+    "DynamicQuantizeLinear",
+    "ConvInteger",
+    "MatMulInteger",
+    "DynamicQuantizeMatMul",
+    "DynamicQuantizeLSTM",
 }
 _CONVERSIONS = {
     "QuantizeLinear",
@@ -42,15 +57,15 @@ _CONVERSIONS = {
     "ReorderInput",
     "ReorderOutput",
 }
-_QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
-_FREE = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}  # they move nothing
+_ROUNDING = {"QuantizeLinear", "DynamicQuantizeLinear"}
+_FREE = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Shape"}  # they move nothing
 _SUMS = {"ConvInteger", "MatMulInteger"}
 _KEEPS_TYPE = {"Transpose", "MaxPool", "Concat", "Split", "Slice", "Gather", "Identity"} | _FREE
 _BITS_PER_BYTE = 8
 
 
 def audited(file: Any, optimised: Any, size_bytes: int) -> Audit:  # noqa: ANN401
-    """Compare the file's graph with the one that runs.
+    """Compare the file's graph with the one that runs; both with their branches and loop bodies.
 
     Args:
         file: The ``GraphProto`` of the file.
@@ -58,26 +73,27 @@ def audited(file: Any, optimised: Any, size_bytes: int) -> Audit:  # noqa: ANN40
         size_bytes: Of the file, with external data.
     """
     written, runs = Graph(file), Graph(optimised)
-    ops = collections.Counter(node.op_type for node in optimised.node)
-    survivors = [
-        FloatNode(layer(node, written), node.op_type, reason(node, runs, written))
-        for node in optimised.node
-        if node.op_type in _FLOAT
-    ]
-    int8 = sum(count for op, count in ops.items() if op in _INT8)
+    ops = collections.Counter(node.op_type for each in runs.every() for node in each.nodes)
+    kinds = _kinds(runs)
+    survivors, slow = _outside(runs, written, kinds)
+    heavy = sum(count for op, count in ops.items() if op in _INT8)
     convolutions = sum(ops[op] for op in _INT8_CONVOLUTIONS)
     found = Audit(
         coverage=Coverage(
-            int8,
-            int8 + len(survivors),
+            heavy - len(slow),
+            heavy + len(survivors),
             survivors,
             {op: count for op, count in sorted(ops.items()) if op in _CONVERSIONS},
-            (convolutions, convolutions + sum("Conv" in node.op for node in survivors)),
+            (
+                convolutions - sum("Conv" in node.op for node in slow),
+                convolutions + sum("Conv" in node.op for node in survivors),
+            ),
+            slow,
         ),
-        islands=_islands(runs),
+        islands=[island for each in runs.every() for island in _islands(each)],
         operators=dict(sorted(ops.items())),
         weights=_weights(written),
-        activations=dict(sorted(collections.Counter(_activations(runs).values()).items())),
+        activations=_activations(runs, kinds),
         size_bytes=size_bytes,
     )
     return advice.with_advice(found, _facts(written))
@@ -93,14 +109,33 @@ def converts(node: Any) -> bool:  # noqa: ANN401
     return node.op_type in _CONVERSIONS
 
 
+def _outside(
+    runs: Graph, written: Graph, kinds: "_Kinds"
+) -> tuple[list[AuditedNode], list[AuditedNode]]:
+    """Return what runs in float, and what runs in slow integer kernels."""
+    survivors, slow = [], []
+    for each in runs.every():
+        for node in each.nodes:
+            if node.op_type in _FLOAT:
+                why = reason(node, each, written)
+                survivors.append(AuditedNode(layer(node, written), node.op_type, why))
+            elif node.op_type in _INT8:
+                why = onnx_slow.reason(node, each, kinds[each], cpu.host())
+                if why:
+                    slow.append(AuditedNode(layer(node, written), node.op_type, why))
+    return survivors, slow
+
+
 def layer(node: Any, written: Graph) -> str:  # noqa: ANN401
     """Return the file's own name of a node that ONNX Runtime renamed or merged with others."""
-    if node.name in written.names:
-        return str(node.name)
+    if any(node.name == other.name for each in written.every() for other in each.nodes):
+        return str(node.name or node.output[0])
     renamed = str(node.name).removesuffix("_nchwc").removeprefix("InsertedPrecisionFreeCast_")
     waiting, seen = [renamed, str(node.output[0])], {renamed}
     while waiting:
-        made = written.producers.get(waiting.pop(0))
+        name = waiting.pop(0)
+        found = (each.producer(name) for each in written.every())
+        made = next((each for each in found if each is not None), None)
         if made is None:
             continue
         if made.op_type in _FLOAT:
@@ -110,19 +145,22 @@ def layer(node: Any, written: Graph) -> str:  # noqa: ANN401
     return str(node.name or node.output[0])
 
 
-def _islands(runs: Graph) -> list[FloatNode]:
-    """Return float operators between a dequantize and a quantize that are no matrix products."""
-    found: list[FloatNode] = []
+def _islands(runs: Graph) -> list[AuditedNode]:
+    """Return float operators beside a dequantize or a quantize that are no matrix products.
+
+    An operator between a quantize and a dequantize runs in integers.
+    """
+    found: list[AuditedNode] = []
     others = _FLOAT | _INT8 | _CONVERSIONS | _FREE
     for node in runs.nodes:
         if node.op_type in others or node.op_type.startswith("QLinear"):
             continue
-        fed = any(runs.maker(name) in _QUANTIZERS for name in node.input)
-        feeds = any(reader.op_type in _QUANTIZERS for reader in runs.readers(node.output))
+        fed = any(_is_widened(runs, name) for name in node.input)
+        feeds = any(reader.op_type in _ROUNDING for reader in runs.readers(node.output))
         if not (fed or feeds):
             continue
         found.append(
-            FloatNode(
+            AuditedNode(
                 str(node.name or node.output[0]),
                 node.op_type,
                 "ONNX Runtime fused it into no int8 kernel: values are converted around it",
@@ -131,9 +169,16 @@ def _islands(runs: Graph) -> list[FloatNode]:
     return found
 
 
+def _is_widened(runs: Graph, tensor: str) -> bool:
+    """Tell whether a tensor is an activation that was an integer before."""
+    maker = runs.producer(tensor)
+    is_dequantize = maker is not None and maker.op_type == "DequantizeLinear"
+    return is_dequantize and runs.constant(maker.input[0]) is None
+
+
 def _weights(written: Graph) -> dict[str, Stored]:
     stored: dict[str, Stored] = {}
-    for tensor in written.initializers.values():
+    for tensor in (held for each in written.every() for held in each.initializers.values()):
         kind = _ordinary(written.type_name(tensor.data_type))
         before = stored.get(kind, Stored(0, 0))
         size = written.bits(tensor.data_type) * math.prod(tensor.dims) // _BITS_PER_BYTE
@@ -145,19 +190,42 @@ def _ordinary(kind: str) -> str:
     return {"FLOAT": "float32", "DOUBLE": "float64"}.get(kind, kind.lower())
 
 
-def _activations(runs: Graph) -> dict[str, str]:
-    """Return the element type of every tensor between the nodes that run.
+def _kinds(runs: Graph) -> "_Kinds":
+    """Return the element type of every tensor that the nodes of each graph may read.
 
     ONNX Runtime writes types for few of them; the operators tell the others'.
     """
-    kinds: dict[str, str] = {}
+    found: _Kinds = {}
+    _add_kinds_(runs, {}, found)
+    return found
+
+
+def _add_kinds_(runs: Graph, around: dict[str, str], found: "_Kinds") -> None:
+    kinds = dict(around)
+    for entry in runs.inputs:
+        kind = entry.type.tensor_type.elem_type
+        if kind:
+            kinds[entry.name] = _ordinary(runs.type_name(kind))
     for node in runs.nodes:
-        if node.op_type == "DequantizeLinear" and node.input[0] in runs.initializers:
-            continue  # a weight
         for place, name in enumerate(node.output):
             if name:
                 kinds[name] = _kind(node, place, runs, kinds)
-    return kinds
+    found[runs] = kinds
+    for each in runs.inner:
+        _add_kinds_(each, kinds, found)
+
+
+def _activations(runs: Graph, kinds: "_Kinds") -> dict[str, int]:
+    """Count the tensors between nodes that run by element type; weights are left out."""
+    counted = collections.Counter(
+        kinds[each][name]
+        for each in runs.every()
+        for node in each.nodes
+        if node.op_type != "DequantizeLinear" or each.constant(node.input[0]) is None
+        for name in node.output
+        if name
+    )
+    return dict(sorted(counted.items()))
 
 
 def _kind(node: Any, place: int, runs: Graph, kinds: dict[str, str]) -> str:  # noqa: ANN401
@@ -166,8 +234,8 @@ def _kind(node: Any, place: int, runs: Graph, kinds: dict[str, str]) -> str:  # 
         kind = runs.quantized_type(node).lower()
     elif node.op_type.startswith("QLinear") or node.op_type == "QGemm":
         # the last zero point is the output's
-        zeros = [runs.initializers[name] for name in node.input if name in runs.initializers]
-        types = [runs.type_name(tensor.data_type).lower() for tensor in zeros]
+        zeros = [runs.constant(name) for name in node.input if name]
+        types = [runs.type_name(zero.data_type).lower() for zero in zeros if zero is not None]
         kind = next((each for each in reversed(types) if each in {"int8", "uint8"}), kind)
     elif node.op_type in _SUMS:
         kind = "int32"
@@ -181,20 +249,22 @@ def _kind(node: Any, place: int, runs: Graph, kinds: dict[str, str]) -> str:  # 
 
 
 def _facts(written: Graph) -> advice.Facts:
-    ops = {node.op_type for node in written.nodes}
+    nodes = [(each, node) for each in written.every() for node in each.nodes]
+    ops = {node.op_type for _, node in nodes}
     quantized = bool(
         ops & {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits"}
     ) or any(op in _INT8 for op in ops)
-    kinds = {written.type_name(tensor.data_type) for tensor in written.initializers.values()}
-    float_stored = sum(
-        math.prod(written.initializers[node.input[0]].dims) * 4
-        for node in written.nodes
-        if node.op_type == "QuantizeLinear" and node.input[0] in written.initializers
-    )
+    tensors = [held for each in written.every() for held in each.initializers.values()]
+    kinds = {written.type_name(tensor.data_type) for tensor in tensors}
+    stored = [
+        each.constant(node.input[0]) for each, node in nodes if node.op_type == "QuantizeLinear"
+    ]
     return advice.Facts(
         runtime="ONNX Runtime",
+        quantizer="onnxruntime.quantization.quantize_static (QUInt8 activations, QInt8 weights per "
+        "channel)",
         is_quantized=quantized,
         is_half="FLOAT16" in kinds,
-        is_dynamic=bool(ops & {"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}),
-        float_weights_bytes=float_stored,
+        is_dynamic=bool(ops & _DYNAMIC),
+        float_weights_bytes=sum(math.prod(each.dims) * 4 for each in stored if each is not None),
     )

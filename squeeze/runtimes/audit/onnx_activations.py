@@ -8,6 +8,7 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
+from squeeze.runtimes import onnx_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +34,17 @@ class OnnxActivations:
     """
 
     def __init__(self, path: Path) -> None:
+        import onnx
+
         with tempfile.TemporaryDirectory() as folder, chatter_to(None):
             self._session = _augmented(path, Path(folder) / "augmented.onnx")
         self._feed = self._session.get_inputs()[0].name
         saved = [output.name for output in self._session.get_outputs()]
         self._saved = [name for name in saved if name.endswith(_SAVED)]
         names = {name.removesuffix(_SAVED) for name in self._saved}
-        self.operators, self._behind = _activations(path, names)
+        graph = onnx.load(path, load_external_data=False).graph
+        self.operators, self._behind = _activations(graph, names)
+        self.inside = sum(1 for _ in onnx_graphs.nodes(graph)) - len(graph.node)
 
     def matching(self, other: Any) -> dict[str, str]:  # noqa: ANN401  (of its own kind)
         """Match by tensor name, as quantizers keep it."""
@@ -77,15 +82,15 @@ def _augmented(path: Path, augmented: Path) -> Any:  # noqa: ANN401
         raise InputError(f"ONNX Runtime cannot load it: {error}", where=str(path)) from error
 
 
-def _activations(path: Path, readable: set[str]) -> tuple[dict[str, str], dict[str, str]]:
+def _activations(
+    graph: Any,  # noqa: ANN401
+    readable: set[str],
+) -> tuple[dict[str, str], dict[str, str]]:
     """Return activations with their operators, and what stands behind a quantizer pair.
 
     Weights, which a dequantize makes from stored values, are no activations; neither is what
     enters a quantizer when the tensor behind it can be read.
     """
-    import onnx
-
-    graph = onnx.load(path, load_external_data=False).graph
     stored = {tensor.name for tensor in graph.initializer}
     constant = set(stored)
     behind: dict[str, str] = {}

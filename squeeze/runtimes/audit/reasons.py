@@ -6,45 +6,81 @@ run in int8.
 """
 
 import collections
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from squeeze.runtimes.onnx_graphs import bodies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
-_NO_INT8 = {"ConvTranspose"}
+RECURRENT = {"LSTM", "GRU", "RNN"}
+_NO_INT8 = {"ConvTranspose", "Einsum", "DeformConv"}
 _PRODUCTS = ("Conv", "MatMul", "Gemm")
 _EIGHT_BITS = {"INT8", "UINT8"}
 
 
 class Graph:
-    """An ONNX graph with the ways from tensors to nodes.
+    """An ONNX graph with the ways from tensors to nodes; branches and loop bodies are ``inner``.
+
+    Names are looked up as ONNX does: in the graph itself, then in those around it.
 
     Args:
         graph: A ``GraphProto``.
+        outer: The graph that holds it.
     """
 
-    def __init__(self, graph: Any) -> None:  # noqa: ANN401
+    def __init__(self, graph: Any, outer: "Graph | None" = None) -> None:  # noqa: ANN401
         self.nodes = list(graph.node)
-        self.names = {node.name for node in graph.node if node.name}
+        self.inputs = list(graph.input)
         self.initializers = {tensor.name: tensor for tensor in graph.initializer}
-        self.producers = {name: node for node in graph.node for name in node.output}
         self.outputs = {output.name for output in graph.output}
+        self._outer = outer
+        self._made = {name: node for node in graph.node for name in node.output}
         self._readers: dict[str, list[Any]] = collections.defaultdict(list)
         for node in graph.node:
             for name in node.input:
                 self._readers[name].append(node)
+        self.inner = [Graph(body, self) for node in graph.node for body in bodies(node)]
+
+    def every(self) -> "Iterator[Graph]":
+        """Yield this graph and all inside of it."""
+        yield self
+        for each in self.inner:
+            yield from each.every()
+
+    def producer(self, tensor: str) -> Any:  # noqa: ANN401
+        """Return the node that makes a tensor; None for inputs and initializers."""
+        if tensor in self._made or self._outer is None:
+            return self._made.get(tensor)
+        return self._outer.producer(tensor)
+
+    def constant(self, tensor: str) -> Any:  # noqa: ANN401
+        """Return the ``TensorProto`` of a stored tensor; None of any other."""
+        if tensor in self.initializers or self._outer is None:
+            return self.initializers.get(tensor)
+        return self._outer.constant(tensor)
 
     def maker(self, tensor: str) -> str:
         """Return the operator that makes a tensor; empty for inputs and initializers."""
-        return str(self.producers[tensor].op_type) if tensor in self.producers else ""
+        node = self.producer(tensor)
+        return "" if node is None else str(node.op_type)
 
     def readers(self, tensors: Any) -> list[Any]:  # noqa: ANN401
-        """Return the nodes that read any of the tensors."""
-        return [node for name in tensors for node in self._readers.get(name, ())]
+        """Return the nodes that read any of the tensors, here or further inside."""
+        names = list(tensors)
+        return [
+            node
+            for each in self.every()
+            for name in names
+            for node in each._readers.get(name, ())  # noqa: SLF001
+        ]
 
     def quantized_type(self, node: Any) -> str:  # noqa: ANN401
         """Return the integer type of a quantize or dequantize node, UINT8 where it has no zero."""
         zero = next(iter(node.input[2:]), None)
         source = zero or (node.input[0] if node.op_type == _DEQUANTIZE else None)
-        tensor = self.initializers.get(source)
+        tensor = None if source is None else self.constant(source)
         return self.type_name(tensor.data_type) if tensor is not None else "UINT8"
 
     @staticmethod
@@ -72,26 +108,42 @@ def reason(node: Any, runs: Graph, written: Graph) -> str:  # noqa: ANN401
 
     Args:
         node: A convolution or matrix product.
-        runs: The optimised graph.
+        runs: The graph of the optimised file that holds it.
         written: The file's graph.
     """
-    if node.op_type == "MatMulNBits":
-        bits = next((item.i for item in node.attribute if item.name == "bits"), 4)
-        return f"only its weights are quantized ({bits} bits): products are made in float"
+    why = _no_kernel(node)
+    if why:
+        return why
     fed, weighed = runs.maker(node.input[0]), runs.maker(node.input[1])
     if weighed == _DEQUANTIZE:
         return _unfused(node, runs) if fed == _DEQUANTIZE else _float_input(node, runs)
     if fed == _DEQUANTIZE:
-        if node.input[1] in runs.initializers:
+        if runs.constant(node.input[1]) is not None:
             return "its weights are float: quantize them too"
         return "its second operand is made in float while running and quantized nowhere"
-    if any("Quant" in other.op_type or "Integer" in other.op_type for other in written.nodes):
+    files = (other for each in written.every() for other in each.nodes)
+    if any("Quant" in other.op_type or "Integer" in other.op_type for other in files):
         return "the quantizer left it in float: neither its input nor its weights are quantized"
     return "the file does not quantize it"
 
 
+def _no_kernel(node: Any) -> str:  # noqa: ANN401
+    """Return that the runtime has no int8 kernel for what the node does; empty if it may have."""
+    if node.op_type == "LSTM":
+        return (
+            "ONNX Runtime has no int8 kernel for LSTM between quantizers: quantize_dynamic makes "
+            "DynamicQuantizeLSTM of it"
+        )
+    if node.op_type in RECURRENT or len(node.input) == 1:
+        return f"ONNX Runtime has no int8 kernel for {node.op_type}"
+    if node.op_type == "MatMulNBits":
+        bits = next((item.i for item in node.attribute if item.name == "bits"), 4)
+        return f"only its weights are quantized ({bits} bits): products are made in float"
+    return ""
+
+
 def _float_input(node: Any, runs: Graph) -> str:  # noqa: ANN401
-    between = runs.producers.get(node.input[0])
+    between = runs.producer(node.input[0])
     is_product = between is not None and any(part in between.op_type for part in _PRODUCTS)
     if between is not None and not is_product and runs.maker(between.input[0]) == _DEQUANTIZE:
         return (
@@ -104,7 +156,7 @@ def _float_input(node: Any, runs: Graph) -> str:  # noqa: ANN401
 def _unfused(node: Any, runs: Graph) -> str:  # noqa: ANN401
     if node.op_type in _NO_INT8:
         return f"ONNX Runtime has no int8 kernel for {node.op_type}"
-    data, weight = (runs.quantized_type(runs.producers[name]) for name in node.input[:2])
+    data, weight = (runs.quantized_type(runs.producer(name)) for name in node.input[:2])
     for what, kind in (("activations", data), ("weights", weight)):
         if kind not in _EIGHT_BITS:
             return (
