@@ -5,6 +5,7 @@ from pathlib import Path
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError
+from squeeze.export.failure import cause
 from squeeze.recipe.two_stage import NO_LITERT
 from squeeze.sources.models import Model
 from squeeze.store import new_file
@@ -45,7 +46,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
             raise
         except Exception as error:
             raise SqueezeError(
-                f"the LiteRT converter failed: {error}".splitlines()[0],
+                f"the LiteRT converter failed: {cause(error)}",
                 where=model.architecture.build,
                 hint=f"its full message is in {log}" if log else None,
             ) from error

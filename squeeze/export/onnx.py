@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError
-from squeeze.export import suppression
+from squeeze.export import bounds, suppression
+from squeeze.export.failure import cause
 from squeeze.sources.models import Model
 from squeeze.store import new_file
 
@@ -43,7 +44,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
             raise
         except Exception as error:
             raise SqueezeError(
-                f"the ONNX exporter failed: {error}".splitlines()[0],
+                f"the ONNX exporter failed: {cause(error)}",
                 where=model.architecture.build,
                 hint=f"its full message is in {log}" if log else None,
             ) from error
@@ -60,18 +61,19 @@ def trace(module: "nn.Module", path: Path, shape: tuple[int, int, int]) -> None:
     import torch
 
     example = torch.zeros(2, *shape)
-    torch.onnx.export(
-        module,
-        (example,),
-        path,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-        input_names=["images"],
-        output_names=_names(module, example),
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        custom_translation_table=suppression.translations(),
-    )
+    with bounds.of_one_type():
+        torch.onnx.export(
+            module,
+            (example,),
+            path,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            input_names=["images"],
+            output_names=_names(module, example),
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            custom_translation_table=suppression.translations(),
+        )
     _forget_origin_(path)
 
 

@@ -14,9 +14,12 @@ with random weights: 29.6 dB instead of 9.3, with as many products in int8 and 2
 type instead of 41.
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from squeeze.runtimes import onnx_graphs
 
 _NORM = "LayerNormalization"
 _ELEMENTWISE = {_NORM, "Add", "Mul", "Softmax", "Sigmoid", "Where", "InstanceNormalization"}
@@ -42,7 +45,8 @@ def choose(prepared: Path) -> Choice:
     import onnx
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-    kinds = {node.op_type for node in onnx.load(prepared, load_external_data=False).graph.node}
+    graph = onnx.load(prepared, load_external_data=False).graph
+    kinds = {node.op_type for node in onnx_graphs.nodes(graph)}
     if _NORM not in kinds:
         return Choice()
     types = sorted((set(QLinearOpsRegistry) | set(QDQRegistry)) - _ELEMENTWISE)
@@ -51,3 +55,30 @@ def choose(prepared: Path) -> Choice:
         {"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
         "layer norms: convolutions and matrix products are int8, what lies between them is float",
     )
+
+
+def clips_beside_zero(prepared: Path) -> dict[str, str]:
+    """Return the clips whose bounds have zero outside, with the reason why they stay float.
+
+    The quantizer takes a clip away where integers end at its bounds. Ranges have zero inside, so
+    they do not end where both bounds are on one side of it.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(prepared, load_external_data=False).graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    found = {}
+    for node in graph.node:
+        bounds = [stored.get(name) for name in node.input[1:]] if node.op_type == "Clip" else []
+        low, high = (
+            float(numpy_helper.to_array(bounds[place]))
+            if len(bounds) > place and bounds[place] is not None
+            else default
+            for place, default in enumerate((-math.inf, math.inf))
+        )
+        if low > 0 or high < 0:
+            found[node.name] = (
+                f"in float because zero is outside of its bounds, {low:g} to {high:g}"
+            )
+    return found

@@ -26,12 +26,14 @@ class Found:
     Attributes:
         ranges: Of its activations, in the backend's own form, with what to tell of them.
         computed: Which of the module's operations each of the file's operators computes.
-        kept: Operators that stay float because the request says so, with the reason.
+        kept: Operators that stay float, with the reason: the request says so, or they are unfit.
+        unfit: Operators that the quantizer or the runtime cannot take in int8, with the reason.
     """
 
     ranges: Any = None
     computed: "Mapping[str, frozenset[str]] | None" = None
     kept: dict[str, str] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

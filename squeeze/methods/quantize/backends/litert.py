@@ -4,6 +4,8 @@ The quantizer's own calibration averages the ranges of the images, which clips; 
 calibrator finds them, and they are handed to it.
 """
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +13,18 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError, SqueezeError
+from squeeze.methods.quantize import isolate
 from squeeze.methods.quantize.biases import CHANNELS
 from squeeze.methods.quantize.mixed import litert as file
 from squeeze.methods.quantize.observing import litert as activations
 from squeeze.methods.quantize.request import Outcome, Request
+from squeeze.runtimes import litert as runtime
+from squeeze.runtimes import tflite_graphs
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from squeeze.core.cpu import Cpu
@@ -61,23 +68,41 @@ def bits(step: "Quantization", target: "Cpu") -> int:
 
 def _quantize(request: Request) -> str:
     """Write the file and return what to tell of it."""
-    from ai_edge_quantizer import quantizer
-
     _refuse_quantized(request.source)
-    worker = quantizer.Quantizer(str(request.source))
-    worker.load_quantization_recipe(_recipe(request.step.scheme))
     ranges, told = None, _UNCALIBRATED.get(request.step.scheme, "")
     if not told:
-        ranges, told = request.found.ranges or activations.ranges(worker, request)
+        ranges, told = request.found.ranges or activations.ranges(_worker(request), request)
         if request.trained is not None:
             told = _take_trained_(ranges, request.source, request.trained)
         request.found.ranges = ranges, told
-    _keep_(worker, request)
-    result = worker.quantize(ranges)
-    with new_file(request.destination) as inside:
-        inside.unlink()  # the exporter refuses to overwrite
-        result.export_model(str(inside))
+    kept = _kept(request)
+    scopes = file.scopes(request.source)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "made.tflite"
+
+        def attempt(unfit: "Collection[str]") -> None:
+            worker = _worker(request)
+            for scope in [each for name in {*kept, *unfit} for each in scopes[name]]:
+                worker.update_quantization_recipe(scope, "*", algorithm_key="no_quantize")
+            made.unlink(missing_ok=True)  # the exporter refuses to overwrite
+            worker.quantize(ranges).export_model(str(made))
+            runtime.try_run(made)
+
+        kinds = {each.name: each.kind for each in file.operators(request.source)}
+        isolate.without_failing(attempt, kinds, request.found.unfit, who="LiteRT")
+        request.found.kept |= request.found.unfit
+        with new_file(request.destination) as inside:
+            shutil.copyfile(made, inside)
     return told
+
+
+def _worker(request: Request) -> Any:  # noqa: ANN401
+    """Return the quantizer with the recipe of the scheme."""
+    from ai_edge_quantizer import quantizer
+
+    worker = quantizer.Quantizer(str(request.source))
+    worker.load_quantization_recipe(_recipe(request.step.scheme))
+    return worker
 
 
 def _recipe(scheme: str) -> Any:  # noqa: ANN401  (the quantizer's own)
@@ -98,20 +123,17 @@ def _recipe(scheme: str) -> Any:  # noqa: ANN401  (the quantizer's own)
     return recipes.get(scheme, recipe.static_wi8_ai8)()
 
 
-def _keep_(worker: Any, request: Request) -> None:  # noqa: ANN401
-    """Tell the quantizer which operators stay float."""
+def _kept(request: Request) -> list[str]:
+    """Return the names of the operators that stay float because of what they do."""
     keep, found = request.keep_float, request.found
-    operators = file.operators(request.source)
     # training has simulated the one range of what is joined
     found.kept = {} if request.trained else file.joins(request.source)
     if keep is not None:
-        pinned, found.computed = keep.of_file(operators, file.values(request.source, keep.images))
+        pinned, found.computed = keep.of_file(
+            file.operators(request.source), file.values(request.source, keep.images)
+        )
         found.kept |= pinned
-    for operator in operators:
-        if operator.name in found.kept:
-            worker.update_quantization_recipe(
-                file.scope(operator), "*", algorithm_key="no_quantize"
-            )
+    return list(found.kept)
 
 
 def _take_trained_(ranges: dict[str, Any], path: Path, trained: "TrainedRanges") -> str:
@@ -144,12 +166,10 @@ def _weight_range(weight: "NDArray[Any]", axis: int, largest: int) -> dict[str, 
 
 
 def _refuse_quantized(path: Path) -> None:
-    from ai_edge_litert.interpreter import Interpreter
-
-    tensors = Interpreter(str(path)).get_tensor_details()
-    if any(len(detail["quantization_parameters"]["scales"]) for detail in tensors):
+    tensors = [tensor for graph in tflite_graphs.subgraphs(path) for tensor in graph.tensors]
+    if any(tensor.is_quantized for tensor in tensors):
         found = "is already quantized"
-    elif any(detail["dtype"] == np.float16 for detail in tensors):
+    elif any(tensor.kind == "float16" for tensor in tensors):
         found = "is already half precision"
     else:
         return

@@ -4,23 +4,34 @@ The target's processor decides between QUInt8 and QInt8 activations (``kernels``
 own default, QInt8, leaves part of the convolutions in float on x86.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError
-from squeeze.methods.quantize import kernels, onnx_operators, onnx_rewriting, onnx_weights
+from squeeze.methods.quantize import (
+    isolate,
+    kernels,
+    onnx_operators,
+    onnx_rewriting,
+    onnx_weights,
+)
 from squeeze.methods.quantize.mixed import onnx as file
 from squeeze.methods.quantize.observing import onnxruntime as activations
 from squeeze.methods.quantize.request import Outcome, Request
+from squeeze.runtimes import onnxruntime as runtime
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from squeeze.core.cpu import Cpu
     from squeeze.recipe.schema import Quantization
 
 RUNTIME = "onnxruntime"
+_Told = TypeVar("_Told")
 _UNCALIBRATED = {"dynamic_int8", "weight_only_int8", "fp16"}
 
 
@@ -62,15 +73,25 @@ def bits(step: "Quantization", target: "Cpu") -> int:
 def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Outcome:
     """Write a file of a scheme that needs no ranges."""
     scheme = request.step.scheme
-    with new_file(request.destination) as inside:
-        if scheme == "fp16":
+    if scheme == "fp16":
+        with new_file(request.destination) as inside:
             return Outcome(16, (onnx_weights.half(request.source, inside),))
-        prepared = folder / "prepared.onnx"
-        _prepare(request.source, prepared)
-        kept = _kept(request, prepared)
-        if scheme == "dynamic_int8":
-            return Outcome(bits, (reason, onnx_weights.dynamic(prepared, inside, kept, bits=bits)))
-        return Outcome(kernels.FULL, (onnx_weights.weight_only(prepared, inside, kept),))
+    prepared = folder / "prepared.onnx"
+    _prepare(request.source, prepared)
+    kept = _kept(request, prepared)
+    if scheme == "dynamic_int8":
+        told = _shipped(
+            request,
+            prepared,
+            lambda path, unfit: onnx_weights.dynamic(prepared, path, [*kept, *unfit], bits=bits),
+        )
+        return Outcome(bits, (reason, told))
+    told = _shipped(
+        request,
+        prepared,
+        lambda path, unfit: onnx_weights.weight_only(prepared, path, [*kept, *unfit]),
+    )
+    return Outcome(kernels.FULL, (told,))
 
 
 def _quantize(request: Request, folder: Path, bits: int) -> list[str]:
@@ -89,10 +110,39 @@ def _quantize(request: Request, folder: Path, bits: int) -> list[str]:
     activations.write(ranges, cache)
     kept = _kept(request, prepared)
     signed, why = kernels.signed_activations(request.cpu)
+    reduced = bits == kernels.REDUCED
+
+    def insert(path: Path, unfit: "Collection[str]") -> list[str]:
+        names = [*kept, *unfit]
+        return _insert_qdq(prepared, path, cache, names, reduced=reduced, signed=signed)
+
+    return [why, told, *_shipped(request, prepared, insert)]
+
+
+def _shipped(
+    request: Request, prepared: Path, write: "Callable[[Path, Collection[str]], _Told]"
+) -> "_Told":
+    """Make the file and run it once; what fails in int8 stays float.
+
+    Args:
+        request: Its ``found`` learns what failed.
+        prepared: The float file.
+        write: Makes the file with these operators in float, and returns what to tell.
+    """
+    made = prepared.with_name("made.onnx")
+
+    def attempt(unfit: "Collection[str]") -> "_Told":
+        told = write(made, unfit)
+        runtime.try_run(made)
+        return told
+
+    kinds = {each.name: each.kind for each in file.operators(prepared) if each.name}
+    unfit = request.found.unfit
+    told = isolate.without_failing(attempt, kinds, unfit, who="ONNX Runtime")
+    request.found.kept |= unfit
     with new_file(request.destination) as inside:
-        reduced = bits == kernels.REDUCED
-        choice = _insert_qdq(prepared, inside, cache, kept, reduced=reduced, signed=signed)
-    return [why, told, *choice]
+        shutil.copyfile(made, inside)
+    return told
 
 
 def _prepare(source: Path, prepared: Path) -> None:
@@ -108,6 +158,7 @@ def _kept(request: Request, prepared: Path) -> list[str]:
     keep, found = request.keep_float, request.found
     # training has simulated the one range of what is joined
     found.kept = {} if request.trained else file.joins(prepared) | file.proposals(prepared)
+    found.kept |= onnx_operators.clips_beside_zero(prepared)
     if keep is not None:
         pinned, found.computed = keep.of_file(
             file.operators(prepared), file.values(prepared, keep.images)

@@ -8,6 +8,7 @@ import numpy as np
 
 from squeeze.methods.quantize.mixed.joined import joining
 from squeeze.methods.quantize.mixed.matching import FileOperator
+from squeeze.runtimes import tflite_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,33 @@ def operators(path: Path) -> list[FileOperator]:
         kind = str(operator["op_name"])
         found.append(FileOperator(outputs[0], inputs, outputs, kind))
     return found
+
+
+def scopes(path: Path) -> dict[str, list[str]]:
+    """Return what ai-edge-quantizer finds each operator with, by its name in ``operators``.
+
+    What an operator calls belongs to it: the quantizer takes reducers and loop bodies for graphs
+    of their own, with inputs that it wants to quantize.
+    """
+    graphs = tflite_graphs.subgraphs(path)
+
+    def names(graph: tflite_graphs.Subgraph, indices: tuple[int, ...]) -> tuple[str, ...]:
+        return tuple(graph.tensors[index].name for index in indices if index >= 0)
+
+    def inside(graph: tflite_graphs.Subgraph, operator: tflite_graphs.Operator) -> list[str]:
+        found = [_scope(names(graph, operator.outputs))]
+        for called in (graphs[each] for each in operator.calls):
+            found.append(_scope(names(called, called.inputs)))
+            for each in called.operators:
+                found += inside(called, each)
+        return found
+
+    first = graphs[0]
+    return {
+        first.tensors[operator.outputs[0]].name: inside(first, operator)
+        for operator in first.operators
+        if operator.outputs
+    }
 
 
 def joins(path: Path) -> dict[str, str]:
@@ -66,9 +94,9 @@ def values(path: Path, images: "NDArray[np.float32]") -> "Iterator[tuple[str, ND
             yield names[index], found
 
 
-def scope(operator: FileOperator) -> str:
+def _scope(outputs: tuple[str, ...]) -> str:
     """Return the regular expression that ai-edge-quantizer finds this operator alone with."""
-    whole = ";".join(operator.outputs) + ";"
+    whole = ";".join(outputs) + ";"
     return f"^{re.escape(whole[:_LONGEST])}$"
 
 
