@@ -8,6 +8,7 @@ from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError
 from squeeze.export import bounds, suppression
 from squeeze.export.failure import cause
+from squeeze.runtimes import onnx_graphs
 from squeeze.sources.models import Model
 from squeeze.store import new_file
 
@@ -112,9 +113,10 @@ def _forget_origin_(path: Path) -> None:
     import onnx
 
     model = onnx.load(path)
-    graph = model.graph
-    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    del graph.metadata_props[:]
+    for graph in onnx_graphs.graphs(model.graph):
+        for part in (
+            *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph,
+        ):  # fmt: skip
+            del part.metadata_props[:]
+            part.doc_string = ""
     onnx.save(model, path)

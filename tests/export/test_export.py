@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
+from onnx import load
 from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.export import file, litert, onnx
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes import litert as litert_runtime
-from squeeze.runtimes import onnxruntime
+from squeeze.runtimes import onnx_graphs, onnxruntime
 from squeeze.runtimes.base import Execution
 from squeeze.sources.data import Data
 from squeeze.sources.models import Architecture, Model
@@ -101,3 +102,33 @@ def test_what_cannot_be_exported_is_told_in_one_line(
     assert "\n" not in caught.value.what
     assert capfd.readouterr() == ("", "")
     assert [p.name for p in tmp_path.iterdir()] == ["log.txt"]
+
+
+class Conditional(nn.Module):
+    """Runs one of two layers, in branches of the file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.yes, self.no = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ``(N, 4)``."""
+        pooled = x.mean((2, 3))
+        pooled = torch.cat([pooled, pooled[:, :1]], 1)
+        choice = pooled.sum() > 0
+        found: torch.Tensor = torch.cond(choice, self.yes, self.no, (pooled,))
+        return found
+
+
+def test_nothing_of_its_origin_is_left_in_branches(tmp_path: Path) -> None:
+    """The exporter notes stack traces, with paths of the machine, on every node."""
+    torch.manual_seed(0)
+    architecture = Architecture("test:conditional", Path(), {}, InputSpec(shape=(3, 8, 10)))
+    path = tmp_path / "branches.onnx"
+    onnx.export(Model(Conditional().eval(), architecture), path)
+    graph = load(path).graph
+    every = list(onnx_graphs.nodes(graph))
+    assert "If" in {node.op_type for node in graph.node}
+    assert len(every) > len(graph.node)
+    assert not any(node.metadata_props or node.doc_string for node in every)
+    assert str(Path(__file__).parent).encode() not in path.read_bytes()

@@ -65,7 +65,11 @@ def test_recipes_of_the_quantizer(
     assert {node.reason for node in found.coverage.survivors} == ({reason} if reason else set())
     assert any(text.startswith(advice) for text in found.advice)
     slow = {"static_wi8_ai16": 10, "dynamic_wi8_afp32": 1}.get(scheme, 0)
-    told = "its activations are int16" if slow == 10 else "XNNPACK takes no DEPTHWISE_CONV_2D of"
+    told = (
+        "its activations are int16"
+        if slow == 10
+        else "XNNPACK does not take a DEPTHWISE_CONV_2D of float"
+    )
     assert len(found.coverage.slow) == slow
     assert all(told in node.reason for node in found.coverage.slow)
     assert ("quantized while running" in " ".join(found.advice)) == scheme.startswith("dynamic")

@@ -14,96 +14,12 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, q
 from squeeze.core import cpu
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.methods.quantize import onnx_weights
 from squeeze.runtimes import onnxruntime
-from squeeze.runtimes.audit import onnx_slow
-from squeeze.runtimes.audit.onnx_activations import OnnxActivations
-from squeeze.runtimes.audit.reasons import Graph
 from squeeze.runtimes.base import Audit
 
-LAYERS = ["stem", "dw", "pw", "last", "fc"]
-no_signed_kernels = pytest.mark.skipif(
-    not cpu.host().is_x86 or "avx_vnni_int8" in cpu.host().features,
-    reason="this processor multiplies signed integers fast",
-)
-x86_only = pytest.mark.skipif(not cpu.host().is_x86, reason="signed int8 is fine elsewhere")
-
-
-def network() -> onnx.ModelProto:
-    """Four convolutions with a residual, a hard-swish and a matrix product."""
-    rng = np.random.default_rng(0)
-    weights: dict[str, Any] = {}
-
-    def conv(name: str, source: str, *shape: int, group: int = 1) -> Any:
-        weights[f"{name}.w"], weights[f"{name}.b"] = (
-            (rng.standard_normal(size) * 0.2).astype(np.float32) for size in (shape, shape[:1])
-        )
-        inputs = [source, f"{name}.w", f"{name}.b"]
-        pads = [shape[-1] // 2] * 4
-        return helper.make_node("Conv", inputs, [f"{name}.o"], name=name, group=group, pads=pads)
-
-    weights["fc.w"] = rng.standard_normal((16, 10)).astype(np.float32)
-    nodes = [
-        conv("stem", "x", 16, 3, 3, 3),
-        helper.make_node("Relu", ["stem.o"], ["relu.o"], name="relu"),
-        conv("dw", "relu.o", 16, 1, 3, 3, group=16),
-        conv("pw", "dw.o", 16, 16, 1, 1),
-        helper.make_node("Add", ["relu.o", "pw.o"], ["add.o"], name="add"),
-        conv("last", "add.o", 16, 16, 3, 3),
-        helper.make_node("HardSwish", ["last.o"], ["swish.o"], name="swish"),
-        helper.make_node("GlobalAveragePool", ["swish.o"], ["mean.o"], name="mean"),
-        helper.make_node("Flatten", ["mean.o"], ["flat.o"], name="flat"),
-        helper.make_node("MatMul", ["flat.o", "fc.w"], ["y"], name="fc"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()],
-    )
-    opset = [helper.make_opsetid("", 20)]
-    return onnx.shape_inference.infer_shapes(
-        helper.make_model(graph, opset_imports=opset, ir_version=9)
-    )
-
-
-class Images:
-    """Three random batches."""
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(1)
-        self.left = [rng.standard_normal((2, 3, 8, 8)).astype(np.float32) for _ in range(3)]
-
-    def get_next(self) -> dict[str, Any] | None:
-        return {"x": self.left.pop()} if self.left else None
-
-
 Make = Callable[..., Path]
-
-
-@pytest.fixture
-def static(tmp_path: Path) -> Make:
-    """Quantize the network with ``quantize_static``, then edit the graph."""
-
-    def make(edit: Callable[[Any], None] | None = None, **settings: Any) -> Path:
-        logging.getLogger().setLevel(logging.ERROR)
-        onnx.save(network(), tmp_path / "float.onnx")
-        wanted = {
-            "quant_format": QuantFormat.QDQ,
-            "activation_type": QuantType.QUInt8,
-            "weight_type": QuantType.QInt8,
-            "per_channel": True,
-        } | settings
-        path = tmp_path / "int8.onnx"
-        quantize_static(str(tmp_path / "float.onnx"), str(path), Images(), **wanted)
-        if edit is not None:
-            model = onnx.load(path)
-            edit(model.graph)
-            onnx.save(model, path)
-        return path
-
-    return make
+LAYERS = ["stem", "dw", "pw", "last", "fc"]
+x86_only = pytest.mark.skipif(not cpu.host().is_x86, reason="signed int8 is fine elsewhere")
 
 
 def node(graph: Any, name: str) -> Any:
@@ -225,12 +141,13 @@ def test_types_without_a_kernel(settings: dict[str, Any], kind: str, static: Mak
 def small(path: Path, *nodes: Any, **stored: Any) -> Path:
     """Save nodes from x (1, 4, 8, 8) to y, quantized with unsigned activations."""
 
-    class Square(Images):
+    class Images:
+        def __init__(self) -> None:
+            rng = np.random.default_rng(1)
+            self.left = [rng.standard_normal((1, 4, 8, 8)).astype(np.float32) for _ in range(3)]
+
         def get_next(self) -> dict[str, Any] | None:
-            images = super().get_next()
-            return (
-                {"x": np.concatenate([images["x"][:1], images["x"][1:, :1]], 1)} if images else None
-            )
+            return {"x": self.left.pop()} if self.left else None
 
     graph = helper.make_graph(
         nodes,
@@ -246,7 +163,7 @@ def small(path: Path, *nodes: Any, **stored: Any) -> Path:
     quantize_static(
         path.with_name("float.onnx"),
         path,
-        Square(),
+        Images(),
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )
@@ -284,138 +201,31 @@ def test_the_operator_format_and_excluded_layers(static: Make) -> None:
     }
 
 
-def test_dynamic_quantization_runs_integers_between_float(tmp_path: Path) -> None:
+def test_dynamic_quantization_runs_integers_between_float(
+    network: onnx.ModelProto, tmp_path: Path
+) -> None:
     logging.getLogger().setLevel(logging.ERROR)
-    onnx.save(network(), tmp_path / "float.onnx")
+    onnx.save(network, tmp_path / "float.onnx")
     quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx", weight_type=QuantType.QUInt8)
     found = onnxruntime.audit(tmp_path / "int8.onnx")
     assert (found.coverage.int8, found.coverage.total) == (4, 5)
     assert [each.name for each in found.coverage.slow] == ["dw_quant"]
     assert "no depthwise kernel" in found.coverage.slow[0].reason
     assert found.activations["int32"] == 4
-    assert found.advice[1].startswith("Activations are quantized while running")
+    assert found.advice[1].startswith("Activations are quantized while running in 5 of 5")
 
 
-@no_signed_kernels
-def test_signed_activations_of_the_operator_format_are_slow(static: Make) -> None:
-    """On x86 without AVX-VNNI-INT8 its products of signed integers are portable code."""
-    signed = {"activation_type": QuantType.QInt8, "quant_format": QuantFormat.QOperator}
-    found = onnxruntime.audit(static(**signed))
-    slow = {each.name: each.op for each in found.coverage.slow}
-    assert set(slow.values()) == {"QLinearConv", "QLinearMatMul"}
-    assert len(slow) == 4  # all but the depthwise one, which has a kernel of its own
-    assert (found.coverage.int8, found.coverage.total) == (1, 5)
-    assert found.coverage.convolutions == (1, 4)
-    assert found.coverage.survivors == []
-    reason = found.coverage.slow[0].reason
-    assert "portable kernel for QLinearConv of int8 activations by int8 weights" in reason
-    assert found.advice[0].startswith("Integer but slow: 4 of 5 convolutions and matrix products")
-
-
-@no_signed_kernels
-def test_signed_weights_of_integer_convolutions_are_slow(tmp_path: Path) -> None:
-    """What ``quantize_dynamic`` makes by default; its matrix products are fast."""
-    logging.getLogger().setLevel(logging.ERROR)
-    onnx.save(network(), tmp_path / "float.onnx")
-    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx")
-    found = onnxruntime.audit(tmp_path / "int8.onnx")
-    assert [each.op for each in found.coverage.slow] == ["ConvInteger"] * 4
-    assert (found.coverage.int8, found.coverage.total) == (1, 5)
-    assert "quantize weights to uint8" in found.coverage.slow[0].reason
-    assert "Nothing stands out" not in " ".join(found.advice)
-
-
-def test_slow_kernels_depend_on_the_processor(static: Make) -> None:
-    model = onnx.load(static(activation_type=QuantType.QInt8, quant_format=QuantFormat.QOperator))
-    runs = Graph(model.graph)
-    stem = next(each for each in runs.nodes if each.name == "stem_quant")
-    avx = cpu.Cpu("new", "x86_64", ("avx2", "avx_vnni_int8"))
-    assert onnx_slow.reason(stem, runs, {}, cpu.NAMED["x86_vnni"])
-    for processor in (avx, cpu.NAMED["arm64"]):
-        assert not onnx_slow.reason(stem, runs, {}, processor)
-
-
-def inside(op: str, body: onnx.GraphProto) -> onnx.GraphProto:
-    """Return a graph that runs the network's body in a branch or a loop, as ``op`` says."""
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])
-    made = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
-    stored = [numpy_helper.from_array(np.int64(2), "count")]
-    inputs = [given]
-    if op == "If":
-        inputs.append(helper.make_tensor_value_info("choice", TensorProto.BOOL, []))
-        names = [*inner_names(body)]
-        other = onnx.GraphProto()
-        other.CopyFrom(body)
-        rename_(other, {name: f"other_{name}" for name in names})
-        node = helper.make_node("If", ["choice"], ["out"], then_branch=body, else_branch=other)
-    elif op == "Loop":
-        inputs.append(helper.make_tensor_value_info("go", TensorProto.BOOL, []))
-        body.input.extend(
-            [
-                helper.make_tensor_value_info("turn", TensorProto.INT64, []),
-                helper.make_tensor_value_info("on", TensorProto.BOOL, []),
-            ]
-        )
-        body.node.append(helper.make_node("Identity", ["on"], ["still"]))
-        body.output.insert(0, helper.make_tensor_value_info("still", TensorProto.BOOL, []))
-        node = helper.make_node("Loop", ["count", "go"], ["out"], body=body)
-    else:
-        body.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 3, 8, 8]))
-        rename_(body, {"x": "z"})
-        inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["t", "n", 3, 8, 8])]
-        node = helper.make_node("Scan", ["x"], ["out"], body=body, num_scan_inputs=1)
-    return helper.make_graph([node], "outer", inputs, [made], stored)
-
-
-def inner_names(body: onnx.GraphProto) -> set[str]:
-    return {name for node in body.node for name in node.output} | {
-        each.name for each in body.initializer
-    }
-
-
-def rename_(body: onnx.GraphProto, names: dict[str, str]) -> None:
-    for part in body.node:
-        for side in (part.input, part.output):
-            for place, name in enumerate(side):
-                side[place] = names.get(name, name)
-    for held in (*body.initializer, *body.output):
-        held.name = names.get(held.name, held.name)
-    del body.value_info[:]
-
-
-@pytest.mark.parametrize(("op", "bodies"), [("If", 2), ("Loop", 1), ("Scan", 1)])
-@pytest.mark.parametrize("is_int8", [False, True])
-def test_branches_and_loop_bodies_are_looked_into(
-    op: str, bodies: int, static: Make, tmp_path: Path, *, is_int8: bool
+def test_what_is_quantized_while_running_is_counted(
+    network: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    model = onnx.load(static()) if is_int8 else network()
-    body = onnx.GraphProto()
-    body.CopyFrom(model.graph)
-    del body.input[:]
-    outer = inside(op, body)
-    path = tmp_path / "outer.onnx"
-    opsets = [helper.make_opsetid("", 20)]
-    onnx.save(helper.make_model(outer, opset_imports=opsets, ir_version=9), path)
-    if is_int8:
-        with pytest.raises(InputError, match="is already quantized"):
-            onnx_weights.refuse_quantized(path)
-    found = onnxruntime.audit(path)
-    assert found.coverage.total == 5 * bodies
-    assert found.coverage.convolutions == (4 * bodies if is_int8 else 0, 4 * bodies)
-    assert found.coverage.int8 == (5 * bodies if is_int8 else 0)
-    if not is_int8:
-        assert set(survivors(found)) == set(LAYERS)
-    assert OnnxActivations(path).inside == sum(len(each.node) for each in bodies_of(path))
-    onnx.save(model, path)
-    stored = onnxruntime.audit(path).weights
-    assert all(
-        found.weights[kind].size_bytes == bodies * held.size_bytes for kind, held in stored.items()
+    onnx.save(network, tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "fc.onnx", op_types_to_quantize=["MatMul"])
+    found = onnxruntime.audit(tmp_path / "fc.onnx")
+    assert (found.coverage.int8, found.coverage.total) == (1, 5)
+    assert any(
+        text.startswith("Activations are quantized while running in 1 of 5")
+        for text in found.advice
     )
-
-
-def bodies_of(path: Path) -> list[onnx.GraphProto]:
-    (outer,) = onnx.load(path).graph.node
-    return [each.g for each in outer.attribute if each.HasField("g")]
 
 
 def test_recurrent_layers_are_matrix_products(tmp_path: Path) -> None:
@@ -467,6 +277,34 @@ def test_pooling_between_integers_is_no_island(tmp_path: Path) -> None:
     found = onnxruntime.audit(tmp_path / "pool.onnx")
     assert found.activations == {"float32": 1, "uint8": 2}
     assert found.islands == []
+
+
+def test_float_and_half_files_say_so(network: onnx.ModelProto, tmp_path: Path) -> None:
+    onnx.save(network, tmp_path / "float.onnx")
+    found = onnxruntime.audit(tmp_path / "float.onnx")
+    assert sorted(survivors(found)) == sorted(LAYERS)
+    assert set(survivors(found).values()) == {"the file does not quantize it"}
+    assert found.advice[0].startswith(
+        "Not quantized: everything runs in float. squeeze quantize makes an int8 file from the "
+        "torch model or bundle that this one was exported from; it takes no exported files."
+    )
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    onnx.save(convert_float_to_float16(network, keep_io_types=True), tmp_path / "half.onnx")
+    found = onnxruntime.audit(tmp_path / "half.onnx")
+    assert sorted(survivors(found)) == sorted(LAYERS)
+    assert set(found.weights) == {"float16"}
+    assert "stores float16" in found.advice[0]
+
+
+def test_weight_only_matrix_products_are_float(network: onnx.ModelProto, tmp_path: Path) -> None:
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    worker = MatMulNBitsQuantizer(network, block_size=16, is_symmetric=True, bits=4)
+    worker.process()
+    worker.model.save_model_to_file(str(tmp_path / "w4.onnx"))
+    reasons = [each.reason for each in onnxruntime.audit(tmp_path / "w4.onnx").coverage.survivors]
+    assert "only its weights are quantized (4 bits): products are made in float" in reasons
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from squeeze.runtimes import onnx_graphs
+
 _FOLDED = {"QuantizeLinear", "Cast", "Clip"}
 
 
@@ -33,7 +35,7 @@ def fold_(path: Path) -> int:
         values = ReferenceEvaluator(node).run(None, {name: stored[name] for name in inputs})
         stored |= dict(zip(node.output, values, strict=True))
     count = len(graph.node) - len(rest)
-    read = {name for node in rest for name in node.input} | outputs
+    read = {name for node in rest for name in _read(node)} | outputs
     tensors = [onnx.numpy_helper.from_array(v, n) for n, v in stored.items() if n in read]
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(rest)
@@ -41,3 +43,10 @@ def fold_(path: Path) -> int:
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return count
+
+
+def _read(node: Any) -> set[str]:  # noqa: ANN401
+    """Return the tensors that a node reads, in its branches and loop bodies too."""
+    inside = [each for body in onnx_graphs.bodies(node) for each in onnx_graphs.nodes(body)]
+    ends = {end.name for body in onnx_graphs.bodies(node) for end in body.output}
+    return {name for each in (node, *inside) for name in each.input} | ends

@@ -29,6 +29,8 @@ _INTEGER = {
     "QGemm",
     "QAttention",
 }
+_LAYERS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
+_INSIDE = "inside of branches and loop bodies"
 _AXES = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}
 """The output channels' axis of an operator's weights; that of Gemm depends on an attribute."""
 
@@ -100,6 +102,9 @@ def dynamic(prepared: Path, destination: Path, kept: list[str], *, bits: int) ->
         for node in model.graph.node
         if "Conv" in node.op_type and (reason := _not_dynamic(node, kept, computed))
     ]
+    inside = [node for node in onnx_graphs.nodes(model.graph) if "Conv" in node.op_type]
+    outside = [node for node in model.graph.node if "Conv" in node.op_type]
+    reasons += [_INSIDE] * (len(inside) - len(outside))
     return (
         f"ranges of activations are found while it runs; {count} convolutions scaled by channel"
         f"{passed_over.told(reasons)}"
@@ -178,6 +183,8 @@ def weight_only(prepared: Path, destination: Path, kept: list[str]) -> str:
     graph.node.extend(ordered)
     onnx.checker.check_model(model)
     onnx.save(model, destination)
+    layers = sum(node.op_type in _LAYERS for node in onnx_graphs.nodes(graph))
+    left += [_INSIDE] * (layers - sum(node.op_type in _LAYERS for node in graph.node))
     return (
         f"weights of {len(widened)} layers are int8 per channel{passed_over.told(left)}; products "
         "are made in float"

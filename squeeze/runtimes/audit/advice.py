@@ -21,7 +21,7 @@ class Facts:
         quantizer: What quantizes a float file of this kind.
         is_quantized: Whether anything in it is quantized.
         is_half: Whether it stores float16.
-        is_dynamic: Whether activations are quantized while running.
+        dynamic: How many convolutions and matrix products quantize their input while running.
         float_weights_bytes: Weights stored in float although a quantize node follows them.
         undelegated: Operators of the main graph that run outside the fast delegate.
     """
@@ -30,7 +30,7 @@ class Facts:
     quantizer: str
     is_quantized: bool
     is_half: bool = False
-    is_dynamic: bool = False
+    dynamic: int = 0
     float_weights_bytes: int = 0
     undelegated: tuple[str, ...] = ()
 
@@ -75,10 +75,11 @@ def _speed(found: Audit, facts: Facts) -> list[str]:
             "products run in integer kernels that are slower than float ones. Most frequent reason "
             f"({count} of them): {most}."
         )
-    if facts.is_dynamic:
+    if facts.dynamic:
         said.append(
-            "Activations are quantized while running: every layer measures its input's range first "
-            "and gives its output in float. Static ranges (static_int8) spare both."
+            f"Activations are quantized while running in {facts.dynamic} of {coverage.total} "
+            "convolutions and matrix products: each measures its input's range first and gives its "
+            "output in float. Static ranges (static_int8) spare both."
         )
     if found.islands:
         ops = {node.op for node in found.islands}

@@ -12,6 +12,7 @@ activations by weights      int8 by int8  float by int8     int16 by int8       
 3x3 in 4 groups             0.29 (13)     0.33 (14)         not taken (61)          0.15
 transposed 4x4              0.20 (0.74)   0.25 (57)         not taken (49)          0.48
 fully connected, 1024-512   0.26 (2.6)    0.29 (2.5)        not taken (8.4)         0.03
+batch product, 196x64x196   not taken (6.6)                                         0.19
 ==========================  ============  ================  ======================  =========
 """
 
@@ -43,7 +44,7 @@ _WIDE = (
     "its activations are int16: LiteRT multiplies integers in a reference kernel, XNNPACK has "
     "none for them; quantize activations to int8"
 )
-_BUILT_IN = "XNNPACK takes no {}: LiteRT's built-in kernel runs it"
+_BUILT_IN = "XNNPACK does not take {}: LiteRT's built-in kernel runs it"
 
 
 class _Nodes:
@@ -166,7 +167,7 @@ def audited(graphs: Sequence[Subgraph], delegated: Any, size_bytes: int) -> Audi
         quantizer="ai-edge-quantizer",
         is_quantized=any(tensor.is_quantized for tensor in constants),
         is_half=any(tensor.kind == "float16" for tensor in constants),
-        is_dynamic=any(_is_dynamic(op, scope) for scope, op in heavy),
+        dynamic=sum(_is_dynamic(op, scope) for scope, op in heavy),
         undelegated=tuple(op.name for op in left if op.name not in _BRANCHES),
     )
     return advice.with_advice(found, facts)
@@ -188,9 +189,10 @@ def _slow(op: Operator, scope: _Scope) -> str:
     if weight in {*_INTEGERS, "int16"} and (data, out) == ("int16", "int16"):
         return _WIDE
     if _is_dynamic(op, scope) and op.name == "DEPTHWISE_CONV_2D":
-        return _BUILT_IN.format(f"{op.name} of float activations by {weight} weights")
+        return _BUILT_IN.format(f"a {op.name} of float activations by {weight} weights")
     is_int8 = weight in _INTEGERS and ((data, out) in _FAST or _is_dynamic(op, scope))
-    return _BUILT_IN.format(f"this {op.name}") if is_int8 and op in scope.outside else ""
+    what = f"this {op.name} of {data} by {weight}"
+    return _BUILT_IN.format(what) if is_int8 and op in scope.outside else ""
 
 
 def _float(op: Operator, scope: _Scope) -> str:

@@ -41,13 +41,7 @@ _FLOAT = {
     "Attention",
     "MultiHeadAttention",
 } | RECURRENT
-_DYNAMIC = {
-    "DynamicQuantizeLinear",
-    "ConvInteger",
-    "MatMulInteger",
-    "DynamicQuantizeMatMul",
-    "DynamicQuantizeLSTM",
-}
+_DYNAMIC = {"DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 _CONVERSIONS = {
     "QuantizeLinear",
     "DequantizeLinear",
@@ -265,6 +259,13 @@ def _facts(written: Graph) -> advice.Facts:
         "channel)",
         is_quantized=quantized,
         is_half="FLOAT16" in kinds,
-        is_dynamic=bool(ops & _DYNAMIC),
+        dynamic=sum(_is_dynamic(node, each) for each, node in nodes),
         float_weights_bytes=sum(math.prod(each.dims) * 4 for each in stored if each is not None),
     )
+
+
+def _is_dynamic(node: Any, written: Graph) -> bool:  # noqa: ANN401
+    """Tell whether a product's input is quantized while running."""
+    if node.op_type in _DYNAMIC:
+        return True
+    return node.op_type in _INT8 and written.maker(node.input[0]) == "DynamicQuantizeLinear"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 RECURRENT = {"LSTM", "GRU", "RNN"}
-_NO_INT8 = {"ConvTranspose", "Einsum", "DeformConv"}
+_NO_INT8 = {"ConvTranspose"}
+_FLOAT_ONLY = RECURRENT | {"Einsum", "DeformConv"}
 _PRODUCTS = ("Conv", "MatMul", "Gemm")
 _EIGHT_BITS = {"INT8", "UINT8"}
 
@@ -134,7 +135,7 @@ def _no_kernel(node: Any) -> str:  # noqa: ANN401
             "ONNX Runtime has no int8 kernel for LSTM between quantizers: quantize_dynamic makes "
             "DynamicQuantizeLSTM of it"
         )
-    if node.op_type in RECURRENT or len(node.input) == 1:
+    if node.op_type in _FLOAT_ONLY:
         return f"ONNX Runtime has no int8 kernel for {node.op_type}"
     if node.op_type == "MatMulNBits":
         bits = next((item.i for item in node.attribute if item.name == "bits"), 4)
