@@ -30,7 +30,6 @@ from squeeze.recipe.schema.gates import (
     SizeGate,
 )
 from squeeze.recipe.schema.inputs import (
-    RANDOM,
     Calibration,
     CalibrationDraw,
     DataBlock,
