@@ -8,7 +8,7 @@ from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError
 from squeeze.export import bounds, suppression
 from squeeze.export.failure import cause
-from squeeze.runtimes import onnx_graphs
+from squeeze.runtimes.graphs import onnx_graphs
 from squeeze.sources.models import Model
 from squeeze.store import new_file
 

@@ -194,8 +194,8 @@ def audit(path: Path) -> Audit:
     Raises:
         InputError: LiteRT cannot load it.
     """
-    from squeeze.runtimes import tflite_graphs
     from squeeze.runtimes.audit import litert as litert_audit
+    from squeeze.runtimes.graphs import tflite_graphs
 
     delegated = load_interpreter(path, 1, needs_names=False)
     return litert_audit.audited(tflite_graphs.subgraphs(path), delegated, path.stat().st_size)

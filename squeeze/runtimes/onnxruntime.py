@@ -130,8 +130,8 @@ def audit(path: Path) -> Audit:
     """
     import onnx.inliner
 
-    from squeeze.runtimes import onnx_graphs
     from squeeze.runtimes.audit import onnx as onnx_audit
+    from squeeze.runtimes.graphs import onnx_graphs
 
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"

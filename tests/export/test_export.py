@@ -16,8 +16,9 @@ from squeeze.core.errors import SqueezeError
 from squeeze.export import file, litert, onnx
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes import litert as litert_runtime
-from squeeze.runtimes import onnx_graphs, onnxruntime
+from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.graphs import onnx_graphs
 from squeeze.sources.data import Data
 from squeeze.sources.models import Architecture, Model
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from squeeze.runtimes import onnx_graphs
+from squeeze.runtimes.graphs import onnx_graphs
 
 _FOLDED = {"QuantizeLinear", "Cast", "Clip"}
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from squeeze.runtimes import onnx_graphs
+from squeeze.runtimes.graphs import onnx_graphs
 
 _NORM = "LayerNormalization"
 _ELEMENTWISE = {_NORM, "Add", "Mul", "Softmax", "Sigmoid", "Where", "InstanceNormalization"}

@@ -9,7 +9,7 @@ from squeeze.core.errors import InputError, SqueezeError
 from squeeze.methods.quantize.recovery import passed_over
 from squeeze.methods.quantize.recovery.recover import LARGEST
 from squeeze.recipe.two_stage import NO_FP16
-from squeeze.runtimes import onnx_graphs
+from squeeze.runtimes.graphs import onnx_graphs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

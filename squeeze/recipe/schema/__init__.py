@@ -1,6 +1,7 @@
 """What a recipe may say. Data only: no I/O, no cross-checks (see ``plan``), no torch."""
 
 from squeeze.recipe.schema.base import (
+    RANDOM,
     Block,
     Count,
     Flag,

@@ -22,7 +22,7 @@ from typing import Any
 
 from squeeze.runtimes.audit import advice
 from squeeze.runtimes.base import Audit, AuditedNode, Coverage, Stored
-from squeeze.runtimes.tflite_graphs import Operator, Subgraph, Tensor
+from squeeze.runtimes.graphs.tflite_graphs import Operator, Subgraph, Tensor
 
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "CONV_3D_TRANSPOSE", "TRANSPOSE_CONV"}
 _RECURRENT = {

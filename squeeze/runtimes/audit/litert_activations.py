@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.runtimes import tflite_graphs
+from squeeze.runtimes.graphs import tflite_graphs
 from squeeze.runtimes.litert import load_interpreter, to_float, to_type
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.runtimes import onnx_graphs
+from squeeze.runtimes.graphs import onnx_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,6 +10,7 @@ from squeeze.core.chatter import chatter_to
 from squeeze.runtimes.audit import onnx as audit
 from squeeze.runtimes.audit.reasons import Graph
 from squeeze.runtimes.base import CONVERSIONS, Seconds
+from squeeze.runtimes.graphs import onnx_graphs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,32 +60,28 @@ def _layers(path: Path, optimised: Path) -> dict[str, str]:
     import onnx
 
     written = Graph(onnx.load(path, load_external_data=False).graph)
-    runs = onnx.load(optimised, load_external_data=False).graph
-    names = {
-        node.name: _module(_in_file(node, written), written)
-        for node in runs.node
-        if audit.multiplies(node)
-    }
-    return names | {node.name: CONVERSIONS for node in runs.node if audit.converts(node)}
+    runs = list(onnx_graphs.nodes(onnx.load(optimised, load_external_data=False).graph))
+    known = {node.name: (node, each) for each in written.every() for node in each.nodes}
+    names = {}
+    for node in runs:
+        if audit.multiplies(node):
+            stem = _RENAMED.sub("", node.name)
+            name = stem if stem in known else audit.layer(node, written)
+            names[node.name] = _module(*known[name]) if name in known else name
+    return names | {node.name: CONVERSIONS for node in runs if audit.converts(node)}
 
 
-def _in_file(node: Any, written: Graph) -> str:  # noqa: ANN401
-    stem = _RENAMED.sub("", node.name)
-    return stem if stem in written.names else audit.layer(node, written)
-
-
-def _module(name: str, written: Graph) -> str:
+def _module(node: Any, graph: Graph) -> str:  # noqa: ANN401
     """Return the layer that a node's weights are called after; the node's name if after none.
 
     Nodes are numbered by the exporter, and other numbers may stand in a file that was exported
     again to be quantized; weights keep the module's names.
     """
-    node = next((each for each in written.nodes if each.name == name), None)
-    weight = str(node.input[1]) if node is not None and len(node.input) > 1 else ""
-    while weight in written.producers and weight not in written.initializers:
-        weight = str(written.producers[weight].input[0])
-    if weight not in written.initializers:
-        return name
+    weight = str(node.input[1]) if len(node.input) > 1 else ""
+    while graph.constant(weight) is None and (made := graph.producer(weight)) is not None:
+        weight = str(made.input[0]) if made.input else ""
+    if graph.constant(weight) is None:
+        return str(node.name)
     return weight.removesuffix("_quantized").removesuffix(".weight")
 
 

@@ -19,7 +19,7 @@ from squeeze.methods.quantize.mixed import litert as file
 from squeeze.methods.quantize.observing import litert as activations
 from squeeze.methods.quantize.request import Outcome, Request
 from squeeze.runtimes import litert as runtime
-from squeeze.runtimes import tflite_graphs
+from squeeze.runtimes.graphs import tflite_graphs
 from squeeze.store import new_file
 
 if TYPE_CHECKING:

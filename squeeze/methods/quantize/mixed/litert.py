@@ -8,7 +8,7 @@ import numpy as np
 
 from squeeze.methods.quantize.mixed.joined import joining
 from squeeze.methods.quantize.mixed.matching import FileOperator
-from squeeze.runtimes import tflite_graphs
+from squeeze.runtimes.graphs import tflite_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
