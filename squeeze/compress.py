@@ -1,15 +1,14 @@
 """The steps that change a torch module: baseline training, prune, distill. A bundle after each."""
 
-import copy
 import hashlib
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from squeeze._version import __version__
 from squeeze.core.errors import SqueezeError
-from squeeze.measure import cost
+from squeeze.measure import cost, environment
 from squeeze.methods.distill.step import distill
 from squeeze.methods.prune.recover import finetuner, sparsifier
 from squeeze.methods.prune.step import Surroundings
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     Work = Callable[[], "Done"]
 
 BASELINE = "baseline"
-_RECORDS = 2
+_RECORDS = 3
 """Raised when ``State`` changes, so that steps of earlier versions are done anew."""
 
 
@@ -147,20 +146,37 @@ def baseline_key(model: Model, steps: Steps) -> str:
         list(steps.data.classes),
     )
     settings = recipe.baseline.train if recipe.baseline else None
-    return key_of(key, settings and settings.model_dump())
+    where = computed_with() if _deterministic(recipe) else None
+    return key_of(key, settings and settings.model_dump(), where)
+
+
+def computed_with() -> dict[str, str | int]:
+    """Return what decides the last bits of what torch computes besides its input."""
+    return environment.arithmetic() | {"processes": distributed.size()}
+
+
+def _deterministic(recipe: Recipe) -> bool:
+    """Tell whether a training is to give the same bits: then all that it starts from must too."""
+    blocks: list[Any] = [recipe.baseline and recipe.baseline.train]
+    for step in recipe.steps:
+        blocks += [step, getattr(step, "finetune", None), getattr(step, "sparse", None)]
+    return any(getattr(block, "deterministic", False) for block in blocks)
 
 
 def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> ModelState:
-    """Take a step over from an earlier run, or do it and leave its bundle."""
-    place = steps.folder.step(name)
-    found = distributed.from_first(lambda: None if steps.fresh else steps.folder.reuse(name, key))
+    """Reuse a step of an earlier run, or do it and leave its bundle."""
+    place, warn = steps.folder.step(name), steps.progress.warn
+    found = distributed.from_first(
+        lambda: None if steps.fresh else steps.folder.reuse(name, key, warn)
+    )
     if found is not None:
-        steps.progress.say(f"{name}: taken over from run {found['reused_from']}")
+        steps.progress.say(f"{name}: reused from run {found['reused_from']}")
         source = distributed.from_first(place.resolve)
-        ranges = simulation.read(source)
-        return ModelState(State.model_validate(found), bundle.load(source), place, ranges)
+        record = _noted(State.model_validate(found), warn)
+        return ModelState(record, bundle.load(source), place, simulation.read(source))
+    steps.progress.say(f"{name}: starts")
     started = time.perf_counter()
-    left = steps.folder.take_up(name, key, fresh=steps.fresh)
+    left = steps.folder.take_up(name, key, warn, fresh=steps.fresh)
     steps.checkpoints.append(Checkpoints(left, key))
     done = work()
     model = done.model
@@ -181,6 +197,7 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
         epochs=tuple(EpochRecord(**asdict(epoch)) for epoch in done.epochs),
         bundle=str(place.relative_to(steps.folder.path)),
         unmet=done.unmet,
+        computed_with=computed_with() if done.epochs or method != BASELINE else {},
     )
     steps.folder.finish_step(name, key, record.model_dump(mode="json"))
     kept = next((epoch for epoch in reversed(record.epochs) if epoch.kept), None)
@@ -191,13 +208,24 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
     return ModelState(record, model, place, done.ranges)
 
 
+def _noted(record: State, warn: "Callable[[str], None]") -> State:
+    """Return a reused step's record; where this run would compute otherwise, with a note."""
+    now, then = computed_with(), record.computed_with
+    other = [f"{n} {then[n]} (now {now[n]})" for n in now if then.get(n, now[n]) != now[n]]
+    if not other:
+        return record
+    note = f"computed by run {record.reused_from} with {', '.join(other)}"
+    warn(f"{record.name}: reused, {note}; done here it may differ, --fresh does it")
+    return record.model_copy(update={"notes": (*record.notes, note)})
+
+
 def train_baseline(
     model: Model, settings: TrainSettings, steps: Steps
 ) -> tuple[Model, list[Epoch]]:
     """Train a copy of the model; without weights it starts from the recipe's seed."""
     import torch
 
-    trained = replace(model, module=copy.deepcopy(model.module))
+    trained = model.copy()
     if steps.recipe.model.stored_weights is None:
         torch.manual_seed(steps.recipe.seed)
         trained = models.build(steps.recipe.model, steps.base).knowing(steps.data.classes)

@@ -1,10 +1,8 @@
 """The files that ship: every state exported for every target, and the quantize step on them."""
 
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from squeeze.core import cpu, plugins
@@ -21,6 +19,7 @@ from squeeze.recipe import schemes
 from squeeze.recipe.schema import Quantization, QuantizeStep, Recipe, Target
 from squeeze.results import Row, State, Unmet
 from squeeze.runtimes.base import Execution
+from squeeze.store import scratch
 from squeeze.tasks import nms_file
 
 if TYPE_CHECKING:
@@ -279,13 +278,14 @@ def _quantized(
         called if kind == "bundle" else file.name_of(called, kind, place.batch_size)
     )
     if not path.exists():
+        progress.say(f"{called}: quantizing for {place.target.label}")
         processor = cpu.named(place.target.cpu)
         log, bits = folder.path / "log.txt", backend.bits(step, processor)
         model, step, trained = _to_quantize(source, bits, quantizing, progress)
-        with tempfile.TemporaryDirectory() as scratch:
+        with scratch() as folder_of_floats:
             floats = source.path
             if kind != "bundle":
-                floats = file.write(state, model, kind, place.batch_size, Path(scratch), log)
+                floats = file.write(state, model, kind, place.batch_size, folder_of_floats, log)
             request = Request(
                 floats,
                 path,

@@ -1,7 +1,7 @@
 """The whole run, in order: data, baseline, steps, files, measurements, gates, report."""
 
-import tempfile
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from squeeze import compress, files
 from squeeze._version import __version__
 from squeeze.core.errors import InputError, unknown_name
+from squeeze.core.journal import Journal
 from squeeze.core.types import Progress, Silent
 from squeeze.measure import environment
 from squeeze.measure.target import Bench, measure
@@ -34,7 +35,7 @@ from squeeze.report.warnings import warnings
 from squeeze.results import DataRecord, PictureBlock, Results, Row
 from squeeze.sources import data as sources_data
 from squeeze.sources import models
-from squeeze.store import RunFolder, start_or_take_up
+from squeeze.store import LOG, RunFolder, scratch, start_or_take_up
 from squeeze.tasks import nms_file, open_task
 from squeeze.tasks.base import Task
 
@@ -75,35 +76,48 @@ def run(
         output: The run's folder is made as ``<output>/<recipe name>/<time>/``.
         progress: Where bars and narration go.
         command: Recorded in the report.
-        fresh: Compute every step anew instead of taking over those of earlier equal runs.
+        fresh: Compute every step anew instead of reusing those of earlier equal runs.
 
     Returns:
         The record, and the folder that holds bundles, files and reports.
 
     Raises:
         InputError: Something the user gave is wrong; nothing was written.
-        SqueezeError: A step failed; finished steps are kept and taken over by the next run.
+        SqueezeError: A step failed; finished steps are kept and reused by the next run.
     """
-    recipe, progress = loaded.recipe, progress or Silent()
+    with ExitStack() as closing:
+        journal = Journal(progress or Silent())
+        return _run(loaded, output, closing, journal=journal, command=command, fresh=fresh)
+
+
+def _run(
+    loaded: LoadedRecipe,
+    output: Path,
+    closing: ExitStack,
+    *,
+    journal: Journal,
+    command: str,
+    fresh: bool,
+) -> tuple[Results, RunFolder]:
+    """Run a recipe; what is open at the end, whatever the end, is closed by ``closing``."""
+    recipe, progress = loaded.recipe, journal
     started, watch = datetime.now(UTC), Stopwatch()
     plan.check(loaded)
     files.check_targets(recipe)
     model, data, task = _opened(loaded, progress)
     watch.lap("data")
 
-    folder = RunFolder.create(output, recipe.name)
+    folder = closing.enter_context(_run_folder(output, recipe.name, journal))
     steps = compress.Steps(recipe, loaded.folder, data, task, folder, progress, fresh=fresh)
-    try:
-        write.recipe(recipe, loaded.folder, folder.path)
-        states = compress.compress(model, steps)
-    except BaseException:
-        folder.discard_if_empty()
-        raise
+    write.recipe(recipe, loaded.folder, folder.path)
+    states = compress.compress(model, steps)
+    folder.require(state.bundle for state in states)
     watch.lap("steps")
 
     shipped = files.make(recipe, states, data.calibration, task, folder, progress, train=data.train)
     floats = [state.model for state in states if state.ranges is None]
     files.end_at_boxes_(recipe, shipped, floats[-1], data.validation, progress)
+    folder.require(c.path for made in shipped.candidates.values() for c in made)
     watch.lap("export and quantize")
 
     readers = {state.record.name: task.of(state.model.module) for state in states}
@@ -127,11 +141,40 @@ def run(
         rows=tuple(rows),
         gates=tuple(gates.decide(recipe.gates, rows, records)),
         pictures=tuple(_changed(seen, task, data.validation)),
-        warnings=tuple(warnings(rows, _noticed(data))),
+        warnings=(*warnings(rows, _noticed(data)), *journal.warnings),
         stages_s=watch.stages_s,
     )
+    folder.require()
+    progress.say("writing the report")
     write.everything(results, folder.path)
+    folder.write_sums()
     return results, folder
+
+
+@contextmanager
+def _run_folder(output: Path, name: str, journal: Journal) -> "Iterator[RunFolder]":
+    """Make a run's folder and keep its log for the time of the block.
+
+    What ends the block is logged. A folder in which nothing was finished goes, unless something
+    failed that the log explains.
+
+    Raises:
+        SqueezeError: The folder was removed meanwhile.
+    """
+    folder = RunFolder.create(output, name)
+    try:
+        journal.open(folder.path / LOG)
+        yield folder
+    except BaseException as error:
+        journal.failed(error)
+        if isinstance(error, InputError | KeyboardInterrupt):
+            folder.discard_if_empty()
+        elif isinstance(error, Exception):
+            folder.require()  # or that is why it failed
+        raise
+    finally:
+        journal.close()
+        folder.release()
 
 
 def follow(loaded: LoadedRecipe, *, fresh: bool = False) -> None:
@@ -146,8 +189,8 @@ def follow(loaded: LoadedRecipe, *, fresh: bool = False) -> None:
     """
     plan.check(loaded)
     model, data, task = _opened(loaded, Silent())
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = RunFolder.create(Path(scratch), loaded.recipe.name)
+    with scratch() as place:
+        folder = RunFolder.create(place, loaded.recipe.name)
         steps = compress.Steps(
             loaded.recipe, loaded.folder, data, task, folder, Silent(), fresh=fresh
         )
@@ -239,7 +282,7 @@ def _changed(
 
 
 def _environment(recipe: Recipe) -> dict[str, object]:
-    found = environment.describe()
+    found = environment.describe() | compress.computed_with()
     if any(target.device == "cuda" for target in recipe.targets):
         found["cuda_device"] = environment.cuda_device()
     return found

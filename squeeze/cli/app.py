@@ -1,7 +1,9 @@
 """The ``squeeze`` command: its verbs, and the one place where errors become exit codes."""
 
+import signal
 import sys
 import traceback
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -27,10 +29,11 @@ from squeeze.cli import (
     schema,
     train,
 )
-from squeeze.core.errors import EXIT_FAILED, SqueezeError
+from squeeze.core.errors import EXIT_FAILED, SqueezeError, plain
 
-INTERRUPTED = 130
-"""What shells expect after Ctrl-C: 128 and the number of SIGINT."""
+_SIGNALLED = 128
+"""Shells expect this and the number of the signal: 130 after Ctrl-C, 143 after SIGTERM."""
+INTERRUPTED = _SIGNALLED + signal.SIGINT
 
 app = typer.Typer(
     name="squeeze",
@@ -74,28 +77,53 @@ def _top(
     del version
 
 
+class _Signals:
+    """Makes the signals that ask a process to end do what Ctrl-C does.
+
+    Attributes:
+        number: Of the signal that came; SIGINT until then.
+        came: Whether one came: errors that follow are its consequence.
+    """
+
+    def __init__(self) -> None:
+        self.number, self.came = int(signal.SIGINT), False
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            if signal.getsignal(number) == signal.SIG_DFL:  # nohup has SIGHUP ignored
+                signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> NoReturn:
+        del frame
+        self.number, self.came = number, True
+        signal.signal(number, signal.SIG_DFL)  # the second one does not wait
+        raise KeyboardInterrupt
+
+
 def main() -> NoReturn:
     """Run the command line; every way out ends here."""
+    signals = _Signals()
     try:
         code = app(standalone_mode=False)
     except Exception as error:  # noqa: BLE001  (the last handler)
-        sys.exit(_explain(error))
+        sys.exit(_explain(error, signals))
     except KeyboardInterrupt:
-        sys.exit(_stopped())
-    sys.exit(_stopped() if code == INTERRUPTED else code if isinstance(code, int) else 0)
+        sys.exit(_stopped(signals))
+    sys.exit(_stopped(signals) if code == INTERRUPTED else code if isinstance(code, int) else 0)
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, signals: _Signals) -> int:
     from squeeze.cli import console
-    from squeeze.store import unwritable
+    from squeeze.store import unusable
 
-    if isinstance(error, typer.Abort):
-        return _stopped()
+    if isinstance(error, typer.Abort) or signals.came:
+        return _stopped(signals)
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # a mistake in the flags
         error.show()
         return int(error.exit_code)
-    explained = unwritable(error) if isinstance(error, OSError) else None
-    shown = explained or error
+    shown: Exception = error
+    if isinstance(error, OSError):
+        shown = unusable(error) or error
+    if isinstance(error, MemoryError):
+        shown = SqueezeError("memory ran out", hint="lower batch_size, workers or samples")
     if "--debug" in sys.argv:
         traceback.print_exception(error)
     if isinstance(shown, SqueezeError):
@@ -107,14 +135,14 @@ def _explain(error: Exception) -> int:
         console.error(broken_pairs() or str(error))
         return EXIT_FAILED
     console.error(
-        f"{type(error).__name__}: {error}\n  this is a bug in squeeze or in a library it "
-        "uses; run again with --debug to see where"
+        f"{type(error).__name__}: {plain(str(error))}\n  this is a bug in squeeze or in a library "
+        "it uses; run again with --debug to see where"
     )
     return EXIT_FAILED
 
 
-def _stopped() -> int:
+def _stopped(signals: _Signals) -> int:
     from squeeze.cli import console
 
     console.error("stopped; finished steps are kept, epochs too, and the same command goes on")
-    return INTERRUPTED
+    return _SIGNALLED + signals.number

@@ -1,10 +1,11 @@
 """The terminal: results on stdout, progress and narration on stderr. The only user of Rich."""
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from squeeze.core.journal import Lines
 from squeeze.core.types import Advance
 
 if TYPE_CHECKING:
@@ -26,25 +28,31 @@ if TYPE_CHECKING:
 
     from squeeze.results import Results
 
+_STDERR = 2
+
 
 class Terminal:
     """Implements ``squeeze.core.types.Progress`` with Rich.
 
-    Bars are drawn on a copy of stderr, so that they stay on the screen while a library's output
-    is being redirected. Without a terminal there are neither bars nor colours.
+    It writes on a copy of stderr, so that bars and lines stay visible while a library's output is
+    being redirected. Without a terminal there are plain lines instead of bars, and no colours.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        stream = os.fdopen(os.dup(2), "w", encoding="utf-8") if sys.stderr.isatty() else sys.stderr
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._console = Console(file=_stderr(), highlight=False, soft_wrap=True)
+        self._lines = Lines(self._print)
+
+    def task(self, description: str, total: int) -> AbstractContextManager[Advance]:
+        """Show a bar with the time left, for the time of the block."""
+        if self.quiet:
+            return nullcontext(_ignore)
+        if not self._console.is_terminal:
+            return self._lines.task(description, total)
+        return self._bar(description, total)
 
     @contextmanager
-    def task(self, description: str, total: int) -> Iterator[Advance]:
-        """Show a bar with the time left, for the time of the block."""
-        if self.quiet or not self._console.is_terminal:
-            yield _ignore
-            return
+    def _bar(self, description: str, total: int) -> Iterator[Advance]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -66,7 +74,27 @@ class Terminal:
     def say(self, text: str) -> None:
         """Print one line of narration."""
         if not self.quiet:
-            self._console.print(text, markup=False)
+            self._print(text)
+
+    def warn(self, text: str) -> None:
+        """Print one line about what went wrong, also when quiet."""
+        self._print(f"warning: {text}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+
+def _stderr() -> IO[str]:
+    """Return a copy of stderr; the stream itself where Python's is another (test runners)."""
+    try:
+        is_own = sys.stderr.fileno() == _STDERR
+    except (OSError, ValueError, AttributeError):
+        is_own = False
+    if not is_own:
+        return sys.stderr
+    stream = os.fdopen(os.dup(_STDERR), "w", encoding="utf-8", errors="replace", buffering=1)
+    atexit.register(stream.close)
+    return stream
 
 
 def _advance(bars: Progress, task: TaskID) -> Advance:

@@ -48,6 +48,10 @@ def together(count: int) -> Iterator[int]:
     try:
         with distributed.joined() as number:
             yield number
+    except KeyboardInterrupt:
+        for other in others:  # Ctrl-C has reached them too, SIGTERM has not
+            other.terminate()
+        raise
     finally:
         for name in _variables(0, count, 0):
             os.environ.pop(name, None)

@@ -53,7 +53,7 @@ def export(
             difference = file.difference(open_file(path).load(), path, model, batch_size)
         except BaseException:
             for written in (path, path.with_name(path.name + ".json")):
-                written.unlink()  # a file that is not the model is no result
+                written.unlink(missing_ok=True)  # a file that is not the model is no result
             raise
         console.out(f"file    {path} ({difference:.1e} from torch on random images)")
         if nms and kind == "onnx":

@@ -108,12 +108,14 @@ def open_file(
     from pydantic import ValidationError
 
     from squeeze.cli.one_step import numbers
+    from squeeze.export import file
     from squeeze.recipe.schema import InputSpec
 
     if reading.is_folder(path):
         runtime, record = "pytorch", path / "architecture.json"
     elif path.suffix in _RUNTIMES:
-        runtime, record = _RUNTIMES[path.suffix], path.with_name(path.name + ".json")
+        runtime, record = _RUNTIMES[path.suffix], file.description_of(path)
+        file.refuse_changed(path)
     else:
         what = "is neither a bundle folder nor an .onnx or .tflite file"
         raise InputError(what, where=reading.shortened(path))

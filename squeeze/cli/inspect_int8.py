@@ -59,12 +59,14 @@ def runtime(path: Path, flag: str) -> Any:  # noqa: ANN401  (a plugin's module)
         InputError: No such file, of another kind, or its runtime is not installed.
     """
     from squeeze.core import plugins
+    from squeeze.export import file
 
     where = reading.shortened(path)
     if path.suffix not in RUNTIMES:
         raise InputError(f"{flag} looks into .onnx and .tflite files", where=where)
     if not reading.is_file(path):
         raise InputError("no such file", where=where)
+    file.refuse_changed(path)
     module = plugins.load(plugins.RUNTIMES, RUNTIMES[path.suffix])
     reason = module.unavailable("cpu")
     if reason is not None:

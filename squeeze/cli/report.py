@@ -13,15 +13,20 @@ def report(
     json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """Render a run's reports again from its results.json."""
+    """Render a run's reports again from its results.json; say what was changed since the run."""
     del debug
     from squeeze.cli import console
     from squeeze.report import write
 
-    results = write.read(run)
-    write.render(results, run)
-    if json:
-        console.out(results.model_dump_json(indent=1))
-    else:
+    results, changed = write.read(run), write.changes(run)
+    terminal = console.Terminal()
+    for text in changed:
+        terminal.warn(text)
+    results = results.model_copy(update={"warnings": (*changed, *results.warnings)})
+    with write.rendering(run, changed):
+        write.render(results, run)
+        if json:
+            console.out(results.model_dump_json(indent=1))
+            return
         console.summary(results)
-        console.out(f"report  {run / 'report.html'}")
+    console.out(f"report  {run / 'report.html'}")

@@ -1,7 +1,6 @@
 """``squeeze train``."""
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,6 +71,7 @@ def _follow(loaded: "LoadedRecipe") -> None:
     """Take part in the training that another process leads, and leave nothing."""
     from squeeze import pipeline
     from squeeze.core.types import Silent
+    from squeeze.store import scratch
 
-    with tempfile.TemporaryDirectory() as scratch:
-        pipeline.train_baseline(loaded, Silent(), Path(scratch) / "unfinished")
+    with scratch() as folder:
+        pipeline.train_baseline(loaded, Silent(), folder / "unfinished")

@@ -1,5 +1,6 @@
 """Every error that a user can cause or meet; the command line prints them in one place."""
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -8,6 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 EXIT_PASSED, EXIT_FAILED, EXIT_INPUT, EXIT_GATE = 0, 1, 2, 3
+_ESCAPE_CODES = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-Z\\-_]"
+)
+_CAUSES = 20
+_LONGEST_CAUSE = 500
 
 
 class SqueezeError(Exception):
@@ -72,3 +78,20 @@ def unknown_name(kind: str, name: str, allowed: "Iterable[str]") -> str:
     names = sorted(allowed)
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")  # noqa: PLR2004
     return f"unknown {kind} '{name}', allowed: {shown}{nearest(name, names)}"
+
+
+def plain(text: str) -> str:
+    """Return a text without the escape codes that colour a terminal."""
+    return _ESCAPE_CODES.sub("", text)
+
+
+def cause_of(error: BaseException) -> str:
+    """Return in one line what a library's error comes from: the first error of its chain.
+
+    Libraries wrap what went wrong in general advice, in several lines and in colours.
+    """
+    for _ in range(_CAUSES):  # only what was raised "from" it: what it interrupted is no cause
+        error = error.__cause__ or error
+    lines = [line.strip() for line in plain(str(error)).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return text if len(text) <= _LONGEST_CAUSE else f"{text[:_LONGEST_CAUSE]}…"

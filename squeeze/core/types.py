@@ -20,6 +20,9 @@ class Progress(Protocol):
     def say(self, text: str) -> None:
         """Print one line of narration."""
 
+    def warn(self, text: str) -> None:
+        """Print one line about what went wrong and was got over; reports repeat it."""
+
 
 class Silent:
     """A ``Progress`` that shows nothing."""
@@ -31,6 +34,10 @@ class Silent:
 
     def say(self, text: str) -> None:
         """Say nothing."""
+
+    def warn(self, text: str) -> None:
+        """Treat it as narration."""
+        self.say(text)
 
 
 def _no_advance(steps: int = 1, *, note: str = "") -> None:

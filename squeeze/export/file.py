@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core.detector import DetectorSpec
-from squeeze.core.errors import SqueezeError
+from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.parity import distances
 from squeeze.runtimes.base import Execution, several
-from squeeze.store import write_text
+from squeeze.store import checksums, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,16 +51,43 @@ def write(
 def describe(path: Path, model: "Model", batch_size: int) -> Path:
     """Write ``<file>.json``: how to prepare images for this file and read a detector's outputs."""
     detector = getattr(model.module, "detector", None)
-    record = _input(path, model, batch_size)
+    record = _input(path, model, batch_size) | {"sha256": checksums.of_file(path)}
     if isinstance(detector, DetectorSpec):
         record["detector"] = detector.as_json()
-    return write_text(path.with_name(path.name + ".json"), json.dumps(record, indent=1))
+    return write_text(description_of(path), json.dumps(record, indent=1))
 
 
 def describe_detections(path: Path, model: "Model", outputs: "Mapping[str, str]") -> Path:
     """Write ``<file>.json`` of a file that ends at detections: its input, and its outputs."""
-    record = _input(path, model, 1) | {"detections": dict(outputs)}
-    return write_text(path.with_name(path.name + ".json"), json.dumps(record, indent=1))
+    record = _input(path, model, 1) | {"sha256": checksums.of_file(path)}
+    record |= {"detections": dict(outputs)}
+    return write_text(description_of(path), json.dumps(record, indent=1))
+
+
+def refuse_changed(path: Path) -> None:
+    """Refuse a file that is not the one that was described when it was exported.
+
+    Files of others, without a description or a checksum in it, pass.
+
+    Raises:
+        InputError: It is damaged, or was changed.
+    """
+    record = description_of(path)
+    try:
+        expected = json.loads(record.read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):  # whoever reads the rest tells of damage
+        return
+    if path.is_file() and checksums.of_file(path) != expected:
+        raise InputError(
+            f"is damaged or was changed: its SHA-256 is not the one in {record.name}",
+            where=str(path),
+            hint=f"export it again; if it was changed on purpose, remove sha256 from {record.name}",
+        )
+
+
+def description_of(path: Path) -> Path:
+    """Return the place of an exported file's description."""
+    return path.with_name(path.name + ".json")
 
 
 def _input(path: Path, model: "Model", batch_size: int) -> "dict[str, Any]":

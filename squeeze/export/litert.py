@@ -1,12 +1,11 @@
 """Torch module → float ``.tflite``, through litert-torch, with a channel-last input."""
 
-import copy
 from pathlib import Path
 
 from squeeze.core.chatter import chatter_to
-from squeeze.core.errors import SqueezeError
-from squeeze.export.failure import cause
+from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.recipe.two_stage import NO_LITERT
+from squeeze.sources.copying import copied
 from squeeze.sources.models import Model
 from squeeze.store import new_file
 
@@ -31,7 +30,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
     if spec is not None and spec.decoder == "two_stage":
         raise SqueezeError(NO_LITERT, where=model.architecture.build)
     channels, height, width = model.input.shape
-    module = copy.deepcopy(model.module).eval()
+    module = copied(model.module).eval()
     with new_file(path) as inside:
         try:
             with chatter_to(log):
@@ -46,7 +45,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
             raise
         except Exception as error:
             raise SqueezeError(
-                f"the LiteRT converter failed: {cause(error)}",
+                f"the LiteRT converter failed: {cause_of(error)}",
                 where=model.architecture.build,
                 hint=f"its full message is in {log}" if log else None,
             ) from error

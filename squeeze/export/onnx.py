@@ -1,14 +1,13 @@
 """Torch module → ``.onnx``, through torch's dynamo exporter, with a dynamic batch."""
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from squeeze.core.chatter import chatter_to
-from squeeze.core.errors import SqueezeError
+from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.export import bounds, suppression
-from squeeze.export.failure import cause
 from squeeze.runtimes.graphs import onnx_graphs
+from squeeze.sources.copying import copied
 from squeeze.sources.models import Model
 from squeeze.store import new_file
 
@@ -36,7 +35,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
         SqueezeError: The exporter cannot express the model.
     """
     del batch_size
-    module = copy.deepcopy(model.module).eval()
+    module = copied(model.module).eval()
     with new_file(path) as inside:
         try:
             with chatter_to(log):
@@ -45,7 +44,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
             raise
         except Exception as error:
             raise SqueezeError(
-                f"the ONNX exporter failed: {cause(error)}",
+                f"the ONNX exporter failed: {cause_of(error)}",
                 where=model.architecture.build,
                 hint=f"its full message is in {log}" if log else None,
             ) from error
@@ -99,7 +98,7 @@ def draft(model: Model, path: Path, *, batch_size: int) -> None:
     import torch
 
     example = torch.zeros(batch_size, *model.input.shape)
-    module = copy.deepcopy(model.module).eval()
+    module = copied(model.module).eval()
     suppression.teach_older_exporter_()
     with new_file(path) as inside, chatter_to(None):
         torch.onnx.export(module, (example,), inside, dynamo=False, input_names=["images"])

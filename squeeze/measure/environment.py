@@ -57,6 +57,21 @@ def packages() -> dict[str, str]:
     return found
 
 
+def arithmetic() -> dict[str, str | int]:
+    """Return what decides in which order torch adds up, and so its last bits. Imports torch.
+
+    Threads are those inside one operator (``OMP_NUM_THREADS``).
+    """
+    import torch
+
+    processor = f"{cpu.host().model} ({torch.backends.cpu.get_cpu_capability()})"
+    return {
+        "torch": torch.__version__,
+        "device": cuda_device() or processor,
+        "threads": torch.get_num_threads(),
+    }
+
+
 def cuda_device() -> str | None:
     """Return the GPU's name, or None. Imports torch."""
     import torch

@@ -1,16 +1,18 @@
 """Write the run folder's records: ``results.json`` first, everything else from it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from squeeze.core.errors import InputError
+from squeeze.core.errors import InputError, SqueezeError, cause_of
 from squeeze.recipe import document, paths
 from squeeze.recipe.schema import Recipe
 from squeeze.report import html, markdown
 from squeeze.results import Results
-from squeeze.store import write_text
+from squeeze.store import RECIPE, checksums, write_text
 
 RESULTS = "results.json"
 
@@ -24,7 +26,7 @@ def recipe(chosen: Recipe, start: Path, folder: Path) -> None:
         folder: The run's folder, where those of the file start.
     """
     plain = paths.moved(chosen, start, folder).model_dump(mode="json", by_alias=True)
-    write_text(folder / "recipe.resolved.yaml", document.dump(plain))
+    write_text(folder / RECIPE, document.dump(plain))
 
 
 def everything(results: Results, folder: Path) -> None:
@@ -54,7 +56,42 @@ def read(folder: Path) -> Results:
         ) from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        told = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
         raise InputError(
-            f"{RESULTS} cannot be read: {where}: {first['msg']}", where=str(folder)
+            f"{RESULTS} cannot be read: {told}",
+            where=str(folder),
+            hint="it is damaged, was changed or is of another version: run the recipe again",
+        ) from error
+
+
+def changes(folder: Path) -> list[str]:
+    """Return which files of a run are not those that it wrote, and whether that can be told."""
+    try:
+        sums = checksums.read_sums(folder)
+    except InputError as error:
+        return [str(error)]
+    if sums is None:
+        return [f"The run holds no {checksums.SUMS}: whether {RESULTS} was changed cannot be told."]
+    there = {name: digest for name, digest in sums.items() if (folder / name).exists()}
+    return [f"Changed after the run: {fault}." for fault in checksums.faults(folder, there)]
+
+
+@contextmanager
+def rendering(folder: Path, changed: list[str]) -> Iterator[None]:
+    """Explain what a changed record leads the block into.
+
+    Raises:
+        InputError: The record's parts do not belong together.
+    """
+    try:
+        yield
+    except (SqueezeError, OSError):
+        raise
+    except Exception as error:
+        if not changed:
+            raise
+        raise InputError(
+            f"its parts do not fit together: {cause_of(error)}",
+            where=str(folder / RESULTS),
+            hint="it was changed after the run: put the original back",
         ) from error

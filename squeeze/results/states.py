@@ -1,5 +1,7 @@
 """A model after a step: how it was trained, what was tried, what was missed."""
 
+from pydantic import Field
+
 from squeeze.recipe.schema import Block
 from squeeze.results.accuracy import Estimate
 
@@ -103,9 +105,10 @@ class State(Block):
         params: Parameters of the torch module.
         macs: Multiply-adds of one image.
         seconds: How long the step took.
-        reused_from: The earlier run whose result was taken over.
+        reused_from: The earlier run whose result is reused.
         unmet: An aim that the step missed; the model is the best that it found.
         ladders: Of mixed precision, one per file.
+        computed_with: Threads, processes, device and version of torch where the step was done.
     """
 
     name: str
@@ -119,3 +122,4 @@ class State(Block):
     bundle: str | None = None
     unmet: Unmet | None = None
     ladders: tuple[Ladder, ...] = ()
+    computed_with: dict[str, str | int] = Field(default_factory=dict)

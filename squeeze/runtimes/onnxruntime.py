@@ -1,6 +1,5 @@
 """ONNX Runtime on the CPU."""
 
-import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ import numpy as np
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
 from squeeze.runtimes.base import Audit, Coverage, Execution, Seconds
+from squeeze.store import scratch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +113,7 @@ def profile(
     def opened(path: Path, events: Path, optimised: Path) -> Any:  # noqa: ANN401
         return _load(path, execution.threads, optimised, events)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         return onnx_times.profile(paths, images, opened, Path(folder))
 
 
@@ -133,7 +133,7 @@ def audit(path: Path) -> Audit:
     from squeeze.runtimes.audit import onnx as onnx_audit
     from squeeze.runtimes.graphs import onnx_graphs
 
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         optimised = Path(folder) / "optimised.onnx"
         with chatter_to(None):
             _load(path, 1, optimised)

@@ -9,7 +9,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -18,7 +18,7 @@ from squeeze.core.errors import InputError, SqueezeError
 from squeeze.recipe.schema import Block, InputSpec
 from squeeze.sources import adapters, models, structure
 from squeeze.sources.weights import load_weights_, read_weights
-from squeeze.store import new_folder
+from squeeze.store import checksums, new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class ArchitectureFile(Block):
 
     version: Literal[1] = 1
     squeeze: str
-    build: str
+    build: Annotated[str, Field(min_length=1)]
     args: dict[str, Any]
     input: InputSpec
     adapters: tuple[str, ...] = ()
@@ -73,6 +73,7 @@ def save(model: models.Model, folder: Path) -> Path:
         }
         # its own save_file hides a full disk behind an error of its own
         (inside / WEIGHTS).write_bytes(to_bytes(tensors))
+        checksums.write_sums(inside, (inside / ARCHITECTURE, inside / WEIGHTS))
     return folder
 
 
@@ -87,6 +88,7 @@ def load(folder: Path, *, build: str | None = None) -> models.Model:
         InputError: Not a bundle, factory not found, or tensors that do not fit.
     """
     folder = Path(folder)
+    _refuse_damaged(folder)
     try:
         record = ArchitectureFile.model_validate_json((folder / ARCHITECTURE).read_bytes())
     except FileNotFoundError:
@@ -114,6 +116,21 @@ def load(folder: Path, *, build: str | None = None) -> models.Model:
         record.classes,
     )
     return models.Model(module.eval(), architecture)
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Refuse a bundle whose files are not those that ``save`` wrote; older ones hold no sums.
+
+    Raises:
+        InputError: They are not.
+    """
+    for fault in checksums.faults(folder, checksums.read_sums(folder) or {}):
+        raise InputError(
+            fault,
+            where=str(folder),
+            hint="make the bundle again, or copy it again from where it is whole; if it was "
+            f"changed on purpose, remove {checksums.SUMS}",
+        )
 
 
 def load_bundle(path: str | Path, *, build: str | None = None) -> "nn.Module":

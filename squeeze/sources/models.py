@@ -1,6 +1,5 @@
 """Build a model from a recipe's model block, load its weights, and refuse what cannot work."""
 
-import copy
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +9,7 @@ from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe.schema import Block, InputSpec, ModelBlock
 from squeeze.sources import darknet, reference
 from squeeze.sources.class_names import are_numbers
+from squeeze.sources.copying import copied
 from squeeze.sources.weights import load_backbone_, load_weights_, read_weights, refuse_nan
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Model:
 
     def copy(self) -> "Model":
         """Return a model whose module can be changed without changing this one's."""
-        return replace(self, module=copy.deepcopy(self.module))
+        return replace(self, module=copied(self.module))
 
     def knowing(self, classes: "Sequence[str]") -> "Model":
         """Return the model with the names of its outputs; numbers name nothing."""

@@ -1,6 +1,5 @@
 """Distillation: train the current model, or another one, to imitate a teacher."""
 
-import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from squeeze.methods.training import objective as objectives
 from squeeze.methods.training.loop import Epoch, Training, train_
 from squeeze.recipe import losses as blocks
 from squeeze.recipe.schema import DistillStep
+from squeeze.sources.copying import copied
 from squeeze.sources.models import Model
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def distill(
 
     _check_inputs(student.input, teacher.input, training.train.spec)
     _check_batch(step, len(training.train))
-    module = copy.deepcopy(student.module)
-    guide = copy.deepcopy(teacher.module).eval().requires_grad_(requires_grad=False)
+    module = copied(student.module)
+    guide = copied(teacher.module).eval().requires_grad_(requires_grad=False)
     _check_classes(module, guide, student.input)
     torch.manual_seed(training.seed)  # the losses' learned parts start from it
     with imitating(

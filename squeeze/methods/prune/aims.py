@@ -1,9 +1,7 @@
 """What a prune step aims at: ratios, a cost on paper, or a measured speed-up."""
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from squeeze.core import cpu, plugins
@@ -15,7 +13,7 @@ from squeeze.methods.prune.ranking import Kept, Limits
 from squeeze.methods.prune.stopwatch import Stopwatch
 from squeeze.recipe.schema import Cut, PruneStep, Speedup
 from squeeze.results import Unmet
-from squeeze.store import key_of
+from squeeze.store import key_of, scratch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -269,7 +267,7 @@ class SpeedupAim:
             )
 
         try:
-            return latency.cached(key, make)
+            return latency.cached(key, make, self._progress.warn)
         finally:
             watch.close()
 
@@ -284,7 +282,7 @@ def _every_share(every: tuple, kept: Mapping[str, float]) -> "NDArray[np.float64
 def _file_bytes(model: "Model") -> int:
     from squeeze.export import onnx
 
-    with tempfile.TemporaryDirectory(prefix="squeeze-") as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch() as folder:
+        path = folder / "model.onnx"
         onnx.export(model, path)
         return path.stat().st_size

@@ -6,7 +6,6 @@ after that, which channels go and how many, works on the plain records made here
 Source: Fang et al., DepGraph: Towards Any Structural Pruning (https://arxiv.org/abs/2301.12900).
 """
 
-import copy
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from squeeze.core.errors import InputError, SqueezeError, nearest
 from squeeze.methods.prune import tracing, trial
 from squeeze.sources import adapters
+from squeeze.sources.copying import copied
 from squeeze.sources.models import PruningRound
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def survey(model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = Fals
     """
     import torch
 
-    module = copy.deepcopy(model.module).eval().cpu()
+    module = copied(model.module).eval().cpu()
     # a pruned model was adapted before, and widths may look different now
     rewritten = () if model.architecture.pruning else adapters.adapt_(module)
     kept = _matching(module, keep)
@@ -209,7 +209,7 @@ def narrowed(model: "Model", found: Survey, kept: Mapping[str, int]) -> "Model":
         for group in found.prunable
         if kept.get(group.name, group.units) < group.units
     }
-    module = copy.deepcopy(found.module)
+    module = copied(found.module)
     remove_(module, found.groups, gone)
     return model.pruned(module, PruningRound(importance="none", removed={}), found.adapters)
 

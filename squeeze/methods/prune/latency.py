@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from squeeze.core.errors import InputError
+from squeeze.core.errors import SqueezeError
 from squeeze.methods.prune.cost import CostModel
 from squeeze.methods.prune.graph import Survey
 from squeeze.methods.prune.ranking import Kept, Limits
-from squeeze.store import write_text
+from squeeze.store import checksums, write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,19 +108,31 @@ def table(
     return Table(points, align)
 
 
-def cached(key: str, make: Callable[[], Table]) -> Table:
+def cached(key: str, make: Callable[[], Table], warn: Callable[[str], None]) -> Table:
     """Return the table of an earlier call with this key, or make and keep it.
 
     The cache lies in ``$XDG_CACHE_HOME/squeeze`` (``~/.cache/squeeze``) and may be deleted.
+
+    Args:
+        key: Of what is timed, and where.
+        make: Times it.
+        warn: Told of a table that is damaged and made again.
     """
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     place = Path(root) / "squeeze" / "latency" / f"{key}.json"
     if place.is_file():
-        with suppress(ValueError, OSError):  # pydantic's errors are ValueErrors
-            return replace(TypeAdapter(Table).validate_json(place.read_bytes()), cached=True)
+        try:
+            kept = json.loads(place.read_bytes())
+            if kept["sha256"] != checksums.of_plain([key, kept["table"]]):
+                raise ValueError("its SHA-256 is not the recorded one")  # noqa: TRY301
+            return replace(TypeAdapter(Table).validate_python(kept["table"]), cached=True)
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            warn(f"{place}: the latency table is damaged, it is measured again: {error!r}")
     made = make()
-    with suppress(OSError, InputError):  # only a cache
-        write_text(place, json.dumps(asdict(made)))
+    table = asdict(made)
+    with suppress(OSError, SqueezeError):  # only a cache
+        digest = checksums.of_plain([key, table])
+        write_text(place, json.dumps({"sha256": digest, "table": table}))
     return made
 
 

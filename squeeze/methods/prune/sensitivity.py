@@ -1,6 +1,5 @@
 """How much accuracy each group costs when it alone is pruned."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from squeeze.core.errors import SqueezeError
 from squeeze.methods.prune.graph import Survey, remove_
 from squeeze.methods.prune.ranking import Limits, weakest
 from squeeze.recipe.schema import Sensitivity
+from squeeze.sources.copying import copied
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,7 +87,7 @@ def curves(
                 kept = limits.nearest(group, group.units * (1 - ratio))
                 removed = round(1 - kept / group.units, 4)
                 if removed not in points:
-                    module = copy.deepcopy(found.module)
+                    module = copied(found.module)
                     gone = {group.name: weakest(score, group.units - kept)}
                     remove_(module, found.groups, gone)
                     points[removed] = task.evaluate(module, split, "cpu")

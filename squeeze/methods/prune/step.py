@@ -1,6 +1,5 @@
 """The prune step: survey, score, choose widths, remove, re-estimate batch norms, fine-tune."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -17,6 +16,7 @@ from squeeze.methods.prune.importance.base import Evidence
 from squeeze.methods.prune.ranking import Kept, Limits
 from squeeze.recipe.schema import PruneStep, SensitivityRatios
 from squeeze.results import Unmet
+from squeeze.sources.copying import copied
 from squeeze.sources.models import Model, PruningRound
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def _apply(
             gone[group.name] = ranking.weakest(score, count)
     if not gone:
         return model, gone
-    module = copy.deepcopy(found.module)
+    module = copied(found.module)
     remove_(module, found.groups, gone)
     removed = {
         group.name: tuple(sorted(c for unit in gone[group.name] for c in group.of_unit(unit)))
@@ -281,7 +281,7 @@ def _reestimated(model: Model, step: PruneStep, around: Surroundings) -> Model:
         or not any(isinstance(part, norms) for part in model.module.modules())
     ):
         return model
-    module = copy.deepcopy(model.module)
+    module = copied(model.module)
     update_bn((torch.from_numpy(x) for x, _ in split.batches(_BATCH) if len(x) > 1), module)
     return replace(model, module=module.eval())
 

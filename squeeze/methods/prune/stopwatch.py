@@ -1,6 +1,5 @@
 """Time narrowed variants of a model beside the model itself, in the real runtime."""
 
-import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from squeeze.recipe.schema import Speedup
 from squeeze.results import Estimate
 from squeeze.runtimes.base import Execution
 from squeeze.sources import bundle
+from squeeze.store import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -98,11 +98,11 @@ class Stopwatch:
 
     def _open(self, model: "Model", *, draft: bool) -> "Session":
         execution = Execution(threads=self._speedup.threads)
-        with tempfile.TemporaryDirectory(prefix="squeeze-") as folder:  # sessions outlive files
+        with scratch() as folder:  # sessions outlive files
             place = _export(
                 model,
                 self._runtime.ARTIFACT,
-                Path(folder),
+                folder,
                 self._speedup.batch_size,
                 draft=draft,
             )

@@ -1,8 +1,9 @@
 """Try pruning out on copies: what breaks the forward pass is found before anything is lost."""
 
-import copy
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from squeeze.sources.copying import copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,7 +72,7 @@ def _breaks(
 ) -> str | None:
     import torch
 
-    module = copy.deepcopy(survey.module)
+    module = copied(survey.module)
     try:
         remove_(module, groups, {group.name: {group.units - 1} for group in groups})
         with torch.inference_mode(), watched(module):

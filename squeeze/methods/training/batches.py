@@ -11,6 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _COIN = 0.5
 _AHEAD = 2
+_OF_WORKER = "DataLoader worker"
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,27 @@ class Loader:
             # jax, which LiteRT brings, does too
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             return iter(self._ahead)
+
+
+@contextmanager
+def workers_watched(where: str) -> Iterator[None]:
+    """Explain the death of a worker, of which torch tells at any moment of the block.
+
+    Raises:
+        SqueezeError: One was killed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        told = str(error)
+        if not told.startswith(_OF_WORKER):
+            raise
+        raise SqueezeError(
+            f"a process that makes batches has died: {told.splitlines()[0].strip()}",
+            where=f"{where}, workers",
+            hint="memory has run out, most likely: lower workers or batch_size, or make /dev/shm "
+            "larger; the same command goes on after the last finished epoch",
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Checkpoints: all that a training needs to go on after a kill, in one file without pickle.
 
 The tensors (model, what trains along, optimizer, average, best model, torch's random states) are
-those of a safetensors file; everything else is JSON in its header. The file takes the place of the
-one before in one step, so a kill at any moment leaves a whole one.
+those of a safetensors file; everything else is JSON in its header, beside a SHA-256 of both. The
+file takes the place of the one before in one step, so a kill at any moment leaves a whole one.
 """
 
+import hashlib
 import json
 import random
 from collections.abc import Mapping
@@ -17,11 +18,14 @@ import numpy as np
 from squeeze.store import claim, key_of, new_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn, optim
 
     Tensors = dict[str, Tensor]
 
-_HEADER = "squeeze"
+_CONTENT, _SHA256 = "squeeze", "sha256"
+_ANEW = "the training starts anew"
 
 
 @dataclass
@@ -82,28 +86,52 @@ class Checkpoint:
         from safetensors.torch import save as to_bytes
 
         claim(self.path.parent, self.key)
-        header = {"key": key_of(self.key, shape), "plain": state.plain}
+        content = json.dumps({"key": key_of(self.key, shape), "plain": state.plain})
         tensors = {
             name: tensor.detach().cpu().contiguous().clone()
             for name, tensor in state.tensors.items()
         }
+        header = {_CONTENT: content, _SHA256: _sha256(content, tensors)}
         with new_file(self.path) as inside:
-            inside.write_bytes(to_bytes(tensors, {_HEADER: json.dumps(header)}))
+            inside.write_bytes(to_bytes(tensors, header))
 
-    def load(self, shape: Any) -> State | None:  # noqa: ANN401
-        """Return the content; None when there is no file, or one of other work or damaged."""
+    def load(self, shape: Any, warn: "Callable[[str], None]") -> State | None:  # noqa: ANN401
+        """Return the content; None when there is no file, or one of other work or damaged.
+
+        Args:
+            shape: See ``save``.
+            warn: Told of a damaged file.
+        """
         from safetensors import SafetensorError, safe_open
 
         if not self.path.is_file():
             return None
         try:
             with safe_open(self.path, "pt") as file:
-                header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
-                if header.get("key") != key_of(self.key, shape):
-                    return None
-                return State(header["plain"], {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError):
-            return None
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if _sha256(header[_CONTENT], tensors) != header[_SHA256]:
+                raise ValueError("its SHA-256 is not the recorded one")  # noqa: TRY301
+            content = json.loads(header[_CONTENT])
+            key, plain = content["key"], content["plain"]
+        except KeyError as error:
+            warn(f"{self.path}: the checkpoint is damaged: its header has no {error}; {_ANEW}")
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
+            warn(f"{self.path}: the checkpoint is damaged: {error}; {_ANEW}")
+        else:
+            return State(plain, tensors) if key == key_of(self.key, shape) else None
+        return None
+
+
+def _sha256(content: str, tensors: "Tensors") -> str:
+    """Return the SHA-256 of everything in a file, whatever the order of its tensors."""
+    import torch
+
+    whole = hashlib.sha256(content.encode())
+    for name, tensor in sorted(tensors.items()):
+        whole.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        whole.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()
 
 
 def of_optimizer(optimizer: "optim.Optimizer") -> tuple[dict[str, Any], "Tensors"]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from squeeze.methods.training import distributed, parameters, surroundings
 from squeeze.methods.training import objective as objectives
+from squeeze.methods.training.batches import workers_watched
 from squeeze.methods.training.checkpoint import Checkpoint, Checkpoints, shapes
 from squeeze.methods.training.ema import load_, tensors_of
 from squeeze.methods.training.work import Work, agree_, begin, put_back_, state_of, update_
@@ -117,7 +118,10 @@ def train_(
         work = begin(module, settings, training, (loss, extra, after_backward))
         _go_on(work, settings, training, place)
         total = settings.epochs * len(work.plan)
-        with training.progress.task(training.label, total) as advance:
+        with (
+            workers_watched(where),
+            training.progress.task(training.label, total) as advance,
+        ):
             advance(len(work.history) * len(work.plan))
             while len(work.history) < settings.epochs and not _tired(work.history, settings):
                 _epoch(work, settings, training, (advance, place))
@@ -136,7 +140,9 @@ def _go_on(
     import torch
 
     shape = _shape(work, settings, training)
-    found = distributed.from_first(lambda: None if place is None else place.load(shape))
+    found = distributed.from_first(
+        lambda: None if place is None else place.load(shape, training.progress.warn)
+    )
     if found is not None:
         put_back_(work, found)
         if distributed.rank():  # the checkpoint has the first process's chance
@@ -175,7 +181,8 @@ def _epoch(
         if settings.keep == "best" and score > max((e.score for e in work.history), default=-1.0):
             work.best = {name: t.clone() for name, t in tensors_of(work.module).items()}
     work.history.append(Epoch(mean, score, time.perf_counter() - started, rate, wait))
-    note = f"{training.task.METRIC} {score:.1%}, {rate:,.0f} images/s"
+    epoch = f"epoch {len(work.history)} of {settings.epochs}: loss {mean:.3g}"
+    note = f"{epoch}, {training.task.METRIC} {score:.1%}, {rate:,.0f} images/s"
     advance(0, note=f"{note}, {wait:.0%} waiting for data")
     if place is not None and distributed.rank() == 0:
         history = [asdict(epoch) for epoch in work.history]

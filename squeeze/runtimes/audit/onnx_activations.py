@@ -1,6 +1,5 @@
 """Inner tensors of an ONNX file, read with ONNX Runtime's own debugging tools."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
 from squeeze.runtimes.graphs import onnx_graphs
+from squeeze.store import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ class OnnxActivations:
     def __init__(self, path: Path) -> None:
         import onnx
 
-        with tempfile.TemporaryDirectory() as folder, chatter_to(None):
+        with scratch() as folder, chatter_to(None):
             self._session = _augmented(path, Path(folder) / "augmented.onnx")
         self._feed = self._session.get_inputs()[0].name
         saved = [output.name for output in self._session.get_outputs()]

@@ -137,11 +137,14 @@ def test_the_second_call_takes_the_file(cache: Path) -> None:
         calls.append(1)
         return TABLE
 
-    first, second = latency.cached("key", make), latency.cached("key", make)
+    first, second = (
+        latency.cached("key", make, pytest.fail),
+        latency.cached("key", make, pytest.fail),
+    )
     assert (first, second) == (TABLE, Table(TABLE.points, 8, cached=True))
     assert calls == [1]
     assert [file.name for file in cache.iterdir()] == ["key.json"]
-    latency.cached("other", make)
+    latency.cached("other", make, pytest.fail)
     assert calls == [1, 1]
 
 
@@ -161,12 +164,25 @@ def test_the_second_call_takes_the_file(cache: Path) -> None:
         b'{"points": 5, "align": 8}',
     ],
 )
-def test_a_damaged_file_is_made_anew(cache: Path, content: bytes) -> None:
+def test_a_damaged_file_is_named_and_made_anew(cache: Path, content: bytes) -> None:
     cache.mkdir(parents=True)
     (cache / "key.json").write_bytes(content)
-    assert latency.cached("key", lambda: TABLE) == TABLE
-    assert json.loads((cache / "key.json").read_text())["align"] == 8
-    assert latency.cached("key", lambda: TABLE).cached
+    said: list[str] = []
+    assert latency.cached("key", lambda: TABLE, said.append) == TABLE
+    assert [text.partition(": the latency table is damaged")[0] for text in said] == [
+        str(cache / "key.json")
+    ]
+    assert json.loads((cache / "key.json").read_text())["table"]["align"] == 8
+    assert latency.cached("key", lambda: TABLE, pytest.fail).cached
+
+
+def test_a_time_that_was_changed_is_not_believed(cache: Path) -> None:
+    latency.cached("key", lambda: TABLE, pytest.fail)
+    place = cache / "key.json"
+    place.write_text(place.read_text().replace("0.75", "0.25"))
+    said: list[str] = []
+    assert latency.cached("key", lambda: TABLE, said.append) == TABLE
+    assert len(said) == 1
 
 
 def test_the_cache_is_in_the_home_folder_unless_told_otherwise(
@@ -174,7 +190,7 @@ def test_the_cache_is_in_the_home_folder_unless_told_otherwise(
 ) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    latency.cached("key", lambda: TABLE)
+    latency.cached("key", lambda: TABLE, pytest.fail)
     assert (tmp_path / ".cache" / "squeeze" / "latency" / "key.json").is_file()
 
 
@@ -183,7 +199,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert latency.cached("key", lambda: TABLE) == TABLE
+    assert latency.cached("key", lambda: TABLE, pytest.fail) == TABLE
 
 
 def test_shares_are_fractions_of_units() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from squeeze.core.chatter import chatter_to
-from squeeze.core.errors import InputError, SqueezeError
+from squeeze.core.errors import InputError, SqueezeError, cause_of
 from squeeze.methods.quantize import isolate
 from squeeze.methods.quantize.biases import CHANNELS
 from squeeze.methods.quantize.mixed import litert as file
@@ -55,7 +55,7 @@ def quantize(request: Request) -> Outcome:
         raise
     except Exception as error:
         raise SqueezeError(
-            f"ai-edge-quantizer failed: {type(error).__name__}: {error}", where=str(request.source)
+            f"ai-edge-quantizer failed: {cause_of(error)}", where=str(request.source)
         ) from error
     return Outcome(16 if request.step.scheme == "fp16" else 8, (told,))
 

@@ -6,19 +6,19 @@ What its graphs leave out is not made good here: sums stay float, so that ONNX R
 the convolutions in float. The audit tells which.
 """
 
-import copy
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core.chatter import chatter_to
-from squeeze.core.errors import SqueezeError
+from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.export import onnx as exporter
 from squeeze.methods.quantize.onnx_folding import fold_
 from squeeze.methods.quantize.recovery import graph
 from squeeze.methods.quantize.request import Outcome, Request
 from squeeze.recipe.schema import Autotune, QuantizeStep
 from squeeze.results import Unmet
+from squeeze.sources.copying import copied
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def quantize(request: Request) -> Outcome:
         raise
     except Exception as error:
         raise SqueezeError(
-            f"neural-compressor failed: {type(error).__name__}: {error}".splitlines()[0],
+            f"neural-compressor failed: {cause_of(error)}",
             where=str(request.source),
             hint=f"its full message is in {request.log}" if request.log else None,
         ) from error
@@ -97,7 +97,7 @@ def _half(module: "nn.Module") -> "nn.Module":
     try:
         plain: nn.Module = graph.folded(module)
     except graph.UntraceableError:
-        plain = copy.deepcopy(module)
+        plain = copied(module)
     halved: nn.Module = convert(prepare(plain.eval(), MixedPrecisionConfig(dtype="fp16")))
     return halved
 
@@ -108,7 +108,7 @@ def _exported(model: "Model") -> Any:  # noqa: ANN401  (a torch.fx.GraphModule w
 
     example = torch.zeros(2, *model.input.shape)
     shapes = ({0: torch.export.Dim("batch")},)
-    return export(copy.deepcopy(model.module).eval(), (example,), dynamic_shapes=shapes)
+    return export(copied(model.module).eval(), (example,), dynamic_shapes=shapes)
 
 
 def _quantized(exported: Any, config: Any, request: Request) -> "nn.Module":  # noqa: ANN401

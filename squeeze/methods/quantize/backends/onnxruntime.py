@@ -5,12 +5,11 @@ own default, QInt8, leaves part of the convolutions in float on x86.
 """
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from squeeze.core.chatter import chatter_to
-from squeeze.core.errors import SqueezeError
+from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.methods.quantize import (
     isolate,
     kernels,
@@ -22,7 +21,7 @@ from squeeze.methods.quantize.mixed import onnx as file
 from squeeze.methods.quantize.observing import onnxruntime as activations
 from squeeze.methods.quantize.request import Outcome, Request
 from squeeze.runtimes import onnxruntime as runtime
-from squeeze.store import new_file
+from squeeze.store import new_file, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -46,7 +45,7 @@ def quantize(request: Request) -> Outcome:
     """
     bits, reason = kernels.weight_bits(request.step.weight_bits, request.cpu)
     try:
-        with tempfile.TemporaryDirectory() as folder, chatter_to(request.log):
+        with scratch() as folder, chatter_to(request.log):
             onnx_weights.refuse_quantized(request.source)
             if request.step.scheme in _UNCALIBRATED:
                 return _uncalibrated(request, Path(folder), bits, reason)
@@ -55,7 +54,7 @@ def quantize(request: Request) -> Outcome:
         raise
     except Exception as error:
         raise SqueezeError(
-            f"ONNX Runtime's quantizer failed: {type(error).__name__}: {error}",
+            f"ONNX Runtime's quantizer failed: {cause_of(error)}",
             where=str(request.source),
         ) from error
     if request.trained is not None:

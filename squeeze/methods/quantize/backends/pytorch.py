@@ -1,11 +1,11 @@
 """Bundles whose weights are half precision, for PyTorch targets."""
 
-import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from squeeze.core.errors import SqueezeError
 from squeeze.methods.quantize.request import Outcome, Request
+from squeeze.sources.copying import copied
 
 if TYPE_CHECKING:
     from squeeze.core.cpu import Cpu
@@ -28,7 +28,7 @@ def quantize(request: Request) -> Outcome:
     kind = types.get(request.step.scheme)
     if kind is None or request.model is None:
         raise SqueezeError("PyTorch runs no int8 bundles", where=request.step.scheme)
-    module = copy.deepcopy(request.model.module).to(kind)
+    module = copied(request.model.module).to(kind)
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise SqueezeError(

@@ -5,7 +5,6 @@ of every mixture that is tried, and the latency of them all, in turns.
 """
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from squeeze.methods.quantize.mixed import search
 from squeeze.methods.quantize.mixed.units import Unit, units
 from squeeze.results import Ladder, Rung, Sensitivity
 from squeeze.runtimes.base import Execution, several
+from squeeze.store import scratch
 
 if TYPE_CHECKING:
     from squeeze.measure.judge import Judge, Predictions
@@ -118,7 +118,7 @@ def mix(
     Raises:
         SqueezeError: The backend failed.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         files = _Files(quantize, request, trial, Path(folder))
         outcome = files.write((), Path(folder) / f"int8{request.destination.suffix}")
         files.made[()] = Path(folder) / f"int8{request.destination.suffix}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.core.errors import InputError, SqueezeError, nearest
+from squeeze.core.errors import InputError, SqueezeError, cause_of, nearest
 from squeeze.methods.quantize.mixed.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def operations(module: "nn.Module", images: "NDArray[np.float32]") -> list[Opera
             graph = torch.export.export(graph, (example,)).module(check_guards=False)
         except Exception as error:
             raise SqueezeError(
-                f"torch.export cannot trace it: {error}".splitlines()[0],
+                f"torch.export cannot trace it: {cause_of(error)}",
                 hint="keep_float and mixed_precision need a model that it can trace",
             ) from error
     found: list[Operation] = []

@@ -1,6 +1,5 @@
 """The float model as the int8 files will compute it: rounded weights and activations."""
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from squeeze.methods.quantize.recovery import graph as graphs
 from squeeze.methods.quantize.recovery import observe
 from squeeze.methods.quantize.recovery.recover import LARGEST
 from squeeze.recipe.schema import Block
+from squeeze.sources.copying import copied
 from squeeze.store import write_text
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def folded(module: "nn.Module") -> "GraphModule":
     """
     from squeeze.methods.quantize.qat import attention
 
-    own = copy.deepcopy(module)
+    own = copied(module)
     attention.open_(own)
     try:
         graph = graphs.folded(own)

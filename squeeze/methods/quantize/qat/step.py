@@ -14,6 +14,7 @@ from squeeze.methods.quantize.recovery.recover import LARGEST
 from squeeze.methods.training import objective as objectives
 from squeeze.methods.training.loop import Epoch, Training, train_
 from squeeze.recipe import schemes
+from squeeze.sources.copying import copied
 from squeeze.sources.models import Model
 
 if TYPE_CHECKING:
@@ -95,14 +96,13 @@ def _train_(
 ) -> tuple[list[Epoch], list[str]]:
     if not step.losses:
         return train_(simulated.module, step, training), []
-    import copy
 
     import torch
 
     from squeeze.methods.distill.answers import Answers, repeat
     from squeeze.methods.distill.imitation import imitating
 
-    guide = copy.deepcopy(teacher.module).eval().requires_grad_(requires_grad=False)
+    guide = copied(teacher.module).eval().requires_grad_(requires_grad=False)
     torch.manual_seed(training.seed)
     with imitating(
         simulated.module,

@@ -1,10 +1,10 @@
 """Trained weights back into the model's own structure, so that any factory and bundle fits."""
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 from squeeze.methods.quantize.qat import norms as scales
 from squeeze.methods.quantize.recovery import graph as graphs
+from squeeze.sources.copying import copied
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +26,7 @@ def unfolded(module: "nn.Module", graph: "GraphModule") -> "nn.Module":
     import torch
     from torch import nn
 
-    own: Any = copy.deepcopy(module).eval()
+    own: Any = copied(module).eval()
     norms = _folded_norms(module, graph)
     _take_over_(own, graph)
     with torch.no_grad():
@@ -103,7 +103,7 @@ def _folded_norms(module: "nn.Module", graph: "GraphModule") -> dict[str, str]:
 
     from squeeze.methods.quantize.qat import attention
 
-    separate = copy.deepcopy(module).eval()
+    separate = copied(module).eval()
     attention.open_(separate)
     graphs.separate_activations_(separate)
     plain: Any = torch.fx.symbolic_trace(separate)

@@ -1,11 +1,11 @@
 """The batch-norm-folded torch graph that recovery works on, and what its nodes do."""
 
-import copy
 import operator
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 from squeeze.core.errors import SqueezeError
+from squeeze.sources.copying import copied
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +30,7 @@ def folded(module: "nn.Module", *, shared: bool = False) -> "GraphModule":
     from torch.fx.experimental import optimization
 
     try:
-        separate = copy.deepcopy(module).eval()
+        separate = copied(module).eval()
         separate_activations_(separate)
         plain: Any = optimization.remove_dropout(separate)
         _remove_stochastic_depth_(plain)

@@ -3,6 +3,7 @@
 import errno
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from squeeze.core.errors import InputError
+from squeeze.core.errors import InputError, SqueezeError
 from squeeze.store import (
     RunFolder,
     claim,
@@ -78,8 +79,11 @@ def test_steps_of_earlier_runs_are_taken_over(tmp_path: Path) -> None:
     first.finish_step("1-prune", key, {"name": "1-prune"})
     second = RunFolder.create(tmp_path, "run")
     assert second.path != first.path
-    assert second.reuse("1-prune", key_of("a", {"b": 2})) is None
-    assert second.reuse("1-prune", key) == {"name": "1-prune", "reused_from": first.path.name}
+    assert second.reuse("1-prune", key_of("a", {"b": 2}), pytest.fail) is None
+    assert second.reuse("1-prune", key, pytest.fail) == {
+        "name": "1-prune",
+        "reused_from": first.path.name,
+    }
     assert (second.step("1-prune") / "weights").read_text() == "w"
 
 
@@ -109,9 +113,9 @@ def test_checkpoints_of_a_killed_run_move_to_the_next_and_go_with_the_step(tmp_p
     checkpoints_of(first.path / "steps" / "baseline.unfinished", "key", alive=False)
     first.discard_if_empty()
     second = RunFolder.create(tmp_path, "run")
-    assert not second.take_up("baseline", "other").exists()
-    assert not second.take_up("baseline", "key", fresh=True).exists()
-    place = second.take_up("baseline", "key")
+    assert not second.take_up("baseline", "other", pytest.fail).exists()
+    assert not second.take_up("baseline", "key", pytest.fail, fresh=True).exists()
+    place = second.take_up("baseline", "key", pytest.fail)
     assert (place / "1.safetensors").read_text() == "state"
     assert [path.name for path in second.path.parent.iterdir()] == [second.path.name]
     second.step("baseline").mkdir(parents=True)
@@ -125,7 +129,7 @@ def test_checkpoints_of_a_living_run_stay_with_it(tmp_path: Path) -> None:
     process = checkpoints_of(left, "key", alive=True)
     try:
         second = RunFolder.create(tmp_path, "run")
-        assert not second.take_up("baseline", "key").exists()
+        assert not second.take_up("baseline", "key", pytest.fail).exists()
         second.step("baseline").mkdir(parents=True)
         second.finish_step("baseline", "key", {})
         assert (left / "1.safetensors").exists()
@@ -138,3 +142,73 @@ def test_checkpoints_of_a_living_run_stay_with_it(tmp_path: Path) -> None:
     assert left.exists()
     start_or_take_up(left, "other")
     assert not left.exists()
+
+
+def run_that_was_killed(root: Path, code: str) -> Path:
+    """Leave what a run leaves that is killed at the end of some code; return its folder."""
+    script = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom squeeze.store import *\n"
+        "folder = RunFolder.create(Path(sys.argv[1]), 'run')\nprint(folder.path, flush=True)\n"
+        f"{code}\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(root)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -9, done.stderr
+    return Path(done.stdout.strip())
+
+
+def test_the_next_run_removes_what_a_killed_one_has_left(tmp_path: Path) -> None:
+    half = run_that_was_killed(
+        tmp_path,
+        "with new_folder(folder.step('baseline')) as inside:\n    pass\n"
+        "folder.finish_step('baseline', 'key', {})\n"
+        "(folder.path / 'steps' / '1-prune.unfinished').mkdir()\n"
+        "file = new_file(folder.artifact('x.onnx'))\nfile.__enter__()\n"
+        "other = new_folder(folder.step('2-distill'))\nother.__enter__()",
+    )
+    assert list((half / "artifacts").iterdir())
+    nothing = run_that_was_killed(tmp_path, "(folder.path / 'log.txt').touch()")
+    mine = RunFolder.create(tmp_path, "run")
+    assert not (nothing / "log.txt").exists()  # its name may be free for the next
+    assert [p.relative_to(half).as_posix() for p in sorted(half.rglob("*"))] == [
+        "artifacts",
+        "steps",
+        "steps/baseline",
+        "steps/baseline/step.json",
+    ]
+    mine.release()
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_the_next_run_leaves_a_living_one_alone(tmp_path: Path) -> None:
+    first = RunFolder.create(tmp_path, "run")
+    with new_file(first.artifact("x.onnx")) as inside:
+        RunFolder.create(tmp_path, "run")
+        assert inside.exists()
+    assert first.artifact("x.onnx").exists()
+
+
+def test_a_run_folder_that_somebody_removes_is_missed(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "run")
+    file = write_text(folder.artifact("x.onnx"), "x")
+    folder.require([file])
+    file.unlink()
+    with pytest.raises(SqueezeError, match=r"x\.onnx: was removed during the run"):
+        folder.require([file])
+    shutil.rmtree(folder.path)
+    write_text(folder.artifact("y.onnx"), "what comes too late")
+    with pytest.raises(SqueezeError, match="was removed during the run"):
+        folder.require()
+    assert not folder.path.exists()
+
+
+def test_checkpoints_that_nobody_owns_any_more_are_named(tmp_path: Path) -> None:
+    first = RunFolder.create(tmp_path, "run")
+    left = first.path / "steps" / "baseline.unfinished"
+    checkpoints_of(left, "key", alive=False)
+    (left / "owner.json").write_text("{")
+    said: list[str] = []
+    second = RunFolder.create(tmp_path, "run")
+    assert not second.take_up("baseline", "key", said.append).exists()
+    assert said == [f"{left / 'owner.json'}: is damaged, so the checkpoints beside it are not used"]

@@ -1,0 +1,229 @@
+"""The run folder: one per experiment, with steps that are reused from earlier runs."""
+
+import contextlib
+import hashlib
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from squeeze.core.errors import InputError, SqueezeError
+from squeeze.store import checksums, processes
+from squeeze.store.owners import OWNER, claim, left_behind, read_owner
+from squeeze.store.writing import explained, new_folder, sweep, write_text
+
+STEP_FILE = "step.json"
+UNFINISHED = ".unfinished"
+LOG, RECIPE = "log.txt", "recipe.resolved.yaml"
+_RUNNING = ".running."
+_MADE_AGAIN = ("report.html", "report.md", LOG)
+"""Not among the checksums: ``squeeze report`` renders the reports again."""
+
+
+class _DamagedError(Exception):
+    """A step's files are not those that were written."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``<root>/<name>/<id>/``, one per experiment."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, name: str) -> "RunFolder":
+        """Make a new folder whose id sorts by time, and clear away what killed runs have left.
+
+        Raises:
+            InputError: The place cannot be written.
+        """
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        parent = root / name
+        with explained(parent):
+            _clear(parent)
+            for number in range(1000):
+                path = parent / (f"{stamp}-{number}" if number else stamp)
+                try:
+                    path.mkdir(parents=True)
+                except FileExistsError:
+                    continue
+                (path / f"{_RUNNING}{processes.mark()}").touch()
+                (path / "artifacts").mkdir()
+                return cls(path)
+        raise InputError("no free name for a run", where=str(parent))
+
+    def release(self) -> None:
+        """Take away the mark that this process is working in it."""
+        for mark in self.path.glob(f"{_RUNNING}*"):
+            mark.unlink(missing_ok=True)
+
+    def discard_if_empty(self) -> None:
+        """Remove the folder of a run that finished no step and left no checkpoint."""
+        kept = (f"steps/*/{STEP_FILE}", f"steps/*{UNFINISHED}/{OWNER}")
+        if not any(any(self.path.glob(pattern)) for pattern in kept):
+            shutil.rmtree(self.path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.path.parent.rmdir()  # only when this was its first run
+
+    def require(self, files: Iterable[Path] = ()) -> None:
+        """Make sure that the folder that this process works in, and files in it, are still there.
+
+        Raises:
+            SqueezeError: Somebody has removed them.
+        """
+        if not any(self.path.glob(f"{_RUNNING}*")):
+            gone: Path | None = self.path
+            if not (self.path / RECIPE).is_file():  # all of it was, and is what came since
+                shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            gone = next((path for path in files if not path.exists()), None)
+        if gone is not None:
+            raise SqueezeError(
+                "was removed during the run", where=str(gone), hint="run the same command again"
+            )
+
+    def artifact(self, name: str) -> Path:
+        """Return the place of an exported file."""
+        return self.path / "artifacts" / name
+
+    def step(self, state: str) -> Path:
+        """Return the place of a step's bundle."""
+        return self.path / "steps" / state
+
+    def take_up(
+        self, state: str, key: str, warn: Callable[[str], None], *, fresh: bool = False
+    ) -> Path:
+        """Return the place for a step's checkpoints, with those of an equal run that was killed.
+
+        Args:
+            state: The step's name.
+            key: Of its work.
+            warn: Told of checkpoints that cannot be used because nothing tells whose they are.
+            fresh: Take nothing from earlier runs.
+        """
+        place = self.path / "steps" / f"{state}{UNFINISHED}"
+        for owner in [] if fresh else self.path.parent.glob(f"*/steps/{state}{UNFINISHED}/{OWNER}"):
+            if not read_owner(owner.parent):
+                warn(f"{owner}: is damaged, so the checkpoints beside it are not used")
+        for folder in [] if fresh else self._unfinished(key):
+            with contextlib.suppress(OSError):  # another run may have been faster
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if read_owner(folder).get("host") == platform.node():
+                    folder.rename(place)
+                    RunFolder(folder.parents[1]).discard_if_empty()
+                else:  # nobody here knows whether that run is alive
+                    shutil.copytree(folder, place)
+                claim(place, key)
+                break
+        return place
+
+    def finish_step(self, state: str, key: str, record: dict[str, Any]) -> None:
+        """Mark a step as done, so that later runs can reuse it; drop its checkpoints."""
+        folder = self.step(state)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        step = {"key": key, "record": record, "files": checksums.of_files(folder, files)}
+        step["sha256"] = checksums.of_plain(step)
+        write_text(folder / STEP_FILE, json.dumps(step, indent=1))
+        shutil.rmtree(self.path / "steps" / f"{state}{UNFINISHED}", ignore_errors=True)
+        for left in self._unfinished(key):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _unfinished(self, key: str) -> list[Path]:
+        """Return the checkpoints of this work whose process is gone, newest first."""
+        folders = sorted(self.path.parent.glob(f"*/steps/*{UNFINISHED}"), reverse=True)
+        return [folder for folder in folders if left_behind(folder, key)]
+
+    def reuse(self, state: str, key: str, warn: Callable[[str], None]) -> dict[str, Any] | None:
+        """Copy the step of an earlier run with the same key here; return its record.
+
+        Args:
+            state: The step's name.
+            key: Of its work.
+            warn: Told of every copy that is damaged, which is not reused.
+        """
+        for marker in sorted(self.path.parent.glob(f"*/steps/*/{STEP_FILE}"), reverse=True):
+            if marker.parents[2] == self.path:
+                continue
+            try:
+                step = _read_step(marker, key)
+                if step is None:
+                    continue
+                with new_folder(self.step(state)) as inside:
+                    _copy(marker.parent, inside, step["files"])
+            except _DamagedError as damage:
+                if marker.parent.name == state:
+                    warn(f"{marker.parent}: {damage}, so this copy of {state} is not reused")
+                continue
+            return dict(step["record"]) | {"reused_from": marker.parents[2].name}
+        return None
+
+    def write_sums(self) -> None:
+        """Write the SHA-256 of all that the run leaves, except reports and log."""
+        every = [path for path in self.path.rglob("*") if path.is_file()]
+        left_out = {self.path / name for name in (*_MADE_AGAIN, checksums.SUMS)}
+        kept = [p for p in every if p not in left_out and not p.name.startswith(".")]
+        checksums.write_sums(self.path, kept)
+
+
+def _read_step(marker: Path, key: str) -> dict[str, Any] | None:
+    """Return a step's record if it is of this work.
+
+    Raises:
+        _DamagedError: The record is not what was written.
+    """
+    try:
+        step = json.loads(marker.read_text(encoding="utf-8"))
+        found = step.pop("sha256", None)
+        if found is None and step.get("key") != key:  # of a version that kept no checksums
+            return None
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise _DamagedError(f"{STEP_FILE} is damaged: {error}") from error
+    if found != checksums.of_plain(step):
+        raise _DamagedError(f"{STEP_FILE} is damaged or was changed: its SHA-256 is another one")
+    return step if step["key"] == key else None
+
+
+def _copy(source: Path, destination: Path, files: dict[str, str]) -> None:
+    """Copy a step and make sure that the copy is what was written.
+
+    Raises:
+        _DamagedError: It is not.
+    """
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            place = destination / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise _DamagedError(f"{path.name} cannot be read: {error.strerror}") from error
+            place.write_bytes(content)
+    wrong = list(checksums.faults(destination, files))
+    if wrong:
+        raise _DamagedError("; ".join(wrong))
+
+
+def _clear(parent: Path) -> None:
+    """Remove temporary files of killed runs, and the folders of those that got nowhere."""
+    sweep(Path(tempfile.gettempdir()))
+    for mark in list(parent.glob(f"*/{_RUNNING}*")):
+        if processes.abandoned(mark.name):
+            run = mark.parent
+            for folder in [run, *(path for path in run.rglob("*") if path.is_dir())]:
+                sweep(folder)
+            for left in run.glob(f"steps/*{UNFINISHED}"):
+                if not (left / OWNER).is_file():  # killed before its first checkpoint
+                    shutil.rmtree(left, ignore_errors=True)
+            mark.unlink(missing_ok=True)
+            RunFolder(run).discard_if_empty()
+
+
+def key_of(*parts: Any) -> str:  # noqa: ANN401
+    """Hash plain data to a step key; equal inputs give equal keys."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
