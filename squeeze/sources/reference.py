@@ -22,7 +22,13 @@ def function(reference: str, folder: Path) -> Callable[..., Any]:
         InputError: No such file, module or function, or its import failed.
     """
     head, _, name = reference.rpartition(":")
-    module = _file_module(folder / head) if head.endswith(".py") else _module(head, reference)
+    is_file = head.endswith(".py")
+    if not name or not (is_file or head.replace(".", "").isidentifier()):
+        raise InputError(
+            f"'{reference}' names no function",
+            hint="name one as ./file.py:function or package.module:function",
+        )
+    module = _file_module(folder / head) if is_file else _module(head, reference)
     found = getattr(module, name, None)
     if not callable(found):
         names = [key for key, value in vars(module).items() if callable(value)]
@@ -82,5 +88,6 @@ def _file_module(path: Path) -> ModuleType:
 def _module(name: str, reference: str) -> ModuleType:
     try:
         return import_module(name)
-    except Exception as error:  # no such module, no name at all, or whatever its code raises
-        raise InputError(f"cannot import '{name}': {error}", where=reference) from error
+    except Exception as error:  # no such module, or whatever its code raises
+        told = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"cannot import '{name}': {told}", where=reference) from error

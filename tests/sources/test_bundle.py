@@ -52,7 +52,8 @@ def test_a_model_pruned_twice_reloads_bit_identical_and_trains(
     twice = prune(once, PruneStep(pruning_ratio=0.3, align=4, importance="random"), seed=0)
     assert len(twice.architecture.pruning) > len(once.architecture.pruning)
     folder = bundle.save(twice, tmp_path / "bundle")
-    assert {file.name for file in folder.iterdir()} == {"architecture.json", "weights.safetensors"}
+    names = {"architecture.json", "weights.safetensors", "SHA256SUMS"}
+    assert {file.name for file in folder.iterdir()} == names
 
     images = torch.randn(3, channels, side, side)
     threads = torch.get_num_threads()
@@ -230,3 +231,36 @@ def test_a_factory_that_has_changed_since_is_an_error(tmp_path: Path) -> None:
         f"{folder}: its record names 'first', which the model does not have\n"
         "  the factory has changed since the bundle was saved"
     )
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "architecture.json"])
+def test_a_bundle_with_a_flipped_bit_is_refused_and_the_file_named(
+    tmp_path: Path, name: str
+) -> None:
+    folder = bundle.save(model("builtin:resnet8", 12, 1, in_channels=1), tmp_path / "bundle")
+    content = bytearray((folder / name).read_bytes())
+    content[-40] ^= 0x40
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} is damaged or was changed") as raised:
+        squeeze.load_bundle(folder)
+    assert raised.value.where == str(folder)
+    (folder / "SHA256SUMS").write_text("nothing\n")
+    with pytest.raises(InputError, match="SHA256SUMS: is damaged"):
+        squeeze.load_bundle(folder)
+
+
+def test_a_bundle_without_sums_is_loaded_as_before(tmp_path: Path) -> None:
+    folder = bundle.save(model("builtin:resnet8", 12, 1, in_channels=1), tmp_path / "bundle")
+    (folder / "SHA256SUMS").unlink()
+    assert isinstance(squeeze.load_bundle(folder), nn.Module)
+
+
+@pytest.mark.parametrize("build", ["", ":", ":make", "make", "x y:make", "./net.py:", ".a:make"])
+def test_a_bundle_whose_factory_is_no_name_is_refused(tmp_path: Path, build: str) -> None:
+    folder = bundle.save(model("builtin:resnet8", 12, 1, in_channels=1), tmp_path / "bundle")
+    (folder / "SHA256SUMS").unlink()
+    record = json.loads((folder / "architecture.json").read_text())
+    (folder / "architecture.json").write_text(json.dumps(record | {"build": build}))
+    with pytest.raises(InputError) as raised:
+        squeeze.load_bundle(folder)
+    assert (build or str(folder)) in str(raised.value)

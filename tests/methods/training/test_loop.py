@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -254,3 +255,22 @@ def test_training_never_touches_the_validation_set(digits: Data) -> None:
     before = digits.validation.batch(range(10))[0].copy()
     loop.train_(small(), TrainSettings(epochs=1, augment=Augment(shift=2)), training(digits))
     assert np.array_equal(before, digits.validation.batch(range(10))[0])
+
+
+def test_a_worker_that_is_killed_ends_the_training_with_a_sentence(digits: Data) -> None:
+    module, calls = small(), []
+
+    def objective(images: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor) -> object:
+        del images
+        calls.append(1)
+        if len(calls) == 2:
+            (worker,) = psutil.Process().children()
+            worker.kill()
+        return nn.functional.cross_entropy(outputs, labels)
+
+    settings = TrainSettings(epochs=50, workers=1)
+    with pytest.raises(SqueezeError, match="a process that makes batches has died") as raised:
+        loop.train_(module, settings, training(digits), objective)  # type: ignore[arg-type]
+    assert raised.value.where is not None
+    assert raised.value.where.endswith(", workers")
+    assert "lower workers or batch_size" in str(raised.value)
