@@ -1,5 +1,6 @@
 """The ``squeeze`` command: its verbs, and the one place where errors become exit codes."""
 
+import os
 import signal
 import sys
 import traceback
@@ -29,10 +30,12 @@ from squeeze.cli import (
     schema,
     train,
 )
-from squeeze.core.errors import EXIT_FAILED, SqueezeError, plain
+from squeeze.core.errors import EXIT_FAILED, SqueezeError, cause_of, plain
 
 _SIGNALLED = 128
 """Shells expect this and the number of the signal: 130 after Ctrl-C, 143 after SIGTERM."""
+_OUT_OF_MEMORY = ("CUDA out of memory", "can't allocate memory", "Unable to allocate")
+"""What torch and NumPy say, whose errors have no class of their own or another base."""
 INTERRUPTED = _SIGNALLED + signal.SIGINT
 
 app = typer.Typer(
@@ -119,11 +122,15 @@ def _explain(error: Exception, signals: _Signals) -> int:
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # a mistake in the flags
         error.show()
         return int(error.exit_code)
+    if isinstance(error, BrokenPipeError):  # whoever reads our output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SIGNALLED + signal.SIGPIPE
     shown: Exception = error
     if isinstance(error, OSError):
         shown = unusable(error) or error
-    if isinstance(error, MemoryError):
-        shown = SqueezeError("memory ran out", hint="lower batch_size, workers or samples")
+    if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
+        hint = "lower batch_size, workers or samples"
+        shown = SqueezeError(f"memory ran out ({cause_of(error)})", hint=hint)
     if "--debug" in sys.argv:
         traceback.print_exception(error)
     if isinstance(shown, SqueezeError):

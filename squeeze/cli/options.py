@@ -21,7 +21,7 @@ Overrides = Annotated[
 Fresh = Annotated[
     bool,
     typer.Option(
-        "--fresh", help="Compute every step anew instead of taking over those of earlier runs."
+        "--fresh", help="Compute every step anew instead of reusing those of earlier runs."
     ),
 ]
 Devices = Annotated[

@@ -216,9 +216,11 @@ def _clear(parent: Path) -> None:
             run = mark.parent
             for folder in [run, *(path for path in run.rglob("*") if path.is_dir())]:
                 sweep(folder)
-            for left in run.glob(f"steps/*{UNFINISHED}"):
-                if not (left / OWNER).is_file():  # killed before its first checkpoint
-                    shutil.rmtree(left, ignore_errors=True)
+            for step in list(run.glob("steps/*")):
+                whole = (step / STEP_FILE).is_file()
+                goes_on = (step / OWNER).is_file() and any(step.glob("*.safetensors"))
+                if not (whole or goes_on):  # killed before its first checkpoint or its last file
+                    shutil.rmtree(step, ignore_errors=True)
             mark.unlink(missing_ok=True)
             RunFolder(run).discard_if_empty()
 

@@ -164,6 +164,7 @@ def test_the_next_run_removes_what_a_killed_one_has_left(tmp_path: Path) -> None
         "with new_folder(folder.step('baseline')) as inside:\n    pass\n"
         "folder.finish_step('baseline', 'key', {})\n"
         "(folder.path / 'steps' / '1-prune.unfinished').mkdir()\n"
+        "write_text(folder.step('1-prune') / 'weights.safetensors', 'without its record')\n"
         "file = new_file(folder.artifact('x.onnx'))\nfile.__enter__()\n"
         "other = new_folder(folder.step('2-distill'))\nother.__enter__()",
     )

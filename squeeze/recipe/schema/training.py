@@ -105,7 +105,8 @@ class TrainSettings(Block):
         compile: Train through ``torch.compile``.
         patience: Stop after so many epochs in which top-1 on validation did not rise.
         keep: Leave the ``last`` model, or the ``best`` on validation (the first of equals).
-        deterministic: Use only algorithms that give the same bits every time.
+        deterministic: Use only algorithms that give the same bits every time; the steps of the
+            recipe are then reused only where threads, processes, device and torch are the same.
         workers: Processes that prepare batches ahead, at most one per core; the batches are the
             same whatever the number.
     """
