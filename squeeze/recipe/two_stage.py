@@ -71,6 +71,6 @@ def _build(block: ModelBlock, folder: Path) -> str:
     record = folder / (block.stored_weights or "") / "architecture.json"
     if block.stored_weights is None or not record.is_file():
         return block.build or ""
-    with suppress(ValueError):  # a broken bundle is told of where it is loaded
+    with suppress(ValueError, KeyError, TypeError):  # whoever loads a broken bundle tells of it
         return str(json.loads(record.read_text())["build"])
     return ""
