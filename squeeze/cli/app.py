@@ -106,6 +106,7 @@ def main() -> NoReturn:
     signals = _Signals()
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()  # a closed pipe is told of here and not by the interpreter's exit
     except Exception as error:  # noqa: BLE001  (the last handler)
         sys.exit(_explain(error, signals))
     except KeyboardInterrupt:
@@ -124,7 +125,7 @@ def _explain(error: Exception, signals: _Signals) -> int:
         return int(error.exit_code)
     if isinstance(error, BrokenPipeError):  # whoever reads our output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _SIGNALLED + signal.SIGPIPE
+        return EXIT_FAILED
     shown: Exception = error
     if isinstance(error, OSError):
         shown = unusable(error) or error
