@@ -1,0 +1,59 @@
+"""Exported files that are damaged or were changed since."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from squeeze.cli.file import open_file
+from squeeze.core.errors import InputError
+from squeeze.export import file
+from squeeze.recipe.schema import ModelBlock
+from squeeze.sources.models import build
+
+BLOCK = ModelBlock.model_validate(
+    {
+        "build": "builtin:resnet8",
+        "args": {"in_channels": 1},
+        "input": {"shape": [1, 12, 12], "mean": [0.3], "std": [0.35]},
+    }
+)
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Path:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"not looked into here")
+    file.describe(path, build(BLOCK, Path()), 1)
+    return path
+
+
+def test_the_description_has_the_files_sha256(described: Path) -> None:
+    record = json.loads(described.with_name("x.onnx.json").read_text())
+    assert record["sha256"] == hashlib.sha256(described.read_bytes()).hexdigest()
+    assert open_file(described).spec.shape == (1, 12, 12)
+
+
+def test_a_changed_file_is_refused_wherever_it_is_read(described: Path) -> None:
+    from squeeze.cli.inspect_int8 import runtime
+
+    content = bytearray(described.read_bytes())
+    content[3] ^= 1
+    described.write_bytes(content)
+    for read in (lambda: open_file(described), lambda: runtime(described, "--int8")):
+        with pytest.raises(InputError, match="is damaged or was changed") as raised:
+            read()
+        assert raised.value.where == str(described)
+
+
+def test_files_of_others_pass(described: Path) -> None:
+    described.write_bytes(b"another file")
+    record = described.with_name("x.onnx.json")
+    plain = json.loads(record.read_text())
+    del plain["sha256"]
+    for text in (json.dumps(plain), "{", "[]"):
+        record.write_text(text)
+        file.refuse_changed(described)
+    record.unlink()
+    file.refuse_changed(described)
