@@ -78,8 +78,7 @@ class RunFolder:
         """
         if not any(self.path.glob(f"{_RUNNING}*")):
             gone: Path | None = self.path
-            if not (self.path / RECIPE).is_file():  # all of it was, and is what came since
-                shutil.rmtree(self.path, ignore_errors=True)
+            self.discard_if_empty()  # steps that were finished since are worth keeping
         else:
             gone = next((path for path in files if not path.exists()), None)
         if gone is not None:

@@ -213,3 +213,13 @@ def test_checkpoints_that_nobody_owns_any_more_are_named(tmp_path: Path) -> None
     second = RunFolder.create(tmp_path, "run")
     assert not second.take_up("baseline", "key", said.append).exists()
     assert said == [f"{left / 'owner.json'}: is damaged, so the checkpoints beside it are not used"]
+
+
+def test_steps_finished_after_the_folder_was_removed_are_kept(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "run")
+    shutil.rmtree(folder.path)
+    folder.step("baseline").mkdir(parents=True)
+    folder.finish_step("baseline", "key", {})
+    with pytest.raises(SqueezeError, match="was removed during the run"):
+        folder.require()
+    assert RunFolder.create(tmp_path, "run").reuse("baseline", "key", pytest.fail) is not None

@@ -6,12 +6,13 @@ changes a batch.
 """
 
 import os
+import signal
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _COIN = 0.5
 _AHEAD = 2
 _OF_WORKER = "DataLoader worker"
+_DYING_S = 1.0
+"""A pipe breaks before the process behind it is seen to be dead."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,26 @@ class Loader:
                 raise batch
             yield batch
 
+    def death(self) -> str | None:
+        """Return how a worker has died, and end the others; None when none has."""
+        for _ in range(2):  # torch's handler may raise here too, but once
+            with suppress(RuntimeError):
+                return self._death()
+        return "killed"
+
+    def _death(self) -> str | None:
+        iterator = getattr(self._ahead, "_iterator", None)
+        workers = getattr(iterator, "_workers", ())
+        end = time.monotonic() + _DYING_S
+        while workers and time.monotonic() < end:
+            codes = [worker.exitcode for worker in workers if worker.exitcode]
+            if codes:
+                iterator._shutdown_workers()  # type: ignore[union-attr]  # noqa: SLF001
+                known = -codes[0] in set(signal.Signals)
+                return signal.Signals(-codes[0]).name if known else f"exit code {codes[0]}"
+            time.sleep(_DYING_S / 20)
+        return None
+
     def _source(self) -> Any:  # noqa: ANN401
         if self._workers:
             return self._made_ahead()
@@ -228,24 +251,38 @@ class Loader:
 
 
 @contextmanager
-def workers_watched(where: str) -> Iterator[None]:
-    """Explain the death of a worker, of which torch tells at any moment of the block.
+def workers_watched(loader: Loader, where: str) -> Iterator[None]:
+    """Explain the death of a worker.
+
+    It shows as a broken pipe, or as an error that torch raises from a signal's handler, which may
+    come at any moment of the block, also after the pipe has broken.
 
     Raises:
-        SqueezeError: One was killed.
+        SqueezeError: A worker has died.
     """
     try:
-        yield
-    except RuntimeError as error:
-        told = str(error)
-        if not told.startswith(_OF_WORKER):
+        try:
+            yield
+        except SqueezeError:
             raise
-        raise SqueezeError(
-            f"a process that makes batches has died: {told.splitlines()[0].strip()}",
-            where=f"{where}, workers",
-            hint="memory has run out, most likely: lower workers or batch_size, or make /dev/shm "
-            "larger; the same command goes on after the last finished epoch",
-        ) from error
+        except Exception as error:
+            how = loader.death()
+            if how is None:
+                raise
+            raise _dead(how, where) from error
+    except RuntimeError as error:
+        if not str(error).startswith(_OF_WORKER):
+            raise
+        raise _dead(loader.death() or "killed", where) from error
+
+
+def _dead(how: str, where: str) -> SqueezeError:
+    return SqueezeError(
+        f"a process that makes batches has died: {how}",
+        where=f"{where}, workers",
+        hint="memory has run out, most likely: lower workers or batch_size, or make /dev/shm "
+        "larger; the same command goes on after the last finished epoch",
+    )
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def train_(
         _go_on(work, settings, training, place)
         total = settings.epochs * len(work.plan)
         with (
-            workers_watched(where),
+            workers_watched(work.loader, where),
             training.progress.task(training.label, total) as advance,
         ):
             advance(len(work.history) * len(work.plan))
