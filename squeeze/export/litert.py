@@ -7,7 +7,7 @@ from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.recipe.two_stage import NO_LITERT
 from squeeze.sources.copying import copied
 from squeeze.sources.models import Model
-from squeeze.store import new_file
+from squeeze.store import new_file, scratch
 
 
 def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = None) -> None:
@@ -31,7 +31,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
         raise SqueezeError(NO_LITERT, where=model.architecture.build)
     channels, height, width = model.input.shape
     module = copied(model.module).eval()
-    with new_file(path) as inside:
+    with new_file(path) as inside, scratch(for_libraries=True):
         try:
             with chatter_to(log):
                 import litert_torch

@@ -117,11 +117,21 @@ def write_text(path: Path, text: str) -> Path:
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """Yield a folder for the time of the block, outside of the run's; a killed one's is swept."""
+def scratch(*, for_libraries: bool = False) -> Iterator[Path]:
+    """Yield a folder for the time of the block, outside of the run's; a killed one's is swept.
+
+    Args:
+        for_libraries: Let it also hold what libraries put into the system's temporary folder.
+    """
     sweep(Path(tempfile.gettempdir()))
+    before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix=processes.mark(), ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+        if for_libraries:
+            tempfile.tempdir = folder
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = before
 
 
 def sweep(folder: Path) -> None:

@@ -68,6 +68,22 @@ def test_the_next_writer_removes_what_a_killed_one_has_left(code: str, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
+def test_what_libraries_put_into_the_temporary_folder_goes_with_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    code = "import tempfile\nwith scratch(for_libraries=True):\n    tempfile.mkdtemp('theirs')"
+    killed_in(IMPORTS + code, tmp_path)
+    (left,) = tmp_path.iterdir()
+    assert [path.name[-6:] for path in left.iterdir()] == ["theirs"]
+    with scratch(for_libraries=True) as inside:
+        assert not left.exists()
+        assert Path(tempfile.mkdtemp()).parent == inside
+    assert Path(tempfile.gettempdir()) == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_scratch_folders_of_killed_processes_go_and_those_of_living_ones_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,7 +45,7 @@ def quantize(request: Request) -> Outcome:
     """
     bits, reason = kernels.weight_bits(request.step.weight_bits, request.cpu)
     try:
-        with scratch() as folder, chatter_to(request.log):
+        with scratch(for_libraries=True) as folder, chatter_to(request.log):
             onnx_weights.refuse_quantized(request.source)
             if request.step.scheme in _UNCALIBRATED:
                 return _uncalibrated(request, Path(folder), bits, reason)
