@@ -51,7 +51,7 @@ def write(
 def describe(path: Path, model: "Model", batch_size: int) -> Path:
     """Write ``<file>.json``: how to prepare images for this file and read a detector's outputs."""
     detector = getattr(model.module, "detector", None)
-    record = _input(path, model, batch_size) | {"sha256": checksums.of_file(path)}
+    record = _input(path, model, batch_size)
     if isinstance(detector, DetectorSpec):
         record["detector"] = detector.as_json()
     return write_text(description_of(path), json.dumps(record, indent=1))
@@ -59,8 +59,7 @@ def describe(path: Path, model: "Model", batch_size: int) -> Path:
 
 def describe_detections(path: Path, model: "Model", outputs: "Mapping[str, str]") -> Path:
     """Write ``<file>.json`` of a file that ends at detections: its input, and its outputs."""
-    record = _input(path, model, 1) | {"sha256": checksums.of_file(path)}
-    record |= {"detections": dict(outputs)}
+    record = _input(path, model, 1) | {"detections": dict(outputs)}
     return write_text(description_of(path), json.dumps(record, indent=1))
 
 
@@ -95,6 +94,7 @@ def _input(path: Path, model: "Model", batch_size: int) -> "dict[str, Any]":
     classes = list(model.architecture.classes)
     return ({"classes": classes} if classes else {}) | {
         "file": path.name,
+        **({"sha256": checksums.of_file(path)} if path.is_file() else {}),
         "layout": "NHWC" if is_litert else "NCHW",
         "batch": batch_size if is_litert else "dynamic",
         "input": spec.model_dump(mode="json"),

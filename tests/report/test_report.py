@@ -170,7 +170,7 @@ def test_the_page_holds_every_figure_of_the_table(results: Results) -> None:
     for line in tables.rows(results):
         for cell in line.cells:
             assert " ".join(cell.split()) in page
-    for text in ("node_linear", "left in float", "taken over from run 20251231-000000", "7.png"):
+    for text in ("node_linear", "left in float", "reused from run 20251231-000000", "7.png"):
         assert text in page or f'"{text}"' in html.render(results)
 
 
