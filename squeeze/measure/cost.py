@@ -1,14 +1,42 @@
 """What a model costs on paper: parameters and multiply-adds. Neither is time."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from squeeze.sources.models import Model
 
 
 def params(model: "Model") -> int:
-    """Return the number of parameters; buffers such as running means are not counted."""
-    return sum(parameter.numel() for parameter in model.module.parameters())
+    """Return the number of parameters that inference reads: what an exported file holds.
+
+    Auxiliary heads that only training runs (GoogLeNet's) are not counted, as their MACs are not;
+    neither are buffers such as running means.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    own = {id(parameter): parameter for parameter in model.module.parameters()}
+    read: set[int] = set()
+
+    class Reads(TorchDispatchMode):
+        """Notes every parameter that an operator is called with."""
+
+        def __torch_dispatch__(
+            self,
+            func: Callable[..., Any],
+            types: object,
+            args: tuple[Any, ...] = (),
+            kwargs: dict[str, Any] | None = None,
+        ) -> Any:  # noqa: ANN401
+            del types
+            read.update(id(leaf) for leaf in tree_leaves((args, kwargs)) if id(leaf) in own)
+            return func(*args, **(kwargs or {}))
+
+    with _inference(model), Reads():
+        _run(model)
+    return sum(own[one].numel() for one in read)
 
 
 def macs(model: "Model") -> int:
@@ -17,12 +45,21 @@ def macs(model: "Model") -> int:
     Counted are convolutions and matrix products, as torch's own counter sees them, those inside of
     attention among them; element-wise operations, norms and pooling are not.
     """
-    import torch
-    from torch.backends import mha
-    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
+    with _inference(model), counter:
+        _run(model)
+    return int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def _inference(model: "Model") -> Iterator[None]:
+    """Let modes see every operator of the forward pass, and every parameter as it is."""
+    import torch
+    from torch.backends import mha
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
     learning = [one for one in model.module.parameters() if one.requires_grad]
     was_fast = mha.get_fastpath_enabled()
     # the counter sees nothing inside of the CPU's fused attention kernels
@@ -31,10 +68,15 @@ def macs(model: "Model") -> int:
         # it asks for the gradients of parameters that a layer is called with (Deformable DETR)
         for parameter in learning:
             parameter.requires_grad = False
-        with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
-            model.module.eval()(torch.zeros(1, *model.input.shape))
+        with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         mha.set_fastpath_enabled(was_fast)
         for parameter in learning:
             parameter.requires_grad = True
-    return int(counter.get_total_flops()) // 2
+
+
+def _run(model: "Model") -> None:
+    import torch
+
+    model.module.eval()(torch.zeros(1, *model.input.shape))

@@ -1,6 +1,7 @@
 """Statistics, timing in turns, cost and memory against independent references."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,48 @@ def test_macs_inside_of_attention_are_counted() -> None:
     attention = 4 * tokens * width * width + 2 * tokens * tokens * width
     assert cost.macs(model) == patches + attention + 2 * tokens * width * 64 + width * 5
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_params_of_googlenet_are_those_that_torchvision_documents() -> None:
+    """Its two auxiliary heads, half of all parameters, run in training only and are not exported."""
+    from torchvision.models import GoogLeNet_Weights, googlenet
+
+    module = googlenet(weights=None, init_weights=False, aux_logits=True)
+    model = Model(module, Architecture("x:y", Path(), {}, InputSpec(shape=(3, 64, 64))))
+    assert cost.params(model) == GoogLeNet_Weights.DEFAULT.meta["num_params"]
+    assert sum(p.numel() for p in module.parameters()) > 13e6
+    assert all(p.requires_grad for p in module.parameters())
+
+
+def test_params_are_the_numbers_that_the_exported_file_holds(tmp_path: Path) -> None:
+    """Also those that a layer's own forward never touches: attention's output projection."""
+    import onnx
+
+    from squeeze.export import onnx as exporter
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 8, 4, stride=4)
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.head, self.auxiliary = nn.Linear(8, 5), nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+            tokens = self.stem(x).flatten(2).transpose(1, 2)
+            mixed = self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(dim=1)
+            if self.training:
+                return self.head(mixed), self.auxiliary(mixed)
+            return self.head(mixed)
+
+    module = Net()
+    for parameter in module.parameters():  # equal ones would be stored once
+        nn.init.normal_(parameter)
+    model = Model(module, Architecture("x:y", Path(), {}, InputSpec(shape=(3, 16, 16))))
+    exporter.export(model, tmp_path / "x.onnx")
+    stored = onnx.load(tmp_path / "x.onnx").graph.initializer
+    floats = [tensor for tensor in stored if tensor.data_type == onnx.TensorProto.FLOAT]
+    weights = [math.prod(tensor.dims) for tensor in floats if math.prod(tensor.dims) > 1]
+    assert cost.params(model) == sum(weights) == sum(p.numel() for p in module.parameters()) - 45
 
 
 def test_peak_memory_is_the_childs_own(files: dict[str, Path]) -> None:
