@@ -60,6 +60,9 @@ def restore_(
             )
         for name, value in changed.items():
             _set_(parts[path], name, value, where=where)
+        derive = getattr(parts[path], "derive_", None)
+        if callable(derive):  # buffers that follow from attributes and are no part of the weights
+            derive()
     for name, tensor in tensors.items():
         path, _, leaf = name.rpartition(".")
         if path in parts:

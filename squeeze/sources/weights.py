@@ -1,6 +1,7 @@
 """Weights: read a file of tensors without running code, and load it strictly."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -75,13 +76,22 @@ def _is_state_dict(found: object) -> "TypeGuard[dict[str, Tensor]]":
 def load_weights_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where: str) -> None:
     """Load a state dict strictly, in place.
 
+    Names are the module's own, or those that it says files use (``other_names``). A file may also
+    hold buffers that the module derives itself, as older ones do, where they are the same.
+
     Raises:
         InputError: Keys or shapes differ; the first of each kind are listed.
     """
     own = module.state_dict()
+    weights = _renamed(weights, module, own)
+    derived = {key: buffer for key, buffer in module.named_buffers() if key not in own}
     missing = [key for key in own if key not in weights and not _is_counter(key)]
     unused = tuple(getattr(module, "unused_weights", ()))
-    surplus = [key for key in weights if key not in own and not key.startswith(unused)]
+    surplus = [
+        key
+        for key, tensor in weights.items()
+        if key not in own and not key.startswith(unused) and not _is_equal(tensor, derived.get(key))
+    ]
     shapes = [
         (key, tuple(weights[key].shape), tuple(own[key].shape))
         for key in own
@@ -103,6 +113,25 @@ def load_weights_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where
         if keys
     )
     raise InputError(f"does not fit the model: {text}", where=where, hint=_classes_hint(shapes))
+
+
+def _renamed(
+    weights: "Mapping[str, Tensor]", module: "nn.Module", own: "Mapping[str, Tensor]"
+) -> "Mapping[str, Tensor]":
+    """Return the weights under the module's own names."""
+    found = {}
+    for key, tensor in weights.items():
+        name = key
+        for pattern, replacement in getattr(module, "other_names", ()):
+            name = re.sub(pattern, replacement, name)
+        found[name if name in own else key] = tensor
+    return found
+
+
+def _is_equal(tensor: "Tensor", derived: "Tensor | None") -> bool:
+    import torch
+
+    return derived is not None and torch.equal(tensor.to(derived), derived)
 
 
 def load_backbone_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where: str) -> None:

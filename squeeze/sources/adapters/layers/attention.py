@@ -46,7 +46,8 @@ class PositionBias(nn.Module):
 
     Attributes:
         table: Parameter ``(positions, count)``.
-        index: Buffer ``(L * L,)``: which row of the table each pair of tokens reads.
+        index: Buffer ``(L * L,)``: which row of the table each pair of tokens reads. It follows from
+            the window and is no part of the weights.
         count: Heads.
         size: Channels per head.
     """
@@ -56,7 +57,7 @@ class PositionBias(nn.Module):
     def __init__(self, table: nn.Parameter, index: "Tensor", size: int) -> None:
         super().__init__()
         self.table = table
-        self.register_buffer("index", index.flatten())
+        self.register_buffer("index", index.flatten(), persistent=False)
         self.count = table.shape[1]
         self.size = size
         self.tokens = round(len(self.index) ** 0.5)

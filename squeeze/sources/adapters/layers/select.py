@@ -15,7 +15,8 @@ class Select(nn.Module):
     """``(N, width, ...) -> (N, len(source), ...)`` with ``out[:, j] = in[:, source[j]]``.
 
     Attributes:
-        source: Buffer ``(channels out,)`` of input channels; -1 makes a channel of zeros.
+        picks: The input channel of every output channel; -1 makes a channel of zeros.
+        source: ``picks`` as a buffer ``(channels out,)``, which is no part of the weights.
         width: Input channels.
         coupled: Whether a channel is removed on both sides at once. Otherwise an input channel
             that goes leaves zeros behind, and an output channel goes alone.
@@ -27,12 +28,13 @@ class Select(nn.Module):
 
     def __init__(self, source: "Sequence[int]", width: int, *, coupled: bool = True) -> None:
         super().__init__()
-        self.register_buffer("source", torch.tensor(list(source), dtype=torch.long))
+        self.picks = list(source)
+        self.register_buffer("source", torch.tensor(self.picks, dtype=torch.long), persistent=False)
         self.width = width
         self.coupled = coupled
         self.start = -1
         self.padded = False
-        self._describe_()
+        self.derive_()
 
     def forward(self, x: "Tensor") -> "Tensor":
         """Return the picked channels."""
@@ -46,18 +48,17 @@ class Select(nn.Module):
     def outputs_of(self, channels: "Sequence[int]") -> list[int]:
         """Return the output channels that read these input channels, ascending."""
         wanted = set(channels)
-        return [j for j, i in enumerate(self.source.tolist()) if i in wanted]
+        return [j for j, i in enumerate(self.picks) if i in wanted]
 
     def inputs_of(self, channels: "Sequence[int]") -> list[int]:
         """Return the input channels that these output channels read, ascending."""
-        source = self.source.tolist()
-        return sorted({source[j] for j in channels if source[j] >= 0})
+        return sorted({self.picks[j] for j in channels if self.picks[j] >= 0})
 
     def remove_outputs_(self, channels: "Sequence[int]") -> None:
         """Drop output channels."""
         gone = set(channels)
-        kept = [i for j, i in enumerate(self.source.tolist()) if j not in gone]
-        self._set_(kept)
+        self.picks = [i for j, i in enumerate(self.picks) if j not in gone]
+        self.derive_()
 
     def remove_inputs_(self, channels: "Sequence[int]") -> None:
         """Let what read these input channels read zeros, and count the others anew."""
@@ -65,17 +66,16 @@ class Select(nn.Module):
         left = [i for i in range(self.width) if i not in gone]
         place = {old: new for new, old in enumerate(left)}
         self.width = len(left)
-        self._set_([place.get(i, -1) for i in self.source.tolist()])
+        self.picks = [place.get(i, -1) for i in self.picks]
+        self.derive_()
 
-    def _set_(self, source: "Sequence[int]") -> None:
-        self.source = torch.tensor(source, dtype=torch.long, device=self.source.device)
-        self._describe_()
-
-    def _describe_(self) -> None:
-        source = self.source.tolist()
-        self.padded = any(i < 0 for i in source)
-        first = source[0] if source else 0
-        in_a_row = not self.padded and source == list(range(first, first + len(source)))
+    def derive_(self) -> None:
+        """Bring everything that follows from ``picks`` up to date."""
+        picks = self.picks
+        self.source = torch.tensor(picks, dtype=torch.long, device=self.source.device)
+        self.padded = any(i < 0 for i in picks)
+        first = picks[0] if picks else 0
+        in_a_row = not self.padded and picks == list(range(first, first + len(picks)))
         self.start = first if in_a_row else -1
 
     def extra_repr(self) -> str:
@@ -140,7 +140,7 @@ def _mapping(
         from torch_pruning._helpers import _HybridIndex
 
         root = {index.idx: index.root_idx for index in indices}
-        source = layer.source.tolist()
+        source = layer.picks
         readers = {source[j]: root[j] for j in root} if not forward else {}
         return [
             _HybridIndex(idx=i, root_idx=root[source[i]] if forward else readers[i])
