@@ -15,8 +15,9 @@ class Select(nn.Module):
     """``(N, width, ...) -> (N, len(source), ...)`` with ``out[:, j] = in[:, source[j]]``.
 
     Attributes:
-        picks: The input channel of every output channel; -1 makes a channel of zeros.
-        source: ``picks`` as a buffer ``(channels out,)``, which is no part of the weights.
+        source: Buffer ``(channels out,)`` of input channels, -1 for a channel of zeros; it follows
+            from the layer and is no part of the weights.
+        picks: The same as a list, which bundles record.
         width: Input channels.
         coupled: Whether a channel is removed on both sides at once. Otherwise an input channel
             that goes leaves zeros behind, and an output channel goes alone.
@@ -34,7 +35,7 @@ class Select(nn.Module):
         self.coupled = coupled
         self.start = -1
         self.padded = False
-        self.derive_()
+        self._describe_()
 
     def forward(self, x: "Tensor") -> "Tensor":
         """Return the picked channels."""
@@ -48,17 +49,18 @@ class Select(nn.Module):
     def outputs_of(self, channels: "Sequence[int]") -> list[int]:
         """Return the output channels that read these input channels, ascending."""
         wanted = set(channels)
-        return [j for j, i in enumerate(self.picks) if i in wanted]
+        return [j for j, i in enumerate(self.source.tolist()) if i in wanted]
 
     def inputs_of(self, channels: "Sequence[int]") -> list[int]:
         """Return the input channels that these output channels read, ascending."""
-        return sorted({self.picks[j] for j in channels if self.picks[j] >= 0})
+        source = self.source.tolist()
+        return sorted({source[j] for j in channels if source[j] >= 0})
 
     def remove_outputs_(self, channels: "Sequence[int]") -> None:
         """Drop output channels."""
         gone = set(channels)
-        self.picks = [i for j, i in enumerate(self.picks) if j not in gone]
-        self.derive_()
+        kept = [i for j, i in enumerate(self.source.tolist()) if j not in gone]
+        self._set_(kept)
 
     def remove_inputs_(self, channels: "Sequence[int]") -> None:
         """Let what read these input channels read zeros, and count the others anew."""
@@ -66,16 +68,21 @@ class Select(nn.Module):
         left = [i for i in range(self.width) if i not in gone]
         place = {old: new for new, old in enumerate(left)}
         self.width = len(left)
-        self.picks = [place.get(i, -1) for i in self.picks]
-        self.derive_()
+        self._set_([place.get(i, -1) for i in self.source.tolist()])
 
     def derive_(self) -> None:
-        """Bring everything that follows from ``picks`` up to date."""
-        picks = self.picks
-        self.source = torch.tensor(picks, dtype=torch.long, device=self.source.device)
-        self.padded = any(i < 0 for i in picks)
-        first = picks[0] if picks else 0
-        in_a_row = not self.padded and picks == list(range(first, first + len(picks)))
+        """Make the buffer anew after ``picks`` has been set."""
+        self._set_(self.picks)
+
+    def _set_(self, source: "Sequence[int]") -> None:
+        self.source = torch.tensor(source, dtype=torch.long, device=self.source.device)
+        self._describe_()
+
+    def _describe_(self) -> None:
+        source = self.picks = self.source.tolist()
+        self.padded = any(i < 0 for i in source)
+        first = source[0] if source else 0
+        in_a_row = not self.padded and source == list(range(first, first + len(source)))
         self.start = first if in_a_row else -1
 
     def extra_repr(self) -> str:
@@ -140,7 +147,7 @@ def _mapping(
         from torch_pruning._helpers import _HybridIndex
 
         root = {index.idx: index.root_idx for index in indices}
-        source = layer.picks
+        source = layer.source.tolist()
         readers = {source[j]: root[j] for j in root} if not forward else {}
         return [
             _HybridIndex(idx=i, root_idx=root[source[i]] if forward else readers[i])
