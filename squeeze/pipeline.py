@@ -105,6 +105,7 @@ def _run(
     plan.check(loaded)
     files.check_targets(recipe)
     model, data, task = _opened(loaded, progress)
+    recipe = _with_input(recipe, model)
     watch.lap("data")
 
     folder = closing.enter_context(_run_folder(output, recipe.name, journal))
@@ -189,11 +190,10 @@ def follow(loaded: LoadedRecipe, *, fresh: bool = False) -> None:
     """
     plan.check(loaded)
     model, data, task = _opened(loaded, Silent())
+    recipe = _with_input(loaded.recipe, model)
     with scratch() as place:
-        folder = RunFolder.create(place, loaded.recipe.name)
-        steps = compress.Steps(
-            loaded.recipe, loaded.folder, data, task, folder, Silent(), fresh=fresh
-        )
+        folder = RunFolder.create(place, recipe.name)
+        steps = compress.Steps(recipe, loaded.folder, data, task, folder, Silent(), fresh=fresh)
         compress.compress(model, steps)
 
 
@@ -209,8 +209,10 @@ def _opened(
                 hint="run it in one process, or ask for macs, params or size",
             )
     model = _built(loaded)
+    for note in model.notes:
+        progress.say(note)
     data = open_data(loaded, model, progress)
-    model = model.knowing(data.classes)
+    model = model.fed(data.validation.spec).knowing(data.classes)
     task = open_task(loaded.recipe.task, model.input)
     task.check_model(model.module, model.input, len(data.classes))
     if any(target.nms for target in loaded.recipe.targets):
@@ -225,6 +227,12 @@ def _built(loaded: LoadedRecipe) -> models.Model:
 
     torch.manual_seed(loaded.recipe.seed)
     return models.build(loaded.recipe.model, loaded.folder)
+
+
+def _with_input(recipe: Recipe, model: models.Model) -> Recipe:
+    """Return the recipe with the input as it is now known, in full."""
+    block = recipe.model.model_copy(update={"input": model.input})
+    return recipe.model_copy(update={"model": block})
 
 
 def _check_layers(recipe: Recipe, model: models.Model) -> None:
@@ -353,7 +361,8 @@ def train_baseline(
         )
     settings = loaded.recipe.baseline.train
     model, data, task = _opened(loaded, progress)
-    steps = compress.Steps(loaded.recipe, loaded.folder, data, task, RunFolder(Path()), progress)
+    recipe = _with_input(loaded.recipe, model)
+    steps = compress.Steps(recipe, loaded.folder, data, task, RunFolder(Path()), progress)
     key = compress.baseline_key(model, steps)
     steps.checkpoints.append(Checkpoints(start_or_take_up(unfinished, key), key))
     return compress.train_baseline(model, settings, steps)

@@ -10,8 +10,6 @@ from squeeze.cli import options
 from squeeze.core import reading
 
 _DEFAULT_SHAPE = "3,224,224"
-_RGB = 3
-_IMAGENET = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 _HELP_MODEL = (
     "torchvision:NAME, timm:NAME, builtin:NAME, transformers:NAME, package.module:function, "
     "./file.py:function, or a bundle folder."
@@ -121,20 +119,43 @@ def model_block(
     Args:
         model: A reference or a bundle folder.
         weights: A file, for references.
-        shape: ``C,H,W``; None takes the bundle's own or ImageNet's.
-        moments: ``mean`` and ``std``; None takes ImageNet's for torchvision and timm.
+        shape: ``C,H,W``; None takes the bundle's or the library's own, else 3,224,224.
+        moments: ``mean`` and ``std``; None takes the bundle's or the library's own.
     """
     is_bundle = reading.is_folder(Path(model))
     block: dict[str, Any] = {"weights": model} if is_bundle else {"build": model}
     if weights is not None:
         block["weights"] = weights
-    if shape is not None or not is_bundle:
-        block["input"] = {"shape": numbers(shape or _DEFAULT_SHAPE, "--input")}
-        library = model.startswith(("torchvision:", "timm:")) and block["input"]["shape"][0] == _RGB
-        for key, text in moments.items():
-            if text or library:
-                block["input"][key] = numbers(text or _IMAGENET[key], f"--{key}")
+    given = {key: numbers(text, f"--{key}") for key, text in moments.items() if text}
+    if shape is not None:
+        given["shape"] = numbers(shape, "--input")
+    elif given or not (is_bundle or _in_library(model)):
+        given["shape"] = _own_shape(model, weights, is_bundle=is_bundle)
+    if given:
+        block["input"] = given
     return block
+
+
+def _in_library(model: str) -> bool:
+    from squeeze.recipe.schema import LIBRARIES
+
+    return model.startswith(LIBRARIES)
+
+
+def _own_shape(model: str, weights: str | None, *, is_bundle: bool) -> list[float]:
+    """Return the shape that goes with other flags."""
+    if is_bundle:
+        from squeeze.cli.file import open_file
+
+        return list(open_file(Path(model)).spec.shape)
+    if _in_library(model):
+        from squeeze.sources import pretrained_input
+
+        place = None if weights is None else Path(weights)
+        spec, _ = pretrained_input.complete(None, model, {}, place)
+        if spec is not None:
+            return list(spec.shape)
+    return numbers(_DEFAULT_SHAPE, "--input")
 
 
 def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  # noqa: ANN401

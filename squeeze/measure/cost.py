@@ -20,7 +20,7 @@ def params(model: "Model") -> int:
     own = {id(parameter): parameter for parameter in model.module.parameters()}
     read: set[int] = set()
 
-    class Reads(TorchDispatchMode):
+    class Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Notes every parameter that an operator is called with."""
 
         def __torch_dispatch__(
@@ -34,7 +34,7 @@ def params(model: "Model") -> int:
             read.update(id(leaf) for leaf in tree_leaves((args, kwargs)) if id(leaf) in own)
             return func(*args, **(kwargs or {}))
 
-    with _inference(model), Reads():
+    with _inference(model), Reads():  # type: ignore[no-untyped-call]
         _run(model)
     return sum(own[one].numel() for one in read)
 

@@ -23,6 +23,7 @@ from squeeze.recipe import (
 from squeeze.recipe.document import Path_
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
+    LIBRARIES,
     METRICS,
     RANDOM,
     AccuracyGate,
@@ -146,7 +147,8 @@ def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
         yield path, "needs 'build' (a model factory) or 'weights' that name a bundle folder"
     else:
         yield from _reference(block.build, (*path, "build"), folder)
-    if block.input is None and path == ("model",):
+    in_library = (block.build or "").startswith(LIBRARIES)
+    if block.input is None and path == ("model",) and not in_library:
         yield path, "needs 'input', for example {shape: [3, 224, 224]}"
 
 

@@ -138,10 +138,8 @@ def resnet8(
     shortcut: Shortcut = "projection",
     padding: Padding | None = None,
 ) -> CifarResNet:
-    """Build the 8-layer network; ``padding`` of padded shortcuts is ``both_sides`` if not given."""
-    return CifarResNet(
-        1, num_classes, in_channels=in_channels, shortcut=shortcut, padding=padding
-    )
+    """Build the 8-layer network; padded shortcuts are padded on ``both_sides`` by default."""
+    return CifarResNet(1, num_classes, in_channels=in_channels, shortcut=shortcut, padding=padding)
 
 
 def resnet20(
@@ -150,10 +148,8 @@ def resnet20(
     shortcut: Shortcut = "projection",
     padding: Padding | None = None,
 ) -> CifarResNet:
-    """Build the 20-layer network; ``padding`` of padded shortcuts is ``both_sides`` if not given."""
-    return CifarResNet(
-        3, num_classes, in_channels=in_channels, shortcut=shortcut, padding=padding
-    )
+    """Build the 20-layer network; padded shortcuts are padded on ``both_sides`` by default."""
+    return CifarResNet(3, num_classes, in_channels=in_channels, shortcut=shortcut, padding=padding)
 
 
 def resnet56(
@@ -162,7 +158,5 @@ def resnet56(
     shortcut: Shortcut = "projection",
     padding: Padding | None = None,
 ) -> CifarResNet:
-    """Build the 56-layer network; ``padding`` of padded shortcuts is ``both_sides`` if not given."""
-    return CifarResNet(
-        9, num_classes, in_channels=in_channels, shortcut=shortcut, padding=padding
-    )
+    """Build the 56-layer network; padded shortcuts are padded on ``both_sides`` by default."""
+    return CifarResNet(9, num_classes, in_channels=in_channels, shortcut=shortcut, padding=padding)

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     Batch = tuple[NDArray[np.float32], Any]
 
 
+_LOOKED_AT = 16
+"""Pictures that tell the size of all."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Some samples of a dataset, preprocessed on reading.
@@ -168,6 +172,16 @@ class Split:
     def _decode(self, position: int) -> "NDArray[Any]":
         return preprocess.pixels(self._picture(position), self.spec, self.name(position))
 
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return height and width of a few pictures, evenly spaced; of prepared floats none."""
+        count = min(_LOOKED_AT, len(self))
+        found = (self._picture(i * len(self) // count) for i in range(count))
+        return [
+            (one.shape[0], one.shape[1]) if isinstance(one, np.ndarray) else (one.height, one.width)
+            for one in found
+            if not isinstance(one, np.ndarray) or one.dtype == np.uint8
+        ]
+
     def _picture(self, position: int) -> "Picture":
         index = self.indices[position]
         try:
@@ -215,10 +229,16 @@ def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: b
         trains: Whether anything trains.
         calibrates: Whether anything calibrates.
 
+    Returns:
+        The sets; ``spec`` of each says how images are prepared, also where the opening's left it to
+        their size.
+
     Raises:
         InputError: Empty or one-class data, corrupt images, sets that disagree or overlap.
     """
     validation = _open(block.validation, "validation", opening, keep=trains)
+    validation = replace(validation, spec=preprocess.settled(opening.spec, validation.sizes))
+    opening = replace(opening, spec=validation.spec)
     draw = block.calibration if calibrates else None
     from_train = isinstance(draw, CalibrationDraw) and draw.source == "train"
     train = None

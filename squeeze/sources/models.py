@@ -5,9 +5,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe.schema import Block, InputSpec, ModelBlock
-from squeeze.sources import darknet, reference
+from squeeze.sources import darknet, pretrained_input, reference
 from squeeze.sources.class_names import are_numbers
 from squeeze.sources.copying import copied
 from squeeze.sources.weights import load_backbone_, load_weights_, read_weights, refuse_nan
@@ -65,15 +67,24 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Model:
-    """A torch module together with how to build it again."""
+    """A torch module together with how to build it again.
+
+    Attributes:
+        notes: What its library told of its input.
+    """
 
     module: "nn.Module"
     architecture: Architecture
+    notes: tuple[str, ...] = ()
 
     @property
     def input(self) -> InputSpec:
         """What the model is fed."""
         return self.architecture.input
+
+    def fed(self, spec: InputSpec) -> "Model":
+        """Return the same model with another input."""
+        return replace(self, architecture=replace(self.architecture, input=spec))
 
     def copy(self) -> "Model":
         """Return a model whose module can be changed without changing this one's."""
@@ -109,35 +120,51 @@ def build(block: ModelBlock, folder: Path, *, default_input: InputSpec | None = 
     """Build a model and load its weights.
 
     Args:
-        block: The recipe's model block.
+        block: The recipe's model block. What its input leaves out is the library's or the bundle's.
         folder: Where relative paths start.
         default_input: Used when the block has none (a teacher sees what the student sees).
 
     Raises:
         InputError: Unknown factory, not an ``nn.Module``, weights that do not fit or hold NaN.
     """
-    path = _weights_path(block.stored_weights, folder)
+    path = reference.weights_path(block.stored_weights, folder)
     if path is not None and reference.is_transformers_folder(path):
         model = _saved_by_transformers(block, path, block.input or default_input)
     elif path is not None and path.is_dir():
         from squeeze.sources import bundle
 
         model = bundle.load(path)
+        if block.input is not None:
+            model = model.fed(_over(block.input, model.input, str(path)))
     else:
-        spec = block.input or default_input
-        if block.build is None or spec is None:
+        if block.build is None:
             raise InputError("needs 'build' and 'input'", where="model")
+        spec, note = block.input or default_input, ""
+        if block.input is not None or default_input is None:
+            spec, note = pretrained_input.complete(block.input, block.build, block.args, path)
+        if spec is None:
+            raise pretrained_input.needed(block.build)
         module = make(block.build, block.args, folder)
-        backbone = _weights_path(block.backbone_weights, folder)
+        backbone = reference.weights_path(block.backbone_weights, folder)
         if backbone is not None:
             load_backbone_(module, read_weights(backbone), where=str(backbone))
         if path is not None and path.suffix == darknet.SUFFIX:
             darknet.load_darknet_(module, path)
         elif path is not None:
             load_weights_(module, read_weights(path), where=str(path))
-        model = Model(module, Architecture(block.build, folder, dict(block.args), spec))
+        told = (f"model.input of {block.build}: {note}",) if note else ()
+        model = Model(module, Architecture(block.build, folder, dict(block.args), spec), told)
     refuse_nan(model.module, str(path or block.build))
     return model
+
+
+def _over(given: InputSpec, own: InputSpec, where: str) -> InputSpec:
+    """Return a bundle's input with what is given in its place."""
+    values = {key: getattr(given, key) for key in given.model_fields_set}
+    try:
+        return InputSpec.model_validate(own.model_dump() | values)
+    except ValidationError as error:
+        raise InputError(f"input: {error.errors()[0]['msg']}", where=where) from error
 
 
 def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
@@ -235,14 +262,3 @@ def _saved_by_transformers(block: ModelBlock, path: Path, spec: InputSpec | None
     loaded = _call(_transformers(where).load, {"folder": path, "args": block.args}, where)
     module, name, args = loaded
     return Model(module, Architecture(f"transformers:{name}", path.parent, args, spec))
-
-
-def _weights_path(weights: str | None, folder: Path) -> Path | None:
-    if weights is None:
-        return None
-    if weights.startswith("package:"):
-        return reference.package_file(weights)
-    path = folder / weights
-    if not path.exists():
-        raise InputError("no such file or folder", where=str(path))
-    return path

@@ -1,5 +1,6 @@
 """The one preprocessing that training, calibration, evaluation and every runtime share."""
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,31 @@ if TYPE_CHECKING:
 PAD = 114
 """The grey of a letterbox's bars, the one that YOLO models are trained with."""
 
+_FEW_PIXELS, _FEW = 4, 1 / 8
+"""An image of about the input's size differs from it by no more on any side."""
+
+_ROUNDING = 1e-6
+"""Fractions such as 224 / 232 must give 232 again."""
+
 _GREY_RANK = 2
+
+
+def settled(spec: InputSpec, sizes: Callable[[], Sequence[tuple[int, int]]]) -> InputSpec:
+    """Return the spec with the crop fraction that suits images of these heights and widths.
+
+    A fraction that was given stays. Where it was left out, nothing is cut off images that all have
+    about the input's size (4 pixels or an eighth of a side more or less, whichever is fewer): there
+    is no border that a crop would be meant for.
+    """
+    if spec.fit != "crop" or "crop_fraction" not in spec.left_out:
+        return spec
+    found = sizes()
+    about = bool(found) and all(
+        abs(side - wanted) <= min(_FEW_PIXELS, wanted * _FEW)
+        for size in found
+        for side, wanted in zip(size, spec.shape[1:], strict=True)
+    )
+    return spec.model_copy(update={"crop_fraction": 1.0 if about else spec.crop_fraction})
 
 
 def fit(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: ANN401
@@ -33,7 +58,7 @@ def fit(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: A
             )
         return picture
     way = _resize_and_crop if spec.fit == "crop" else _resize_and_pad
-    return _channels_first(way(_image(picture, spec), spec))
+    return _channels_first(way(_image(picture, spec), spec), spec)
 
 
 def placement(size: tuple[int, int], spec: InputSpec) -> Placement:
@@ -59,7 +84,7 @@ def pixels(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa
     """Bring a picture to ``(C, h, w)`` uint8 of its own size; preprocessed floats as in ``fit``."""
     if isinstance(picture, np.ndarray) and picture.dtype == np.float32:
         return fit(picture, spec, where)
-    return _channels_first(_image(picture, spec))
+    return _channels_first(_image(picture, spec), spec)
 
 
 def _image(picture: Any, spec: InputSpec) -> "Image":  # noqa: ANN401
@@ -69,19 +94,25 @@ def _image(picture: Any, spec: InputSpec) -> "Image":  # noqa: ANN401
     return image.convert("L" if spec.shape[0] == 1 else "RGB")
 
 
-def _channels_first(image: "Image") -> "NDArray[np.uint8]":
+def _channels_first(image: "Image", spec: InputSpec) -> "NDArray[np.uint8]":
     array = np.asarray(image, dtype=np.uint8)
-    return (
-        array[None] if array.ndim == _GREY_RANK else np.ascontiguousarray(array.transpose(2, 0, 1))
-    )
+    if array.ndim == _GREY_RANK:
+        return array[None]
+    if spec.channel_order == "bgr":
+        array = array[:, :, ::-1]
+    return np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
 def _resize_and_crop(image: "Image", spec: InputSpec) -> "Image":
-    """Scale to cover ``(H, W) / crop_fraction``, cut out the centre; torchvision's rounding."""
+    """Scale to cover ``(H, W) / crop_fraction``, cut out the centre; torchvision's rounding.
+
+    Source: the size to scale to is rounded down, as in timm's ``transforms_imagenet_eval``
+    (https://github.com/huggingface/pytorch-image-models/blob/v1.0.19/timm/data/transforms_factory.py).
+    """
     from PIL import Image
 
     _, height, width = spec.shape
-    tall, wide = round(height / spec.crop_fraction), round(width / spec.crop_fraction)
+    tall, wide = (int(side / spec.crop_fraction + _ROUNDING) for side in (height, width))
     if image.height * wide <= image.width * tall:
         size = (int(tall * image.width / image.height), tall)
     else:
@@ -120,4 +151,6 @@ def restore(image: "NDArray[np.float32]", spec: InputSpec) -> "NDArray[np.uint8]
     """Turn one model input ``(C, H, W)`` back into pixels ``(H, W, C)`` for people to look at."""
     mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (spec.mean, spec.std))
     pixels: NDArray[np.uint8] = np.rint((image * std + mean) * 255).clip(0, 255).astype(np.uint8)
+    if spec.channel_order == "bgr":
+        pixels = pixels[::-1]
     return pixels.transpose(1, 2, 0)

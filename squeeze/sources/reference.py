@@ -63,6 +63,26 @@ def package_file(reference: str) -> Path:
     return path
 
 
+def weights_path(weights: str | None, folder: Path) -> Path | None:
+    """Return where the weights of a model block are.
+
+    Args:
+        weights: A path, ``package:NAME/FILE``, or None.
+        folder: Where a relative path starts.
+
+    Raises:
+        InputError: There is nothing.
+    """
+    if weights is None:
+        return None
+    if weights.startswith("package:"):
+        return package_file(weights)
+    path = folder / weights
+    if not path.exists():
+        raise InputError("no such file or folder", where=str(path))
+    return path
+
+
 def _file_module(path: Path) -> ModuleType:
     path = path.resolve()
     if not path.is_file():

@@ -153,7 +153,7 @@ def test_macs_inside_of_attention_are_counted() -> None:
 
 
 def test_params_of_googlenet_are_those_that_torchvision_documents() -> None:
-    """Its two auxiliary heads, half of all parameters, run in training only and are not exported."""
+    """Its two auxiliary heads, half of all parameters, run in training only."""
     from torchvision.models import GoogLeNet_Weights, googlenet
 
     module = googlenet(weights=None, init_weights=False, aux_logits=True)

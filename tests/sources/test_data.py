@@ -229,3 +229,13 @@ def test_batches_cover_everything_in_order() -> None:
     batches = list(split.batches(100))
     assert [len(labels) for _, labels in batches] == [100] * 5 + [40]
     assert np.concatenate([labels for _, labels in batches]).tolist() == split.labels.tolist()
+
+
+def test_a_crop_that_was_left_out_is_settled_by_the_validation_images() -> None:
+    block = {"validation": "builtin:digits", "train": "builtin:digits"}
+    same = opened(block, spec=InputSpec(shape=(1, 8, 8)))
+    assert same.train is not None
+    assert (same.validation.spec.crop_fraction, same.train.spec.crop_fraction) == (1.0, 1.0)
+    assert (same.validation.image(0) == same.validation.original(0)).all()
+    larger = opened(block, spec=InputSpec(shape=(1, 24, 24)))
+    assert larger.validation.spec.crop_fraction == 0.875

@@ -31,6 +31,7 @@ from squeeze.recipe.schema.gates import (
     SizeGate,
 )
 from squeeze.recipe.schema.inputs import (
+    LIBRARIES,
     Calibration,
     CalibrationDraw,
     DataBlock,
@@ -72,6 +73,7 @@ from squeeze.recipe.schema.training import (
 )
 
 __all__ = [
+    "LIBRARIES",
     "METRICS",
     "RANDOM",
     "AccuracyGate",

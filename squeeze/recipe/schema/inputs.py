@@ -17,20 +17,25 @@ from squeeze.recipe.schema.base import (
     WeightsPath,
 )
 
+LIBRARIES = ("torchvision:", "timm:")
+"""Factories of libraries that know how images are prepared for their weights."""
+
 
 class InputSpec(Block):
     """What the model is fed: every runtime gets images prepared by exactly these numbers.
 
     Attributes:
-        shape: ``(C, H, W)``; 1 channel is greyscale, 3 is RGB.
-        mean: Subtracted per channel from pixels in [0, 1].
+        shape: ``(C, H, W)``; 1 channel is greyscale, 3 is colour.
+        mean: Subtracted per channel, in the model's order of channels, from pixels in [0, 1].
         std: Divides per channel afterwards.
         fit: ``crop`` is for classification. ``letterbox`` scales the whole image into ``(H, W)``
             and fills the rest with grey (114), ``stretch`` scales both sides to ``(H, W)``;
             detection takes one of these, because boxes must not be cut away.
         crop_fraction: Of ``crop``: the image is scaled to cover ``(H, W) / crop_fraction``, then
-            the centre ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice.
+            the centre ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice; left out,
+            nothing is cut off (1.0) where the validation images have about the input's size.
         interpolation: How images are resized.
+        channel_order: Of the channels of a colour image; ``bgr`` is that of OpenCV and Caffe.
     """
 
     shape: tuple[Count, Count, Count]
@@ -39,6 +44,18 @@ class InputSpec(Block):
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
     crop_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.875
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Names of the values that nobody gave and that are defaults."""
+        return frozenset(type(self).model_fields) - self.model_fields_set
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was left out that a library may know better than the defaults."""
+        unused = {"fit", "channel_order"} | ({"crop_fraction"} if self.fit != "crop" else set())
+        return self.left_out <= unused
 
     @model_validator(mode="after")
     def _channels_agree(self) -> Self:
@@ -71,7 +88,9 @@ class ModelBlock(Block):
             weights itself.
         backbone_weights: Instead of ``weights``: a file of a classifier's weights, of which a
             detector's ``backbone`` takes over what it has. The rest is to be trained.
-        input: May be left out when ``weights`` is a bundle folder.
+        input: May be left out when ``weights`` is a bundle folder, whose own it replaces key by key
+            when it is there. What is left out of it with ``torchvision`` and ``timm`` is taken from
+            the library: it knows how its weights were evaluated.
     """
 
     build: Reference | None = None

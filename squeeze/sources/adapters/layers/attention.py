@@ -46,8 +46,8 @@ class PositionBias(nn.Module):
 
     Attributes:
         table: Parameter ``(positions, count)``.
-        index: Buffer ``(L * L,)``: which row of the table each pair of tokens reads. It follows from
-            the window and is no part of the weights.
+        index: Buffer ``(L * L,)``: which row of the table each pair of tokens reads; no
+            part of the weights, for it follows from the window.
         count: Heads.
         size: Channels per head.
     """
