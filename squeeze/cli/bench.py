@@ -20,6 +20,7 @@ def bench(
         ),
     ],
     input: options.Shape = None,
+    layout: options.Layout = None,
     threads: options.Threads = 1,
     batch_size: options.BatchSize = 1,
     quiet: options.Quiet = False,
@@ -37,7 +38,10 @@ def bench(
     from squeeze.measure import latency, statistics
     from squeeze.report import tables
 
-    opened = {str(path): open_file(path, input) for path in files}
+    terminal = console.Terminal(quiet=quiet)
+    opened = {str(path): open_file(path, input, others={"layout": layout}) for path in files}
+    for file in opened.values():
+        terminal.say(f"{file.path}: {file.told_shape(batch_size)}")
     rng = np.random.default_rng(0)
     sessions = {name: file.open_session(threads) for name, file in opened.items()}
     prepared = {
@@ -48,7 +52,7 @@ def bench(
     }
     timings = latency.in_turns(
         {name: partial(session.invoke, prepared[name]) for name, session in sessions.items()},
-        console.Terminal(quiet=quiet),
+        terminal,
         "timing",
     )
     for session in sessions.values():
@@ -62,6 +66,11 @@ def bench(
                 {
                     name: {
                         "decoded": name not in alone,
+                        "input": {
+                            "shape": opened[name].spec.shape,
+                            "layout": opened[name].layout,
+                            "batch_size": batch_size,
+                        },
                         "latency": timing.latency.model_dump(),
                         "speedup": ratios[name].model_dump(),
                     }

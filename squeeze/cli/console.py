@@ -122,6 +122,13 @@ def error(text: str) -> None:
     )
 
 
+def note(text: str) -> None:
+    """Print on stderr what must not be overlooked, also where progress is not shown."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        Text("note: ", style="bold") + Text(text)
+    )
+
+
 def table(columns: "Sequence[str]", rows: "Iterable[Sequence[str]]", *, title: str = "") -> None:
     """Print a table on stdout; as wide as it needs to be when stdout is no terminal."""
     console = Console(highlight=False)

@@ -17,6 +17,11 @@ def evaluate(
     input: options.Shape = None,
     mean: options.Numbers = None,
     std: options.Numbers = None,
+    crop_fraction: options.CropFraction = None,
+    fit: options.Fit = None,
+    interpolation: options.Interpolation = None,
+    layout: options.Layout = None,
+    channel_order: options.ChannelOrder = None,
     threads: options.Threads = 1,
     classes: Annotated[
         str | None,
@@ -29,8 +34,14 @@ def evaluate(
     json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """Measure a file's accuracy in its own runtime."""
+    """Measure a file's accuracy in its own runtime.
+
+    How images are prepared is read from the description beside the file or inside it; flags go
+    before both.
+    """
     del debug
+    import json as json_module
+
     from squeeze.cli import console
     from squeeze.cli.file import open_file
     from squeeze.core.errors import InputError
@@ -40,7 +51,19 @@ def evaluate(
     from squeeze.tasks import classification
     from squeeze.tasks.detection import Detection
 
-    found, terminal = open_file(file, input, mean, std), console.Terminal(quiet=quiet)
+    others = {
+        "crop_fraction": crop_fraction,
+        "fit": fit,
+        "interpolation": interpolation,
+        "layout": layout,
+        "channel_order": channel_order,
+    }
+    found, terminal = (
+        open_file(file, input, mean, std, others=others),
+        console.Terminal(quiet=quiet),
+    )
+    for warning in found.warnings:
+        console.note(warning)
     source = DataSource.model_validate(validation)
     if classes is not None:
         source = source.model_copy(update={"classes": _names(classes)})
@@ -48,6 +71,8 @@ def evaluate(
     split = open_data(
         DataBlock(validation=source), opening, trains=False, calibrates=False
     ).validation
+    found = found.fed(split.spec)
+    terminal.say(found.told())
     detector = found.detector()
     task: Task = classification
     if detector is not None or found.ends_at_boxes:
@@ -64,7 +89,8 @@ def evaluate(
     session.close()
     score = task.score(predictions, split)
     if json:
-        console.out(score.model_dump_json(indent=1))
+        record = score.model_dump(mode="json") | {"preprocessing": found.preprocessing()}
+        console.out(json_module.dumps(record, indent=1))
         return
     for doubt in score.doubts:
         console.out(f"warning  {file} {doubt}")

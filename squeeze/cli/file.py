@@ -1,19 +1,23 @@
-"""What ``eval``, ``bench`` and ``export`` know about a file: its runtime and its input."""
+"""What ``eval``, ``bench`` and ``export`` know about a file: its runtime and how it is fed."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core import reading
-from squeeze.core.errors import InputError
+from squeeze.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from squeeze.core.detector import DetectorSpec
     from squeeze.recipe.schema import InputSpec
-    from squeeze.runtimes.base import Runtime, Session
+    from squeeze.runtimes.base import FileInput, Runtime, Session
 
 _REMOVE_IT = "remove it and give --input C,H,W (and --mean, --std)"
 _RUNTIMES = {".onnx": "onnxruntime", ".tflite": "litert"}
+_LAYOUTS = ("NCHW", "NHWC")
+_FLAGS = {"shape": "--input"}
+NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -21,22 +25,57 @@ class File:
     """A file to measure.
 
     Attributes:
-        description: How a detector's outputs are read, where the file beside it says so.
+        spec: How images are prepared.
+        source: Where that comes from, in words.
+        layout: ``NCHW`` or ``NHWC``.
+        batch: Images per call, where the file fixes it.
+        description: How a detector's outputs are read, where the file's description says so.
         ends_at_boxes: Whether decoding and suppression are inside.
         classes: What its outputs are, in order, where the file beside it or the bundle says so.
+        warnings: Descriptions that disagree.
     """
 
     path: Path
     runtime: str
     spec: "InputSpec"
+    source: str = ""
+    layout: str = "NCHW"
+    batch: int | None = None
     description: "DetectorSpec | None" = None
     ends_at_boxes: bool = False
     classes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of its input."""
         return self.spec.shape[1], self.spec.shape[2]
+
+    def fed(self, spec: "InputSpec") -> "File":
+        """Return the same file with another input."""
+        return replace(self, spec=spec)
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Return how images are prepared, as plain data."""
+        record = self.spec.model_dump(mode="json")
+        return record | {"layout": self.layout, "source": self.source}
+
+    def told(self) -> str:
+        """Return how images are prepared, in one line."""
+        spec = self.spec
+        fit = f"crop, crop fraction {spec.crop_fraction:.6g}" if spec.fit == "crop" else spec.fit
+        colours = f", {spec.channel_order}" if spec.shape[0] > 1 else ""
+        mean, std = (", ".join(f"{x:.6g}" for x in each) for each in (spec.mean, spec.std))
+        return (
+            f"{self.path}: images of {'x'.join(map(str, spec.shape))} as {self.layout}{colours}, "
+            f"fit {fit}, {spec.interpolation}, mean {mean}, std {std} ({self.source})"
+        )
+
+    def told_shape(self, batch_size: int) -> str:
+        """Return what it is fed, in words."""
+        channels, height, width = self.spec.shape
+        sides = (height, width, channels) if self.layout == "NHWC" else self.spec.shape
+        return f"fed {'x'.join(map(str, (batch_size, *sides)))}, {self.layout}"
 
     def detector(self) -> "DetectorSpec | None":
         """Return how its outputs are read if it is a detector: bundles know it themselves."""
@@ -54,13 +93,7 @@ class File:
         Raises:
             InputError: The runtime is not installed.
         """
-        from squeeze.core import plugins
-
-        module: Any = plugins.load(plugins.RUNTIMES, self.runtime)
-        reason = module.unavailable("cpu")
-        if reason is not None:
-            raise InputError(reason, where=str(self.path))
-        runtime: Runtime = module
+        runtime: Runtime = _runtime(self.runtime, self.path)
         return runtime
 
     def open_session(self, threads: int, *, classes: int | None = None) -> "Session":
@@ -73,7 +106,7 @@ class File:
 
         from squeeze.runtimes.base import Execution, several
 
-        session = self.load().open_session(self.path, Execution(threads))
+        session = self.load().open_session(self.path, Execution(threads, layout=self.layout))
         try:
             blank = np.zeros((1, *self.spec.shape), np.float32)
             outputs = several(session.invoke(session.prepare(blank)))
@@ -82,7 +115,7 @@ class File:
             raise InputError(
                 f"does not run on an image of {self.spec.shape}: {error}",
                 where=str(self.path),
-                hint="give its input as --input C,H,W",
+                hint="give its input as --input C,H,W (and --layout nchw or nhwc)",
             ) from error
         shapes = [output.shape[1:] for output in outputs]
         if classes is not None and shapes != [(classes,)]:
@@ -95,73 +128,206 @@ class File:
         return session
 
 
+@dataclass(frozen=True)
+class _Description:
+    """What is known of a file before flags count."""
+
+    values: dict[str, Any]
+    source: str
+    layout: str | None = None
+    detector: "DetectorSpec | None" = None
+    ends_at_boxes: bool = False
+    classes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 def open_file(
-    path: Path, shape: str | None = None, mean: str | None = None, std: str | None = None
+    path: Path,
+    shape: str | None = None,
+    mean: str | None = None,
+    std: str | None = None,
+    *,
+    others: Mapping[str, Any] = NOTHING,
 ) -> File:
     """Recognise a bundle folder, ``.onnx`` or ``.tflite`` and find out what it is fed.
 
-    The description beside a file that squeeze exported is used unless flags are given.
+    Flags go before the description beside the file, that before the one inside, and that before
+    the shape of the file's own input.
+
+    Args:
+        path: The file.
+        shape: ``C,H,W``.
+        mean: Numbers with commas between.
+        std: The same.
+        others: Further values of the input, and its ``layout``; None where a flag is not given.
 
     Raises:
-        InputError: Not such a file, or nothing tells its input.
+        InputError: Not such a file, a flag that does not fit, or nothing tells its input.
     """
     from pydantic import ValidationError
 
     from squeeze.cli.one_step import numbers
-    from squeeze.export import file
     from squeeze.recipe.schema import InputSpec
 
-    if reading.is_folder(path):
-        runtime, record = "pytorch", path / "architecture.json"
-    elif path.suffix in _RUNTIMES:
-        runtime, record = _RUNTIMES[path.suffix], file.description_of(path)
-        file.refuse_changed(path)
-    else:
-        what = "is neither a bundle folder nor an .onnx or .tflite file"
-        raise InputError(what, where=reading.shortened(path))
-    if not reading.exists(path):
-        raise InputError("no such file", where=reading.shortened(path))
-    found: dict[str, Any] = {}
-    classes: tuple[str, ...] = ()
-    detector, ends_at_boxes = None, False
-    if record.is_file():
-        found, detector, ends_at_boxes, classes = _described(record)
-    found |= {
-        key: numbers(text, f"--{'input' if key == 'shape' else key}")
+    given: dict[str, Any] = {key: value for key, value in others.items() if value is not None}
+    given |= {
+        key: numbers(text, _FLAGS.get(key, f"--{key}"))
         for key, text in (("shape", shape), ("mean", mean), ("std", std))
         if text
     }
-    if "shape" not in found:
+    runtime = _recognised(path)
+    layout = _layout(given.pop("layout", None), path, runtime)
+    found = _described(path, runtime)
+    own = None if runtime == "pytorch" else _runtime(runtime, path).file_input(path)
+    if own is not None:
+        found = _completed(found, own, runtime, layout or found.layout)
+    values, source = found.values | given, found.source
+    if given:
+        source = f"{', '.join(sorted(given))} from flags, the rest from {found.source}"
+    if "shape" not in values:
+        dims = "x".join("?" if side is None else str(side) for side in own.dims) if own else ""
         raise InputError(
-            f"{record.name} is not there, so nothing tells the input",
+            f"has no description, and its own input of {dims} (? is dynamic) is no image's shape",
             where=str(path),
             hint="give --input C,H,W (and --mean, --std)",
         )
     try:
-        spec = InputSpec.model_validate(found)
-        return File(path, runtime, spec, detector, ends_at_boxes, classes)
+        spec = InputSpec.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"input: {error.errors()[0]['msg']}", where=str(path)) from error
+        first = error.errors()[0]
+        place = "".join(f"{part}: " for part in first["loc"][:1])
+        raise InputError(f"input: {place}{first['msg']}", where=str(path)) from error
+    return File(
+        path,
+        runtime,
+        spec,
+        source,
+        layout or found.layout or "NCHW",
+        None if own is None else own.batch,
+        found.detector,
+        found.ends_at_boxes,
+        found.classes,
+        found.warnings,
+    )
 
 
-def _described(
-    record: Path,
-) -> "tuple[dict[str, Any], DetectorSpec | None, bool, tuple[str, ...]]":
+def _recognised(path: Path) -> str:
+    """Return the runtime of a file."""
+    from squeeze.export import file
+
+    if reading.is_folder(path):
+        return "pytorch"
+    if path.suffix not in _RUNTIMES:
+        what = "is neither a bundle folder nor an .onnx or .tflite file"
+        raise InputError(what, where=reading.shortened(path))
+    if not reading.exists(path):
+        raise InputError("no such file", where=reading.shortened(path))
+    file.refuse_changed(path)
+    return _RUNTIMES[path.suffix]
+
+
+def _runtime(name: str, path: Path) -> Any:  # noqa: ANN401  (a plugin's module)
+    from squeeze.core import plugins
+
+    module = plugins.load(plugins.RUNTIMES, name)
+    reason = module.unavailable("cpu")
+    if reason is not None:
+        raise InputError(reason, where=str(path))
+    return module
+
+
+def _layout(text: str | None, path: Path, runtime: str) -> str | None:
+    if text is None:
+        return None
+    if runtime == "pytorch":
+        raise InputError("is for .onnx and .tflite files, a bundle takes nchw", where="--layout")
+    if text.upper() not in _LAYOUTS:
+        known = [name.lower() for name in _LAYOUTS]
+        raise InputError(unknown_name("layout", text, known), where=f"--layout of {path}")
+    return text.upper()
+
+
+def _described(path: Path, runtime: str) -> _Description:
+    """Return what the file's description says: the one beside it if there is one."""
+    from squeeze.export import embedded, file
+
+    is_bundle = runtime == "pytorch"
+    record = path / "architecture.json" if is_bundle else file.description_of(path)
+    plain = _read(record) if record.is_file() else None
+    inside = None if is_bundle else embedded.read(path)
+    if plain is not None:
+        found = _of_record(plain, record, record.name)
+        differing = [] if inside is None else _differing(plain, inside)
+        if not differing:
+            return found
+        told = (
+            f"{path}: {record.name} and the description inside the file disagree "
+            f"({'; '.join(differing)}); {record.name} counts: remove it to go by the file itself"
+        )
+        return replace(found, warnings=(told,))
+    if inside is not None:
+        return _of_record(inside, path, "the description inside the file")
+    return _Description({}, "defaults")
+
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        return dict(reading.json_value(record))
+    except InputError as error:
+        raise InputError(f"is damaged: {error.what}", where=error.where, hint=_REMOVE_IT) from error
+    except (ValueError, TypeError) as error:
+        raise _damaged(record, error) from error
+
+
+def _of_record(plain: Mapping[str, Any], place: Path, source: str) -> _Description:
     from squeeze.core.detector import DetectorSpec
 
     try:
-        plain = reading.json_value(record)
-    except InputError as error:
-        raise InputError(f"is damaged: {error.what}", where=error.where, hint=_REMOVE_IT) from error
-    try:
-        found = dict(plain)
-        detector = found.get("detector")
+        detector = plain.get("detector")
         spec = None if detector is None else DetectorSpec.of_json(detector)
-        classes = tuple(str(name) for name in found.get("classes", ()))
-        return dict(found["input"]), spec, "detections" in found, classes
+        layout = plain.get("layout")
+        layout = layout if layout in _LAYOUTS else None
+        classes = tuple(str(name) for name in plain.get("classes", ()))
+        ends_at_boxes = "detections" in plain
+        return _Description(dict(plain["input"]), source, layout, spec, ends_at_boxes, classes)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"is damaged: {type(error).__name__}: {error}",
-            where=str(record),
-            hint=_REMOVE_IT,
-        ) from error
+        raise _damaged(place, error) from error
+
+
+def _damaged(record: Path, error: Exception) -> InputError:
+    return InputError(
+        f"is damaged: {type(error).__name__}: {error}",
+        where=str(record),
+        hint=_REMOVE_IT,
+    )
+
+
+def _differing(beside: Mapping[str, Any], inside: Mapping[str, Any]) -> list[str]:
+    """Return what two descriptions say differently, in words."""
+    pair = [dict(each.get("input") or {}) for each in (beside, inside)]
+    names = sorted(pair[0].keys() | pair[1].keys())
+    found = [
+        f"{name} {pair[0].get(name, 'not given')} beside, {pair[1].get(name, 'not given')} inside"
+        for name in names
+        if pair[0].get(name) != pair[1].get(name)
+    ]
+    others = ("layout", "detector", "detections", "classes")
+    return found + [name for name in others if beside.get(name) != inside.get(name)]
+
+
+def _completed(
+    found: _Description, own: "FileInput", runtime: str, layout: str | None
+) -> _Description:
+    """Fill in what the file's own input tells."""
+    layout = layout or own.layout({"litert": "NHWC"}.get(runtime, "NCHW"))
+    values = dict(found.values)
+    source = found.source
+    if len(own.dims) == len(layout) and "shape" not in values:
+        shape = own.image(layout)
+        if None not in shape:
+            values["shape"] = shape
+            source = "the file's own input and defaults"
+    plain = own.of_pixels()
+    if plain is not None and not found.values:
+        values |= {"mean": plain[:1], "std": plain[1:]}
+    return replace(found, values=values, layout=layout, source=source)

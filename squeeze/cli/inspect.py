@@ -67,6 +67,11 @@ def inspect(
     input: options.Shape = None,
     mean: options.Numbers = None,
     std: options.Numbers = None,
+    crop_fraction: options.CropFraction = None,
+    fit: options.Fit = None,
+    interpolation: options.Interpolation = None,
+    layout: options.Layout = None,
+    channel_order: options.ChannelOrder = None,
     quiet: options.Quiet = False,
     json: options.AsJson = False,
     debug: options.Debug = False,
@@ -75,22 +80,30 @@ def inspect(
     del debug
     from squeeze.cli import console
 
+    others = {
+        "crop_fraction": crop_fraction,
+        "fit": fit,
+        "interpolation": interpolation,
+        "channel_order": channel_order,
+    }
     if int8:
         from squeeze.cli import inspect_int8
 
-        others = {"--layers": layers, "--data": data, "--plot": plot}
-        _refuse("--int8", others | {"--pruning": pruning, "--sensitivity": sensitivity})
+        modes = {"--layers": layers, "--data": data, "--plot": plot}
+        _refuse("--int8", modes | {"--pruning": pruning, "--sensitivity": sensitivity})
         inspect_int8.show(Path(model), as_json=json)
         return
     if layers is not None:
         from squeeze.cli import inspect_layers
 
         _refuse("--layers", {"--pruning": pruning, "--sensitivity": sensitivity})
-        images = inspect_layers.Images(data, samples, (input, mean, std), quiet=quiet)
+        others["layout"] = layout
+        images = inspect_layers.Images(data, samples, (input, mean, std), others, quiet=quiet)
         inspect_layers.show(layers, Path(model), images, plot, as_json=json)
         return
     _check_flags(data, plot, pruning=pruning, sensitivity=sensitivity)
-    block = one_step.model_block(model, weights, input, {"mean": mean, "std": std})
+    _refuse("a model", {"--layout": layout})
+    block = one_step.model_block(model, weights, input, {"mean": mean, "std": std} | others)
     loaded = _validated(block, data, arg or [])
     if sensitivity:
         _refuse_untrained(loaded)

@@ -2,9 +2,10 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import InputError
 
@@ -25,12 +26,14 @@ class Images:
         data: Named as for squeeze prune.
         samples: At most so many; 32 are enough for sums over whole activations.
         given: ``--input``, ``--mean`` and ``--std``.
+        others: Further values of the input, and its layout.
         quiet: No progress.
     """
 
     data: str | None
     samples: int
     given: tuple[str | None, str | None, str | None]
+    others: Mapping[str, Any]
     quiet: bool
 
 
@@ -54,12 +57,15 @@ def show(real: Path, quantized: Path, images: Images, plot: Path | None, *, as_j
         )
     for path in (real, quantized):
         runtime(path, "--layers")
-    files = [open_file(path, *images.given) for path in _described(real, quantized, images)]
+    file = open_file(_described(real, quantized, images), *images.given, others=images.others)
+    for warning in file.warnings:
+        console.note(warning)
     for path in (real, quantized):
-        _check(path, files[0])
-    split = _split(images, files[0])
+        _check(path, file)
+    split = _split(images, file)
+    console.Terminal(quiet=images.quiet).say(file.fed(split.spec).told())
     batches = (batch for batch, _ in split.batches(1))
-    opened = [layers.open_activations(path) for path in (real, quantized)]
+    opened = [layers.open_activations(path, file.layout) for path in (real, quantized)]
     found = layers.compare(opened[0], opened[1], batches)
     if plot is not None:
         _plot(found, plot)
@@ -69,10 +75,15 @@ def show(real: Path, quantized: Path, images: Images, plot: Path | None, *, as_j
         _print(found)
 
 
-def _described(real: Path, quantized: Path, images: Images) -> list[Path]:
+def _described(real: Path, quantized: Path, images: Images) -> Path:
     """Return the file whose description tells the input; either will do."""
-    beside = [p for p in (real, quantized) if p.with_name(p.name + ".json").is_file()]
-    return [beside[0] if beside and images.given[0] is None else real]
+    from squeeze.export import embedded
+
+    for path in (real, quantized):
+        is_described = path.with_name(path.name + ".json").is_file() or embedded.read(path)
+        if is_described and images.given[0] is None:
+            return path
+    return real
 
 
 def _check(path: Path, described: "File") -> None:

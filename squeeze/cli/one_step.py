@@ -1,5 +1,6 @@
 """``prune``, ``quantize`` and ``distill``: flags that build a recipe of one step, and run it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,6 +54,10 @@ def common(
     input: options.Shape = None,
     mean: options.Numbers = None,
     std: options.Numbers = None,
+    crop_fraction: options.CropFraction = None,
+    fit: options.Fit = None,
+    interpolation: options.Interpolation = None,
+    channel_order: options.ChannelOrder = None,
     target: Annotated[
         list[str] | None,
         typer.Option(help="Runtime to measure on; may be repeated. Default: onnxruntime."),
@@ -79,7 +84,15 @@ def common(
     debug: options.Debug = False,
 ) -> Flags:
     """Turn the shared flags into the shared part of a recipe."""
-    block = model_block(model, weights, input, {"mean": mean, "std": std})
+    prepared = {
+        "mean": mean,
+        "std": std,
+        "crop_fraction": crop_fraction,
+        "fit": fit,
+        "interpolation": interpolation,
+        "channel_order": channel_order,
+    }
+    block = model_block(model, weights, input, prepared)
     if arg:
         block["args"] = {}
     data: dict[str, Any] = {"validation": validation}
@@ -112,7 +125,7 @@ def common(
 
 
 def model_block(
-    model: str, weights: str | None, shape: str | None, moments: dict[str, str | None]
+    model: str, weights: str | None, shape: str | None, others: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the model block that flags stand for.
 
@@ -120,13 +133,18 @@ def model_block(
         model: A reference or a bundle folder.
         weights: A file, for references.
         shape: ``C,H,W``; None takes the bundle's or the library's own, else 3,224,224.
-        moments: ``mean`` and ``std``; None takes the bundle's or the library's own.
+        others: Further values of the input, ``mean`` and ``std`` as texts; None takes the bundle's
+            or the library's own.
     """
     is_bundle = reading.is_folder(Path(model))
     block: dict[str, Any] = {"weights": model} if is_bundle else {"build": model}
     if weights is not None:
         block["weights"] = weights
-    given = {key: numbers(text, f"--{key}") for key, text in moments.items() if text}
+    given = {
+        key: numbers(value, f"--{key}") if key in {"mean", "std"} else value
+        for key, value in others.items()
+        if value is not None
+    }
     if shape is not None:
         given["shape"] = numbers(shape, "--input")
     elif given or not (is_bundle or _in_library(model)):

@@ -30,12 +30,48 @@ Devices = Annotated[
 ]
 Shape = Annotated[
     str | None,
-    typer.Option("--input", metavar="C,H,W", help="Input shape; 3,224,224 if not given."),
+    typer.Option(
+        "--input",
+        metavar="C,H,W",
+        help="Input shape; if not given, that of the file, bundle or library, else 3,224,224.",
+    ),
 ]
 Numbers = Annotated[
     str | None,
     typer.Option(
-        metavar="X,…", help="Per channel, of pixels in [0, 1]; ImageNet's for torchvision and timm."
+        metavar="X,…",
+        help="Per channel, in the model's order, of pixels in [0, 1]; if not given, that of the "
+        "file, bundle or library.",
+    ),
+]
+CropFraction = Annotated[
+    float | None,
+    typer.Option(
+        "--crop-fraction",
+        help="Of --fit crop, (0, 1]: images are scaled to cover the input divided by it, and the "
+        "centre is cut out.",
+    ),
+]
+Fit = Annotated[
+    str | None,
+    typer.Option("--fit", metavar="crop|letterbox|stretch", help="How images meet the input."),
+]
+Interpolation = Annotated[
+    str | None,
+    typer.Option(
+        "--interpolation", metavar="bilinear|bicubic|nearest", help="How images are resized."
+    ),
+]
+ChannelOrder = Annotated[
+    str | None,
+    typer.Option("--channel-order", metavar="rgb|bgr", help="What the model's channels are."),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        metavar="nchw|nhwc",
+        help="Where the file's channels are, if the shape of its input does not tell.",
     ),
 ]
 Threads = Annotated[int, typer.Option(help="Threads inside one operator.", min=1)]

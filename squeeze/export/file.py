@@ -1,4 +1,4 @@
-"""One exported file: write it, say beside it how to feed it, compare it with torch."""
+"""One exported file: write it, say in it and beside it how to feed it, compare it with torch."""
 
 import json
 from importlib import import_module
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.parity import distances
+from squeeze.export import embedded
 from squeeze.runtimes.base import Execution, several
 from squeeze.store import checksums, write_text
 
@@ -35,7 +36,7 @@ def name_of(state: str, artifact: str, batch_size: int) -> str:
 def write(
     state: str, model: "Model", artifact: str, batch_size: int, folder: Path, log: Path | None
 ) -> Path:
-    """Export one model as ``onnx`` or ``tflite``, once, and put a description beside the file.
+    """Export one model as ``onnx`` or ``tflite``, once, and describe the file.
 
     Raises:
         SqueezeError: The exporter cannot express the model.
@@ -49,18 +50,30 @@ def write(
 
 
 def describe(path: Path, model: "Model", batch_size: int) -> Path:
-    """Write ``<file>.json``: how to prepare images for this file and read a detector's outputs."""
+    """Say how to prepare images for a file and read a detector's outputs: beside it and inside.
+
+    Returns:
+        The place of ``<file>.json``.
+    """
     detector = getattr(model.module, "detector", None)
     record = _input(path, model, batch_size)
     if isinstance(detector, DetectorSpec):
         record["detector"] = detector.as_json()
-    return write_text(description_of(path), json.dumps(record, indent=1))
+    return _write(path, record)
 
 
 def describe_detections(path: Path, model: "Model", outputs: "Mapping[str, str]") -> Path:
-    """Write ``<file>.json`` of a file that ends at detections: its input, and its outputs."""
-    record = _input(path, model, 1) | {"detections": dict(outputs)}
-    return write_text(description_of(path), json.dumps(record, indent=1))
+    """Describe a file that ends at detections, beside it and inside: its input, its outputs."""
+    return _write(path, _input(path, model, 1) | {"detections": dict(outputs)})
+
+
+def _write(path: Path, record: "dict[str, Any]") -> Path:
+    sums = {}
+    if path.is_file():
+        embedded.embed_(path, record)
+        sums["sha256"] = checksums.of_file(path)
+    text = json.dumps({"file": path.name} | sums | record, indent=1)
+    return write_text(description_of(path), text)
 
 
 def refuse_changed(path: Path) -> None:
@@ -91,14 +104,13 @@ def description_of(path: Path) -> Path:
 
 def _input(path: Path, model: "Model", batch_size: int) -> "dict[str, Any]":
     is_litert, spec = path.suffix == ".tflite", model.input
+    order = " with blue first" if spec.channel_order == "bgr" else ""
     classes = list(model.architecture.classes)
     return ({"classes": classes} if classes else {}) | {
-        "file": path.name,
-        **({"sha256": checksums.of_file(path)} if path.is_file() else {}),
         "layout": "NHWC" if is_litert else "NCHW",
         "batch": batch_size if is_litert else "dynamic",
         "input": spec.model_dump(mode="json"),
-        "prepare": f"(pixels / 255 - mean) / std, after {_FITS[spec.fit]}",
+        "prepare": f"(pixels / 255 - mean) / std{order}, after {_FITS[spec.fit]}",
     }
 
 

@@ -158,8 +158,12 @@ def _flat(values: "NDArray[Any]") -> "NDArray[np.float64]":
     return values.astype(np.float64).ravel()
 
 
-def open_activations(path: Path) -> "Activations":
+def open_activations(path: Path, layout: str | None = None) -> "Activations":
     """Open an ``.onnx`` or ``.tflite`` file so that its inner tensors can be read.
+
+    Args:
+        path: The file.
+        layout: ``NCHW`` or ``NHWC``, where the shape of its input does not tell.
 
     Raises:
         InputError: Of another kind, or its runtime cannot load it.
@@ -167,9 +171,9 @@ def open_activations(path: Path) -> "Activations":
     if path.suffix == ".onnx":
         from squeeze.runtimes.audit.onnx_activations import OnnxActivations
 
-        return OnnxActivations(path)
+        return OnnxActivations(path, layout)
     if path.suffix == ".tflite":
         from squeeze.runtimes.audit.litert_activations import LiteRtActivations
 
-        return LiteRtActivations(path)
+        return LiteRtActivations(path, layout)
     raise InputError("is neither an .onnx nor a .tflite file", where=str(path))

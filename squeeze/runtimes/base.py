@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     """
 
 
+_RANK = 4
+_CHANNELS = {1, 3}
+
+
 @dataclass(frozen=True)
 class Execution:
     """How a session runs.
@@ -32,11 +36,56 @@ class Execution:
         threads: Threads inside one operator.
         device: ``cpu`` or ``cuda``.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        layout: ``NCHW`` or ``NHWC`` where the shape of a file's input does not tell it.
     """
 
     threads: int = 1
     device: str = "cpu"
     precision: str = "fp32"
+    layout: str | None = None
+
+
+@dataclass(frozen=True)
+class FileInput:
+    """What a file says of its input.
+
+    Attributes:
+        dims: Its shape, with None for what is dynamic.
+        type: NumPy's name of its element type.
+        scale: Of integers that stand for floats; 0 of those that stand for themselves.
+        zero_point: The integer that stands for 0.
+    """
+
+    dims: tuple[int | None, ...]
+    type: str = "float32"
+    scale: float = 0.0
+    zero_point: int = 0
+
+    @property
+    def batch(self) -> int | None:
+        """Images per call where the file fixes it."""
+        return self.dims[0] if self.dims else None
+
+    def of_pixels(self) -> tuple[float, float] | None:
+        """Return the mean and std with which integers are pixels as they are; None of floats.
+
+        A pixel of 0 is the lowest integer, whatever number that stands for.
+        """
+        lowest = {"uint8": 0, "int8": -128}.get(self.type)
+        if lowest is None:
+            return None
+        return (self.zero_point - lowest) / 255, 1 / (255 * (self.scale or 1.0))
+
+    def layout(self, usual: str) -> str:
+        """Return where the channels are: at the side that has 1 or 3 of them, else as usual."""
+        if len(self.dims) != _RANK or (self.dims[1] in _CHANNELS) == (self.dims[3] in _CHANNELS):
+            return usual
+        return "NCHW" if self.dims[1] in _CHANNELS else "NHWC"
+
+    def image(self, layout: str) -> tuple[int | None, int | None, int | None]:
+        """Return ``(C, H, W)``."""
+        _, *rest = self.dims
+        return (rest[2], rest[0], rest[1]) if layout == "NHWC" else (rest[0], rest[1], rest[2])
 
 
 CONVERSIONS = "conversions of types and layouts"
@@ -57,6 +106,28 @@ class Session(Protocol):
     def close(self) -> None:
         """Give back what the session holds."""
         ...
+
+
+def chunks(
+    images: "NDArray[np.float32]", layout: str, batch: int | None
+) -> "list[NDArray[np.float32]]":
+    """Put images ``(N, C, H, W)`` into a file's layout and cut them to its batch size.
+
+    The last chunk is padded with its last image. Without a batch size there is one chunk.
+    """
+    import numpy as np
+
+    if layout == "NHWC" and images.ndim == _RANK:
+        images = images.transpose(0, 2, 3, 1)
+    size = batch or max(len(images), 1)
+    found = []
+    for start in range(0, max(len(images), 1), size):
+        chunk = images[start : start + size]
+        missing = size - len(chunk) if batch else 0
+        if missing:
+            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
+        found.append(np.ascontiguousarray(chunk))
+    return found
 
 
 def several(outputs: "Outputs") -> "tuple[NDArray[np.float32], ...]":

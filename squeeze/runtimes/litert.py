@@ -10,7 +10,7 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.runtimes.base import Audit, Coverage, Execution
+from squeeze.runtimes.base import Audit, Coverage, Execution, FileInput, chunks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ARTIFACT = "tflite"
 FIXED_BATCH = True
 
-_RANK = 4
+LAYOUT = "NHWC"
 _NUMBERED = r"output_\d+"
 
 
@@ -42,7 +42,29 @@ def open_session(path: Path, execution: Execution) -> "LiteRtSession":
     Raises:
         InputError: LiteRT cannot load it.
     """
-    return LiteRtSession(load_interpreter(path, execution.threads))
+    return LiteRtSession(load_interpreter(path, execution.threads), execution.layout)
+
+
+def file_input(path: Path) -> FileInput:
+    """Return what a file says of its input.
+
+    Raises:
+        InputError: LiteRT cannot load it.
+    """
+    return input_of(load_interpreter(path, 1))
+
+
+def input_of(interpreter: Any) -> FileInput:  # noqa: ANN401
+    """Return what a loaded file says of its first input."""
+    detail = interpreter.get_input_details()[0]
+    shape, dynamic = detail["shape"].tolist(), detail["shape_signature"].tolist()
+    # a batch that may change is 1 until the tensor is resized
+    dims = [
+        None if position and side < 0 else size
+        for position, (size, side) in enumerate(zip(shape, dynamic or shape, strict=True))
+    ]
+    scale, zero_point = detail["quantization"]
+    return FileInput(tuple(dims), np.dtype(detail["dtype"]).name, float(scale), int(zero_point))
 
 
 def try_run(path: Path) -> None:
@@ -106,43 +128,38 @@ def load_interpreter(
 
 
 class LiteRtSession:
-    """One channel-last input of a fixed batch size, all outputs in the order of the model's.
+    """One input of a fixed batch size, all outputs in the order of the model's.
 
     The converter names outputs ``output_0``, ``output_1`` and so on in the file's signature; the
     file itself lists them in any order.
 
-    Int8 inputs and outputs are converted by the file's own scale and zero point.
+    Integer inputs and outputs are converted by the file's own scale and zero point; where it has
+    none they are what they are.
     """
 
-    def __init__(self, interpreter: Any) -> None:  # noqa: ANN401
+    def __init__(self, interpreter: Any, layout: str | None = None) -> None:  # noqa: ANN401
         self._interpreter = interpreter
         self._input = interpreter.get_input_details()[0]
         self._outputs = _in_order(interpreter)
         self._batch = int(self._input["shape"][0])
+        self._layout = layout or input_of(interpreter).layout(LAYOUT)
 
     def prepare(self, images: "NDArray[np.float32]") -> "tuple[list[NDArray[Any]], int]":
-        """Move channels last and cut into batches of the file's size; the last is padded."""
-        channel_last = images.transpose(0, 2, 3, 1) if images.ndim == _RANK else images
-        chunks = []
-        for start in range(0, len(images), self._batch):
-            chunk = channel_last[start : start + self._batch]
-            missing = self._batch - len(chunk)
-            if missing:
-                chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
-            chunks.append(to_type(np.ascontiguousarray(chunk), self._input))
-        return chunks, len(images)
+        """Bring images into the file's layout and cut them into batches of its size."""
+        parts = chunks(images, self._layout, self._batch)
+        return [to_type(part, self._input) for part in parts], len(images)
 
     def invoke(self, prepared: "tuple[list[NDArray[Any]], int]") -> "Outputs":
         """Run all chunks."""
-        chunks, count = prepared
+        parts, count = prepared
         runs = []
-        for chunk in chunks:
+        for chunk in parts:
             self._interpreter.set_tensor(self._input["index"], chunk)
             self._interpreter.invoke()
             runs.append([self._interpreter.get_tensor(each["index"]) for each in self._outputs])
         found = tuple(
-            to_float((parts[0] if len(parts) == 1 else np.concatenate(parts))[:count], detail)
-            for parts, detail in zip(zip(*runs, strict=True), self._outputs, strict=True)
+            to_float((each[0] if len(each) == 1 else np.concatenate(each))[:count], detail)
+            for each, detail in zip(zip(*runs, strict=True), self._outputs, strict=True)
         )
         return found if len(found) > 1 else found[0]
 
@@ -164,21 +181,23 @@ def _in_order(interpreter: Any) -> list[dict[str, Any]]:  # noqa: ANN401
 
 
 def to_type(values: "NDArray[np.float32]", detail: dict[str, Any]) -> "NDArray[Any]":
-    """Quantize values to a tensor's type by its scale and zero point."""
+    """Quantize values to a tensor's type by its scale and zero point, if it has any."""
     kind = detail["dtype"]
     if kind == np.float32:
         return values.astype(np.float32, copy=False)
+    if np.issubdtype(kind, np.floating):
+        return values.astype(kind)
     scale, zero = detail["quantization"]
     limits = np.iinfo(kind)
-    quantized: NDArray[Any] = np.rint(values / scale + zero).clip(limits.min, limits.max)
-    return quantized.astype(kind)
+    quantized: NDArray[Any] = np.rint(values / (scale or 1.0) + zero)
+    return quantized.clip(limits.min, limits.max).astype(kind)
 
 
 def to_float(values: "NDArray[Any]", detail: dict[str, Any]) -> "NDArray[np.float32]":
-    """Dequantize a tensor's values by its scale and zero point."""
-    if np.issubdtype(detail["dtype"], np.floating):
-        return values.astype(np.float32, copy=False)
+    """Dequantize a tensor's values by its scale and zero point, if it has any."""
     scale, zero = detail["quantization"]
+    if not scale or np.issubdtype(detail["dtype"], np.floating):
+        return values.astype(np.float32, copy=False)
     real: NDArray[np.float32] = (values.astype(np.float32) - zero) * np.float32(scale)
     return real
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.runtimes.base import Audit, Coverage, Execution, Seconds
+from squeeze.runtimes.base import Audit, Coverage, Execution, FileInput, Seconds, chunks
 from squeeze.store import scratch
 
 if TYPE_CHECKING:
@@ -18,10 +18,21 @@ if TYPE_CHECKING:
 
     from squeeze.runtimes.base import Outputs
 
+    Prepared = tuple[list[dict[str, NDArray[Any]]], int]
+
 ARTIFACT = "onnx"
 FIXED_BATCH = False
 
+LAYOUT = "NCHW"
 _ERROR = 3
+_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+}
+"""NumPy's names of the element types that images may have."""
 
 
 def version() -> str:
@@ -42,7 +53,23 @@ def open_session(path: Path, execution: Execution) -> "OnnxSession":
     Raises:
         InputError: ONNX Runtime cannot load it.
     """
-    return OnnxSession(_load(path, execution.threads))
+    return OnnxSession(_load(path, execution.threads), execution.layout)
+
+
+def file_input(path: Path) -> FileInput:
+    """Return what a file says of its input.
+
+    Raises:
+        InputError: ONNX Runtime cannot load it.
+    """
+    return input_of(_load(path, 1))
+
+
+def input_of(session: Any) -> FileInput:  # noqa: ANN401
+    """Return what a loaded file says of its first input."""
+    first = session.get_inputs()[0]
+    dims = tuple(side if isinstance(side, int) else None for side in first.shape)
+    return FileInput(dims, _TYPES.get(first.type, "float32"))
 
 
 def try_run(path: Path) -> None:
@@ -82,21 +109,57 @@ def _load(
         raise InputError(f"ONNX Runtime cannot load it: {error}", where=str(path)) from error
 
 
-class OnnxSession:
-    """One input, all outputs in the file's order."""
+class Feed:
+    """How a loaded file is fed.
 
-    def __init__(self, session: Any) -> None:  # noqa: ANN401
+    Attributes:
+        batch: Images per call where the file fixes another number than one.
+    """
+
+    def __init__(self, session: Any, layout: str | None = None) -> None:  # noqa: ANN401
+        found = input_of(session)
+        self._name, self._type = session.get_inputs()[0].name, np.dtype(found.type)
+        self._layout = layout or found.layout(LAYOUT)
+        self.batch = found.batch if found.batch != 1 else None
+
+    def prepared(self, images: "NDArray[np.float32]") -> "list[dict[str, NDArray[Any]]]":
+        """Return images ``(N, C, H, W)`` as the file takes them, call by call."""
+        parts = chunks(images, self._layout, self.batch)
+        return [{self._name: _typed(part, self._type)} for part in parts]
+
+
+def _typed(values: "NDArray[np.float32]", kind: "np.dtype[Any]") -> "NDArray[Any]":
+    if not np.issubdtype(kind, np.integer):
+        return np.ascontiguousarray(values, kind)
+    limits = np.iinfo(kind)
+    return np.rint(values).clip(limits.min, limits.max).astype(kind)
+
+
+def _widened(values: "NDArray[Any]") -> "NDArray[Any]":
+    is_other_float = np.issubdtype(values.dtype, np.floating) and values.dtype != np.float32
+    return values.astype(np.float32) if is_other_float else values
+
+
+class OnnxSession:
+    """One input, all outputs in the file's order, floats as float32."""
+
+    def __init__(self, session: Any, layout: str | None = None) -> None:  # noqa: ANN401
         self._session = session
-        self._input = session.get_inputs()[0].name
+        self._feed = Feed(session, layout)
         self._outputs = [output.name for output in session.get_outputs()]
 
-    def prepare(self, images: "NDArray[np.float32]") -> "dict[str, NDArray[np.float32]]":
-        """Name the input."""
-        return {self._input: np.ascontiguousarray(images, np.float32)}
+    def prepare(self, images: "NDArray[np.float32]") -> "Prepared":
+        """Bring images into the file's layout, type and batch size, and name the input."""
+        return self._feed.prepared(images), len(images)
 
-    def invoke(self, prepared: "dict[str, NDArray[np.float32]]") -> "Outputs":
+    def invoke(self, prepared: "Prepared") -> "Outputs":
         """Run one batch."""
-        found = self._session.run(self._outputs, prepared)
+        feeds, count = prepared
+        runs = [self._session.run(self._outputs, feed) for feed in feeds]
+        found = runs[0]
+        if self._feed.batch is not None:
+            found = [np.concatenate(each)[:count] for each in zip(*runs, strict=True)]
+        found = [_widened(each) for each in found]
         return tuple(found) if len(found) > 1 else found[0]
 
     def close(self) -> None:

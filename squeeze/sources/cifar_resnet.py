@@ -95,10 +95,10 @@ class CifarResNet(nn.Module):
         self,
         blocks: int,
         num_classes: int,
-        *,
         in_channels: int,
         shortcut: Shortcut,
-        padding: Padding | None,
+        *,
+        padding: Padding | None = None,
     ) -> None:
         super().__init__()
         if shortcut not in {"projection", "padded"}:

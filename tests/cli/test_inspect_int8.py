@@ -111,7 +111,10 @@ def test_what_layers_cannot_compare_is_told(inspect: Run, files: dict[str, Path]
     for arguments, told in (
         ([files["onnx"], files["int8.onnx"]], "--layers: needs --data"),
         ([files["onnx"], files["int8.tflite"], *INPUT], "give two .onnx or two .tflite files"),
-        ([files["onnx"], files["int8.onnx"], "--data", "builtin:digits"], "give --input"),
+        (
+            [files["onnx"], files["int8.onnx"], "--fit", "cut", "--data", "builtin:digits"],
+            "input: fit: Input should be",
+        ),
         (
             [files["onnx"], files["int8.onnx"], "--input", "3,12,12", "--data", "builtin:digits"],
             "does not run on an image of",

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.runtimes.base import chunks
 from squeeze.runtimes.graphs import tflite_graphs
-from squeeze.runtimes.litert import load_interpreter, to_float, to_type
+from squeeze.runtimes.litert import LAYOUT, input_of, load_interpreter, to_float, to_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
-_RANK = 4
 
 
 class _Tensors:
@@ -42,13 +42,15 @@ class LiteRtActivations:
 
     Args:
         path: A ``.tflite`` file.
+        layout: Of its input, where its shape does not tell.
 
     Raises:
         InputError: LiteRT cannot load it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, layout: str | None = None) -> None:
         self._interpreter = load_interpreter(path, 1, delegates=False, keep_tensors=True)
+        self._layout = layout or input_of(self._interpreter).layout(LAYOUT)
         tensors = _Tensors(self._interpreter)
         self.inside = sum(len(each.operators) for each in tflite_graphs.subgraphs(path)[1:])
         self._details: dict[str, dict[str, Any]] = {}
@@ -71,10 +73,8 @@ class LiteRtActivations:
     def read(self, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[np.float32]]]":
         """Run ``(N, C, H, W)`` in the file's batch size and return every activation."""
         feed = self._interpreter.get_input_details()[0]
-        size = int(feed["shape"][0])
-        channel_last = images.transpose(0, 2, 3, 1) if images.ndim == _RANK else images
-        filled = np.resize(channel_last, (size, *channel_last.shape[1:]))
-        self._interpreter.set_tensor(feed["index"], to_type(np.ascontiguousarray(filled), feed))
+        filled = chunks(images, self._layout, int(feed["shape"][0]))[0]
+        self._interpreter.set_tensor(feed["index"], to_type(filled, feed))
         self._interpreter.invoke()
         for name, detail in self._details.items():
             yield name, to_float(self._interpreter.get_tensor(detail["index"]), detail)

@@ -8,6 +8,7 @@ import numpy as np
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
 from squeeze.runtimes.graphs import onnx_graphs
+from squeeze.runtimes.onnxruntime import Feed
 from squeeze.store import scratch
 
 if TYPE_CHECKING:
@@ -28,17 +29,18 @@ class OnnxActivations:
 
     Args:
         path: An ``.onnx`` file.
+        layout: Of its input, where its shape does not tell.
 
     Raises:
         InputError: ONNX Runtime cannot load it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, layout: str | None = None) -> None:
         import onnx
 
         with scratch() as folder, chatter_to(None):
             self._session = _augmented(path, Path(folder) / "augmented.onnx")
-        self._feed = self._session.get_inputs()[0].name
+        self._feed = Feed(self._session, layout)
         saved = [output.name for output in self._session.get_outputs()]
         self._saved = [name for name in saved if name.endswith(_SAVED)]
         names = {name.removesuffix(_SAVED) for name in self._saved}
@@ -58,9 +60,8 @@ class OnnxActivations:
 
     def read(self, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[np.float32]]]":
         """Run ``(N, C, H, W)`` and return every activation, flat."""
-        for name, values in zip(
-            self._saved, self._session.run(self._saved, {self._feed: images}), strict=True
-        ):
+        feed = self._feed.prepared(images)[0]
+        for name, values in zip(self._saved, self._session.run(self._saved, feed), strict=True):
             if name.removesuffix(_SAVED) in self.operators:
                 yield name.removesuffix(_SAVED), np.asarray(values, np.float32)
 
