@@ -19,6 +19,7 @@ from squeeze.cli import console
 from squeeze.core import cpu
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
+from squeeze.export import embedded
 from squeeze.measure import latency
 from squeeze.recipe.load import from_data
 from squeeze.report import html, write
@@ -117,6 +118,10 @@ def test_the_files_that_ship_are_there_with_their_description(finished: Path) ->
     for state in ("baseline", "1-prune", "2-distill", "3-quantize"):
         for kind in ("onnx", "tflite"):
             assert {f"{state}.{kind}", f"{state}.{kind}.json"} <= names
+            path = finished / "artifacts" / f"{state}.{kind}"
+            beside = json.loads(path.with_name(f"{path.name}.json").read_text())
+            assert beside.pop("file") == path.name
+            assert embedded.read(path) == beside
     record = json.loads((finished / "artifacts" / "3-quantize.tflite.json").read_text())
     assert (record["layout"], record["input"]["shape"]) == ("NHWC", [1, 12, 12])
     assert not list(finished.rglob(".*"))

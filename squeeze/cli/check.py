@@ -55,16 +55,21 @@ except InputError as error:
 
 
 def _library_input(loaded: "LoadedRecipe") -> str:
-    """Return what a library says of the input that a recipe leaves out.
+    """Return what the model's library says of the input that a recipe leaves out.
 
     Raises:
         RecipeError: It does not know the model.
     """
     from squeeze.core.errors import EXIT_INPUT, Problem, RecipeError
     from squeeze.recipe.schema import LIBRARIES
+    from squeeze.sources.pretrained_input import complete_saved
+    from squeeze.sources.reference import is_transformers_folder
 
     block = loaded.recipe.model
-    given = block.input
+    given, folder = block.input, loaded.folder / (block.weights or "")
+    if given is not None and block.build is None and is_transformers_folder(folder):
+        _, note = complete_saved(given, folder)
+        return f"model.input: {note}" if note else ""
     if not (block.build or "").startswith(LIBRARIES) or (given and given.is_complete):
         return ""
     call = [sys.executable, "-P", "-c", _LOOK_UP, block.model_dump_json(exclude_unset=True)]

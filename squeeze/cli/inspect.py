@@ -111,7 +111,10 @@ def inspect(
     from squeeze.methods.prune.graph import survey
     from squeeze.sources import models
 
+    terminal = Silent() if quiet else console.Terminal()
     built = models.build(loaded.recipe.model, loaded.folder)
+    for note in built.notes:
+        terminal.say(note)
     found = survey(built, keep=keep or [])
     shown: dict[str, Any] = {}
     if pruning:
@@ -119,7 +122,6 @@ def inspect(
         shown["adapters"] = found.adapters
     curves: list[Curve] = []
     if sensitivity:
-        terminal = Silent() if quiet else console.Terminal()
         curves = _curves(built, found, loaded, (importance, samples), terminal)
         shown["sensitivity"] = [
             {"group": c.group, "channels": c.channels, "points": c.points} for c in curves

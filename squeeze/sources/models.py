@@ -254,11 +254,14 @@ def _transformers(where: str) -> Any:  # noqa: ANN401
 
 def _saved_by_transformers(block: ModelBlock, path: Path, spec: InputSpec | None) -> Model:
     """Load a folder of transformers; the record holds its configuration and needs no folder."""
-    where = str(path)
+    where, note = str(path), ""
     if block.build is not None or spec is None:
         raise InputError(
             "tells what to build itself: it needs 'input', and no 'build'", where=where
         )
+    if block.input is not None:
+        spec, note = pretrained_input.complete_saved(block.input, path)
     loaded = _call(_transformers(where).load, {"folder": path, "args": block.args}, where)
     module, name, args = loaded
-    return Model(module, Architecture(f"transformers:{name}", path.parent, args, spec))
+    told = (f"model.input of {where}: {note}",) if note else ()
+    return Model(module, Architecture(f"transformers:{name}", path.parent, args, spec), told)

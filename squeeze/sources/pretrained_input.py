@@ -1,10 +1,12 @@
-"""How torchvision and timm prepare images for their weights: what a recipe's ``input`` leaves out.
+"""How libraries prepare images for their weights: what a recipe's ``input`` leaves out.
 
 Sources: ``pretrained_cfg`` of timm, as its ``resolve_data_config`` reads it; the transforms of
-torchvision's weights, and the ``transform`` of its detectors.
+torchvision's weights, and the ``transform`` of its detectors; the ``preprocessor_config.json`` that
+transformers saves.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from squeeze.recipe.schema import LIBRARIES, InputSpec, ModelBlock
 from squeeze.sources import reference
 
 _NEW_NAME = {"squash": "stretch", "border": "letterbox"}
+_PREPROCESSOR = "preprocessor_config.json"
+_RESAMPLED = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,32 @@ def complete(
         # meant for another size: it gives way where images have about the input's
         told = spec.model_fields_set - {"crop_fraction"}
         spec = InputSpec.model_construct(told, **spec.model_dump())
-    words = ", ".join(f"{key} {_text(value)}" for key, value in taken.items())
     note = f"; {found.note}" if found.note else ""
-    return spec, f"{words}: taken from {found.source}{note}" if taken else ""
+    return spec, f"{_words(taken)}: taken from {found.source}{note}" if taken else ""
+
+
+def complete_saved(given: InputSpec, folder: Path) -> tuple[InputSpec, str]:
+    """Fill in what was left out, where transformers saved how it prepares images.
+
+    Args:
+        given: What counts.
+        folder: What ``save_pretrained`` left.
+
+    Returns:
+        The input, and a sentence about what was taken.
+    """
+    try:
+        saved = dict(json.loads((folder / _PREPROCESSOR).read_text(encoding="utf-8")))
+        values: dict[str, Any] = {}
+        if "resample" in saved:
+            values["interpolation"] = _RESAMPLED[saved["resample"]]
+        if saved.get("do_normalize", True):
+            values |= {"mean": tuple(saved["image_mean"]), "std": tuple(saved["image_std"])}
+        taken = {key: value for key, value in values.items() if key in given.left_out}
+        spec = InputSpec.model_validate(given.model_dump(exclude_unset=True) | taken)
+    except (OSError, ValueError, LookupError, TypeError):  # not there, or in words of its own
+        return given, ""
+    return spec, f"{_words(taken)}: taken from its {_PREPROCESSOR}" if taken else ""
 
 
 def of_block(block: str, folder: str) -> str:
@@ -101,6 +129,10 @@ def of_block(block: str, folder: str) -> str:
 def needed(build: str) -> InputError:
     """Return the error of a model whose input nothing tells."""
     return InputError("needs 'input', for example {shape: [3, 224, 224]}", where=f"model {build}")
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_text(value)}" for key, value in values.items())
 
 
 def _text(value: Any) -> str:  # noqa: ANN401

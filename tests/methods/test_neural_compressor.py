@@ -18,6 +18,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from squeeze.core.types import Silent
+from squeeze.export import embedded
 from squeeze.methods.quantize.backends import neural_compressor
 from squeeze.methods.quantize.onnx_folding import fold_
 from squeeze.methods.quantize.request import Outcome, Request
@@ -141,6 +142,9 @@ def test_a_real_list_without_a_winner_ships_its_best_and_fails_the_run(
         f"{name}.onnx{kind}" for name in ("1-quantize", "baseline") for kind in ("", ".json")
     ]
     assert sorted(path.name for path in (folder / "artifacts").iterdir()) == written
+    inside = embedded.read(folder / "artifacts" / "1-quantize.onnx")
+    assert inside is not None
+    assert inside["input"]["shape"] == [1, 12, 12]
     results = json.loads((folder / "results.json").read_text())
     before, after = (row["accuracy"]["top1"]["value"] for row in results["rows"])
     assert before - after > 0.05  # what shipped is as bad as was told

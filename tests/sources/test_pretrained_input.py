@@ -143,3 +143,19 @@ def test_a_built_model_knows_its_input(tmp_path: Path) -> None:
         build(ModelBlock(build="torchvision:retinanet_resnet50_fpn_v2"), tmp_path)
     with pytest.raises(InputError, match="did you mean 'resnet50'"):
         build(ModelBlock(build="timm:resnet5O"), tmp_path)
+
+
+def test_a_folder_of_transformers_tells_how_it_prepares_images(tmp_path: Path) -> None:
+    from transformers import DetrImageProcessor
+
+    given = InputSpec(shape=(3, 64, 64), fit="stretch", std=(0.5,))
+    assert pretrained_input.complete_saved(given, tmp_path) == (given, "")
+    processor = DetrImageProcessor(image_mean=[0.1, 0.2, 0.3], resample=3)
+    processor.save_pretrained(tmp_path)
+    spec, told = pretrained_input.complete_saved(given, tmp_path)
+    assert (spec.mean, spec.std, spec.interpolation) == ((0.1, 0.2, 0.3), (0.5,), "bicubic")
+    assert told.endswith("mean (0.1, 0.2, 0.3): taken from its preprocessor_config.json")
+    DetrImageProcessor(do_normalize=False).save_pretrained(tmp_path)
+    assert pretrained_input.complete_saved(given, tmp_path)[0].mean == (0.0,)
+    (tmp_path / "preprocessor_config.json").write_text("[]")
+    assert pretrained_input.complete_saved(given, tmp_path) == (given, "")

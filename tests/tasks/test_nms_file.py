@@ -11,7 +11,7 @@ import yaml
 
 from squeeze.cli.app import main
 from squeeze.core.errors import SqueezeError
-from squeeze.export import file
+from squeeze.export import embedded, file
 from squeeze.measure import latency
 from squeeze.pipeline import run
 from squeeze.recipe.load import load_recipe
@@ -74,7 +74,12 @@ def test_a_run_leaves_them_beside_the_raw_files(finished: tuple[Results, Path]) 
     ]
     for page in ("report.md", "report.html"):
         assert "artifacts/1-quantize.nms.onnx" in (folder / page).read_text()
-    record = json.loads((folder / "artifacts" / "1-quantize.nms.onnx.json").read_text())
+    path = folder / "artifacts" / "1-quantize.nms.onnx"
+    record = json.loads(path.with_name(f"{path.name}.json").read_text())
+    assert embedded.read(path) == {key: record[key] for key in record if key != "file"}
+    raw = embedded.read(folder / "artifacts" / "1-quantize.onnx")
+    assert raw is not None
+    assert raw["detector"]
     assert list(record["detections"]) == ["boxes", "scores", "classes", "count"]
     assert "detector" not in record
 
