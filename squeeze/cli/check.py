@@ -72,6 +72,8 @@ def _library_input(loaded: "LoadedRecipe") -> str:
         return f"model.input: {note}" if note else ""
     if not (block.build or "").startswith(LIBRARIES) or (given and given.is_complete):
         return ""
+    if given and loaded.recipe.task == "detection" and not given.left_out & {"mean", "std"}:
+        return ""  # detectors tell nothing else
     call = [sys.executable, "-P", "-c", _LOOK_UP, block.model_dump_json(exclude_unset=True)]
     done = subprocess.run(  # noqa: S603  (this interpreter, and no shell)
         [*call, str(loaded.folder)], capture_output=True, text=True, check=False

@@ -61,7 +61,8 @@ def complete(
     """
     if not build.startswith(LIBRARIES) or (given is not None and given.is_complete):
         return given, ""
-    found = _described(build, args, weights)
+    moments_left_out = given is None or bool(given.left_out & {"mean", "std"})
+    found = _described(build, args, weights, moments_left_out=moments_left_out)
     if found is None or (given is None and "shape" not in found.values):
         return given, ""
     values = dict(found.values)
@@ -141,7 +142,9 @@ def _text(value: Any) -> str:  # noqa: ANN401
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _described(build: str, args: Mapping[str, Any], weights: Path | None) -> PretrainedInput | None:
+def _described(
+    build: str, args: Mapping[str, Any], weights: Path | None, *, moments_left_out: bool
+) -> PretrainedInput | None:
     head, _, name = build.partition(":")
     if head == "timm":
         return _timm(name, args, weights)
@@ -150,7 +153,7 @@ def _described(build: str, args: Mapping[str, Any], weights: Path | None) -> Pre
     if name not in models.list_models():
         raise InputError(unknown_name("torchvision model", name, models.list_models()), where=build)
     if name in models.list_models(module=models.detection):
-        return _detector(name, args)
+        return _detector(name, args) if moments_left_out else None  # it takes a model to know
     return _classifier(name, args, weights)
 
 

@@ -293,11 +293,11 @@ def test_report_eval_bench_and_export_work_on_what_a_run_left(
     assert all(t["latency"]["median_s"] > 0 for t in timings.values())
 
 
-def test_files_of_others_need_an_input(squeeze: Squeeze, tmp_path: Path) -> None:
+def test_files_that_cannot_be_opened_are_told(squeeze: Squeeze, tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"x")
     done = squeeze("eval", "x.onnx", "--validation", "builtin:digits")
     assert done.returncode == 2
-    assert "give --input C,H,W" in done.stderr
+    assert "x.onnx: ONNX Runtime cannot load it" in done.stderr
     done = squeeze("bench", "x.txt")
     assert "is neither a bundle folder nor an .onnx or .tflite file" in done.stderr
 
