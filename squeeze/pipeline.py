@@ -4,11 +4,13 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from squeeze import compress, files
 from squeeze._version import __version__
+from squeeze.core import permission
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.journal import Journal
 from squeeze.core.types import Progress, Silent
@@ -19,7 +21,7 @@ from squeeze.methods.training import distributed
 from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch
 from squeeze.methods.training.preview import contact_sheet
-from squeeze.recipe import plan
+from squeeze.recipe import bundles, plan
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
     DistillStep,
@@ -40,11 +42,14 @@ from squeeze.tasks import nms_file, open_task
 from squeeze.tasks.base import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL.Image import Image
 
     from squeeze.measure.judge import Predictions
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass
@@ -61,6 +66,20 @@ class Stopwatch:
         self._started = now
 
 
+def _allowing_its_factories(
+    stage: "Callable[Concatenate[LoadedRecipe, P], R]",
+) -> "Callable[Concatenate[LoadedRecipe, P], R]":
+    """Let the bundles of a run call the factories that its recipe names."""
+
+    @wraps(stage)
+    def inside(loaded: LoadedRecipe, /, *args: "P.args", **kwargs: "P.kwargs") -> "R":
+        with permission.allowing(bundles.factories(loaded), loaded.folder):
+            return stage(loaded, *args, **kwargs)
+
+    return inside
+
+
+@_allowing_its_factories
 def run(
     loaded: LoadedRecipe,
     *,
@@ -178,6 +197,7 @@ def _run_folder(output: Path, name: str, journal: Journal) -> "Iterator[RunFolde
         folder.release()
 
 
+@_allowing_its_factories
 def follow(loaded: LoadedRecipe, *, fresh: bool = False) -> None:
     """Take part in the trainings of a run that another process leads, and write nothing.
 

@@ -25,10 +25,11 @@ def bench(
     batch_size: options.BatchSize = 1,
     quiet: options.Quiet = False,
     json: options.AsJson = False,
+    allow_code: options.AllowCode = None,
     debug: options.Debug = False,
 ) -> None:
     """Time files in turns in one process, and give ratios with their intervals."""
-    del debug
+    del debug, allow_code
     import json as json_module
 
     import numpy as np

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def check(
     recipes: Annotated[list[Path], typer.Argument(help="Recipe files.")],
     set: options.Overrides = None,
+    allow_code: options.AllowCode = None,
     debug: options.Debug = False,
 ) -> None:
     """Find every mistake in recipes without importing torch or reading data.
@@ -23,7 +24,7 @@ def check(
     What a recipe leaves out of the input of a torchvision or timm model is printed; looking it up
     in a process of its own takes some seconds.
     """
-    del debug
+    del debug, allow_code
     from squeeze.cli import console
     from squeeze.core.errors import Problem, RecipeError
     from squeeze.recipe.load import load_recipe

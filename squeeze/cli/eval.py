@@ -32,6 +32,7 @@ def evaluate(
     ] = None,
     quiet: options.Quiet = False,
     json: options.AsJson = False,
+    allow_code: options.AllowCode = None,
     debug: options.Debug = False,
 ) -> None:
     """Measure a file's accuracy in its own runtime.
@@ -39,7 +40,7 @@ def evaluate(
     How images are prepared is read from the description beside the file or inside it; flags go
     before both.
     """
-    del debug
+    del debug, allow_code
     import json as json_module
 
     from squeeze.cli import console

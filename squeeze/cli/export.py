@@ -23,10 +23,11 @@ def export(
         typer.Option(help="Of detectors, beside onnx: also NAME.nms.onnx, which ends at boxes."),
     ] = False,
     quiet: options.Quiet = False,
+    allow_code: options.AllowCode = None,
     debug: options.Debug = False,
 ) -> None:
     """Export a bundle to the files that ship, each with a description of its input."""
-    del debug
+    del debug, allow_code
     from squeeze.cli import console
 
     _check(to, nms=nms)

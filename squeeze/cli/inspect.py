@@ -74,10 +74,11 @@ def inspect(
     channel_order: options.ChannelOrder = None,
     quiet: options.Quiet = False,
     json: options.AsJson = False,
+    allow_code: options.AllowCode = None,
     debug: options.Debug = False,
 ) -> None:
     """Look into a model before changing it."""
-    del debug
+    del debug, allow_code
     from squeeze.cli import console
 
     others = {
@@ -126,12 +127,7 @@ def inspect(
         shown["sensitivity"] = [
             {"group": c.group, "channels": c.channels, "points": c.points} for c in curves
         ]
-    if plot is not None and curves:
-        from squeeze.report import plots
-        from squeeze.store import new_file
-
-        with new_file(plot) as inside:
-            plots.sensitivity([(curve.group, curve.points) for curve in curves], inside)
+    _draw(curves, plot)
     if json:
         console.out(json_format.dumps(shown, indent=1))
         return
@@ -139,6 +135,16 @@ def inspect(
         _print_groups(found)
     if curves:
         _print_curves(curves)
+
+
+def _draw(curves: "list[Curve]", plot: Path | None) -> None:
+    if plot is None or not curves:
+        return
+    from squeeze.report import plots
+    from squeeze.store import new_file
+
+    with new_file(plot) as inside:
+        plots.sensitivity([(curve.group, curve.points) for curve in curves], inside)
 
 
 def _refuse(mode: str, others: dict[str, Any]) -> None:

@@ -79,11 +79,13 @@ def common(
     ] = None,
     devices: options.Devices = 1,
     fresh: options.Fresh = False,
+    allow_code: options.AllowCode = None,
     quiet: options.Quiet = False,
     json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> Flags:
     """Turn the shared flags into the shared part of a recipe."""
+    del allow_code
     prepared = {
         "mean": mean,
         "std": std,

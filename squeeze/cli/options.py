@@ -78,6 +78,27 @@ Threads = Annotated[int, typer.Option(help="Threads inside one operator.", min=1
 BatchSize = Annotated[int, typer.Option(help="Images per call.", min=1)]
 
 
+def _allow(context: typer.Context, references: list[str] | None) -> list[str] | None:
+    """Allow the factories until the command ends."""
+    if references:
+        from squeeze.core.permission import allowing
+
+        context.with_resource(allowing(references, Path.cwd()))
+    return references
+
+
+AllowCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="REF",
+        callback=_allow,
+        help="Let a bundle be built by this function of yours, ./file.py:function or "
+        "package.module:function; may be repeated. Without it a bundle runs squeeze's own code "
+        "only.",
+    ),
+]
+
+
 def sharing(common: Callable[..., Any], verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb the flags of a common function, whose result becomes its first argument.
 

@@ -20,13 +20,14 @@ def preview(
     images: Annotated[int, typer.Option(min=1, max=400, help="How many.")] = 36,
     set: options.Overrides = None,
     quiet: options.Quiet = False,
+    allow_code: options.AllowCode = None,
     debug: options.Debug = False,
 ) -> None:
     """Show the augmented training images with their labels, before time goes into them.
 
     They are the first of the first epoch, as the run will draw them; mixed ones have their shares.
     """
-    del debug
+    del debug, allow_code
     from squeeze.cli import console
     from squeeze.recipe import plan
     from squeeze.recipe.load import load_recipe

@@ -22,11 +22,13 @@ def run(
     json: options.AsJson = False,
     debug: options.Debug = False,
     devices: options.Devices = 1,
+    allow_code: options.AllowCode = None,
 ) -> None:
     """Run a recipe: baseline, steps, files, measurements, gates, report.
 
     Under torchrun its processes train together, on several machines too if all see the output.
     """
+    del allow_code
     from squeeze.recipe.load import load_recipe
 
     show = {"fresh": fresh, "quiet": quiet, "json": json, "debug": debug}

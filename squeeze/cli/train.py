@@ -19,13 +19,14 @@ def train(
     set: options.Overrides = None,
     devices: options.Devices = 1,
     quiet: options.Quiet = False,
+    allow_code: options.AllowCode = None,
     debug: options.Debug = False,
 ) -> None:
     """Train a recipe's baseline only, and leave it as a bundle.
 
     Every epoch leaves a checkpoint beside it, from which the same command goes on after a kill.
     """
-    del debug
+    del debug, allow_code
     from squeeze.cli import console
     from squeeze.cli import devices as processes
     from squeeze.recipe import plan

@@ -105,6 +105,8 @@ class DetectorSpec:
     max_detections: int = 100
     size: tuple[int, int] | None = None
 
+    __pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}  # noqa: RUF012  (of records)
+
     def __post_init__(self) -> None:
         """Refuse what cannot work.
 
@@ -181,19 +183,11 @@ class DetectorSpec:
         """Return the spec that ``as_json`` wrote.
 
         Raises:
-            TypeError: Unknown or missing fields.
-            ValueError: Values that cannot work.
+            ValueError: Unknown or missing fields, or values that cannot work.
         """
-        levels = tuple(
-            Level(level["stride"], tuple((w, h) for w, h in level["anchors"]))
-            for level in record.get("levels", ())
-        )
-        tuples = {
-            name: tuple(record[name])
-            for name in ("box_weights", "size")
-            if record.get(name) is not None
-        }
-        return cls(**dict(record) | {"levels": levels} | tuples)
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(cls).validate_python(record)
 
     def _anchors(self, level: Level, size: tuple[int, int]) -> "NDArray[np.float32]":
         rows, columns = self.grid(level, size)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from squeeze.core import plugins
+from squeeze.core import permission, plugins
 from squeeze.runtimes.base import Execution
 
 _CALLS = 3
@@ -36,7 +36,14 @@ def peak_bytes(runtime: str, path: Path, execution: Execution, shape: tuple[int,
         RuntimeError: The measuring process failed or took more than five minutes.
     """
     request = json.dumps(
-        [runtime, str(path.resolve()), execution.threads, execution.precision, list(shape)]
+        [
+            runtime,
+            str(path.resolve()),
+            execution.threads,
+            execution.precision,
+            list(shape),
+            permission.allowed(),
+        ]
     )
     try:
         done = subprocess.run(  # noqa: S603  (our own interpreter and module)
@@ -58,13 +65,14 @@ def _probe(request: str) -> int:
     """Run the model a few times; return the rise of the process's peak above its idle size."""
     import numpy as np
 
-    name, path, threads, precision, shape = json.loads(request)
+    name, path, threads, precision, shape, allowed = json.loads(request)
     runtime = plugins.load(plugins.RUNTIMES, name)
     for module in _IMPORTS.get(name, ()):
         import_module(module)
     _forget_peak()
     idle = psutil.Process().memory_info().rss
-    session = runtime.open_session(Path(path), Execution(threads, "cpu", precision))
+    with permission.allowing(allowed, Path.cwd()):
+        session = runtime.open_session(Path(path), Execution(threads, "cpu", precision))
     images = np.zeros(shape, np.float32)
     for _ in range(_CALLS):
         session.invoke(session.prepare(images))

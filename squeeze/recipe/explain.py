@@ -60,10 +60,10 @@ def _sentence(item: Item, path: Path_) -> str:
         return unknown_name("key", str(loc[-1]), _keys_at(loc[:-1]))
     if item["type"] == "missing" and isinstance(loc[-1], str):
         return f"required key '{'.'.join(map(str, (*path, loc[-1])))}' is missing"
-    return f"{'.'.join(map(str, path))}: {_rule(item)}"
+    return f"{'.'.join(map(str, path))}: {rule(item)}"
 
 
-def _rule(item: Item) -> str:
+def rule(item: Item) -> str:
     """Say what was found and what is allowed."""
     kind, context = item["type"], item.get("ctx", {})
     shown, rule = _shown(item["input"]), item["msg"].replace("Input should be", "allowed:")

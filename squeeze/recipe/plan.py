@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from squeeze.core import cpu, plugins, reading
+from squeeze.core import cpu, permission, plugins, reading
 from squeeze.core.errors import Problem, RecipeError, unknown_name
 from squeeze.recipe import (
     boxes,
+    bundles,
     calibrators,
     dataset_formats,
     losses,
@@ -141,7 +142,7 @@ def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
     if weights is not None and absent["weights"] is not None:
         return
     if weights is not None and reading.is_folder(weights):
-        yield from _folder(block, weights, path)
+        yield from _folder(block, weights, path, folder)
         return
     if block.build is None:
         yield path, "needs 'build' (a model factory) or 'weights' that name a bundle folder"
@@ -152,9 +153,12 @@ def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
         yield path, "needs 'input', for example {shape: [3, 224, 224]}"
 
 
-def _folder(block: ModelBlock, weights: Path, path: Path_) -> Mistakes:
+def _folder(block: ModelBlock, weights: Path, path: Path_, folder: Path) -> Mistakes:
     """Check a folder of weights: a bundle's, or what transformers saved."""
     if (weights / "architecture.json").is_file():
+        if block.build is not None:
+            yield from _reference(block.build, (*path, "build"), folder)
+        yield from _inside(path, bundles.mistakes(block, weights, folder))
         return
     if not (weights / "config.json").is_file():
         yield (
@@ -194,11 +198,10 @@ def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
     elif not colon or not head or not tail:
         yield (
             path,
-            (
-                f"found '{text}', allowed: torchvision:NAME, timm:NAME, builtin:NAME, "
-                "transformers:NAME, package.module:function, ./file.py:function"
-            ),
+            f"found '{text}', allowed: {permission.FORMS}",
         )
+    elif permission.in_standard_library(text):
+        yield path, f"{text} is of Python's standard library, which builds neither models nor data"
     elif head.endswith(".py") and not reading.is_file(folder / head):
         yield path, f"no such file: {reading.shortened(head)}"
     elif head == "timm" and find_spec("timm") is None:

@@ -1,11 +1,10 @@
 """Checks of what detectors of two stages cannot do; they need no torch."""
 
-import json
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from squeeze.core import plugins
+from squeeze.recipe import records
 from squeeze.recipe.document import Path_
 from squeeze.recipe.schema import DistillStep, ModelBlock, PruneStep, QatStep, QuantizeStep, Recipe
 
@@ -71,6 +70,4 @@ def _build(block: ModelBlock, folder: Path) -> str:
     record = folder / (block.stored_weights or "") / "architecture.json"
     if block.stored_weights is None or not record.is_file():
         return block.build or ""
-    with suppress(ValueError, KeyError, TypeError):  # whoever loads a broken bundle tells of it
-        return str(json.loads(record.read_text())["build"])
-    return ""
+    return str(records.read_mapping(record).get("build", ""))

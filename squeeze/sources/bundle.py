@@ -1,28 +1,30 @@
 """A compressed model on disk: ``architecture.json`` and ``weights.safetensors``.
 
 Loading builds the model by its factory, gives it the recorded widths and loads the tensors; see
-``structure``. Nothing is unpickled and no code is read from the bundle: a factory in
+``structure``. Nothing is unpickled and no code runs because a bundle names it: a factory that is
+not squeeze's own is called only if the user names the same one (``core.permission``). One in
 ``./file.py`` stays where it is and the bundle remembers the path relative to itself.
 """
 
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from squeeze._version import __version__
+from squeeze.core import permission
 from squeeze.core.errors import InputError, SqueezeError
+from squeeze.recipe import records
 from squeeze.recipe.schema import Block, InputSpec
 from squeeze.sources import adapters, models, structure
 from squeeze.sources.weights import load_weights_, read_weights
 from squeeze.store import checksums, new_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor, nn
 
 ARCHITECTURE = "architecture.json"
@@ -77,6 +79,18 @@ def save(model: models.Model, folder: Path) -> Path:
     return folder
 
 
+def read(folder: Path) -> ArchitectureFile:
+    """Read a bundle's record.
+
+    Raises:
+        InputError: Not a bundle, or its record is damaged.
+    """
+    try:
+        return records.read(folder / ARCHITECTURE, ArchitectureFile)
+    except FileNotFoundError:
+        raise InputError(f"is no bundle: {ARCHITECTURE} is missing", where=str(folder)) from None
+
+
 def load(folder: Path, *, build: str | None = None) -> models.Model:
     """Load a bundle with its record.
 
@@ -85,22 +99,18 @@ def load(folder: Path, *, build: str | None = None) -> models.Model:
         build: Use this factory instead of the recorded one (after its file has moved).
 
     Raises:
-        InputError: Not a bundle, factory not found, or tensors that do not fit.
+        InputError: Not a bundle, a factory that is not found or not allowed, or tensors that do
+            not fit.
     """
     folder = Path(folder)
     _refuse_damaged(folder)
-    try:
-        record = ArchitectureFile.model_validate_json((folder / ARCHITECTURE).read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"is no bundle: {ARCHITECTURE} is missing", where=str(folder)) from None
-    except ValidationError as error:
-        raise InputError(
-            f"{ARCHITECTURE} is damaged: {error.errors()[0]['msg']}", where=str(folder)
-        ) from error
+    record = read(folder)
     if not (folder / WEIGHTS).is_file():
         raise InputError(f"is no bundle: {WEIGHTS} is missing", where=str(folder))
+    if build is None:
+        _check_factory(record, folder)
     start = Path.cwd() if build else folder
-    module = _factory(build or record.build, record.args, start)
+    module = models.make(build or record.build, record.args, start)
     tensors = read_weights(folder / WEIGHTS)
     if record.pruning or record.adapters:
         adapters.apply_(module, record.adapters)
@@ -133,12 +143,16 @@ def _refuse_damaged(folder: Path) -> None:
         )
 
 
-def load_bundle(path: str | Path, *, build: str | None = None) -> "nn.Module":
+def load_bundle(
+    path: str | Path, *, build: str | None = None, allow_code: str | Sequence[str] = ()
+) -> "nn.Module":
     """Load a bundle as a plain ``torch.nn.Module`` in eval mode, ready to run or to train.
 
     Args:
         path: The bundle's folder.
         build: Overrides the recorded factory, for example ``./my_model.py:make``.
+        allow_code: Factories that the bundle may call, besides squeeze's own sources: references
+            like those of ``build``.
 
     Returns:
         The model: ``(N, C, H, W)`` images to ``(N, classes)`` logits, or to a detector's raw
@@ -147,23 +161,36 @@ def load_bundle(path: str | Path, *, build: str | None = None) -> "nn.Module":
     Raises:
         InputError: See ``load``.
     """
-    return load(Path(path), build=build).module
+    with permission.allowing(_several(allow_code), Path.cwd()):
+        return load(Path(path), build=build).module
 
 
-def save_bundle(module: "nn.Module", path: str | Path, *, like: str | Path) -> Path:
+def save_bundle(
+    module: "nn.Module",
+    path: str | Path,
+    *,
+    like: str | Path,
+    allow_code: str | Sequence[str] = (),
+) -> Path:
     """Save a module that was loaded from a bundle and trained since.
 
     Args:
         module: What ``load_bundle(like)`` returned.
         path: The new bundle's folder.
         like: The bundle whose record it keeps.
+        allow_code: As for ``load_bundle``.
 
     Raises:
         InputError: ``path`` exists, or the module's tensors are not those of ``like``.
     """
-    model = load(Path(like))
+    with permission.allowing(_several(allow_code), Path.cwd()):
+        model = load(Path(like))
     load_weights_(model.module, module.state_dict(), where=str(path))
     return save(model, Path(path))
+
+
+def _several(references: str | Sequence[str]) -> Sequence[str]:
+    return [references] if isinstance(references, str) else references
 
 
 def _attributes(model: models.Model) -> structure.Attributes:
@@ -218,15 +245,18 @@ def _all_outputs(outputs: "Tensor | Sequence[Tensor]") -> "tuple[Tensor, ...]":
     return (outputs,) if torch.is_tensor(outputs) else tuple(outputs)
 
 
-def _factory(build: str, args: dict[str, Any], folder: Path) -> "nn.Module":
-    head = build.rpartition(":")[0]
-    if head.endswith(".py") and not (folder / head).is_file():
+def _check_factory(record: ArchitectureFile, folder: Path) -> None:
+    """Refuse a factory that is gone, or that nobody allowed."""
+    if permission.is_missing(record.build, folder):
         raise InputError(
-            f"the model's factory {build} is not where it was when this bundle was saved",
+            f"the model's factory {record.build} is not where it was when this bundle was saved",
             where=str(folder),
-            hint="pass its new place: load_bundle(path, build='./file.py:function')",
+            hint="pass its new place: load_bundle(path, build='./file.py:function'), or 'build' "
+            "beside 'weights' in a recipe",
         )
-    return models.make(build, args, folder)
+    refused = permission.refusal(record.build, record.args, folder)
+    if refused is not None:
+        raise InputError(refused[0], where=str(folder), hint=refused[1])
 
 
 def _relative(build: str, start: Path, folder: Path) -> str:

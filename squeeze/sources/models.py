@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from squeeze.core import permission
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe.schema import Block, InputSpec, ModelBlock
 from squeeze.sources import darknet, pretrained_input, reference
@@ -28,6 +29,16 @@ BUILTIN = {
     "yolov3_tiny": "squeeze.sources.detectors.yolo",
 }
 """Models of our own, each with the module that builds it."""
+
+_FETCHED_BY_TORCHVISION = ("weights", "weights_backbone", "pretrained", "pretrained_backbone")
+_FETCHED_BY_TIMM = (
+    "model_name",
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "checkpoint_path",
+    "cache_dir",
+)
 
 
 class PruningRound(Block):
@@ -131,9 +142,7 @@ def build(block: ModelBlock, folder: Path, *, default_input: InputSpec | None = 
     if path is not None and reference.is_transformers_folder(path):
         model = _saved_by_transformers(block, path, block.input or default_input)
     elif path is not None and path.is_dir():
-        from squeeze.sources import bundle
-
-        model = bundle.load(path)
+        model = _of_bundle(block, path, folder)
         if block.input is not None:
             model = model.fed(_over(block.input, model.input, str(path)))
     else:
@@ -188,7 +197,7 @@ def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
                 raise InputError(unknown_name("builtin model", name, BUILTIN), where=build)
             build = f"{BUILTIN[name]}:{name}"
         factory = reference.function(build, folder)
-        module = _call(factory, args, build)
+        module = _call(factory, args, build) if head == "builtin" else _users(factory, args, build)
     if not isinstance(module, nn.Module):
         raise InputError(
             f"returned {type(module).__name__}, expected a torch.nn.Module",
@@ -196,6 +205,30 @@ def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
             hint="let the factory return the model itself",
         )
     return module.eval()
+
+
+def _of_bundle(block: ModelBlock, path: Path, folder: Path) -> Model:
+    """Load a bundle; a factory that the block names may be called, if it is the bundle's own."""
+    from squeeze.sources import bundle
+
+    if block.build is None:
+        return bundle.load(path)
+    named, recorded = permission.resolved(block.build, folder), bundle.read(path).build
+    other = permission.mismatch(named, recorded, path)
+    if other is not None:
+        raise InputError(f"found {block.build}, and {other}", where="model.build")
+    if permission.is_missing(recorded, path):
+        return bundle.load(path, build=named)
+    with permission.allowing([named], folder):
+        return bundle.load(path)
+
+
+def _users(factory: Any, args: "Mapping[str, Any]", where: str) -> Any:  # noqa: ANN401
+    """Call a factory of the user's."""
+    try:
+        return factory(**args)
+    except (Exception, SystemExit) as error:
+        raise reference.failure(error, "building the model failed", where=where) from error
 
 
 def _call(factory: Any, args: "Mapping[str, Any]", where: str) -> Any:  # noqa: ANN401
@@ -209,6 +242,21 @@ def _call(factory: Any, args: "Mapping[str, Any]", where: str) -> Any:  # noqa: 
         ) from error
 
 
+def _refuse_files(args: "Mapping[str, Any]", names: tuple[str, ...], where: str) -> None:
+    """Refuse arguments by which a library would fetch weights, or take another model.
+
+    Raises:
+        InputError: With the first of them.
+    """
+    for name in names:
+        if args.get(name):
+            raise InputError(
+                f"args.{name} would read or download files",
+                where=where,
+                hint="squeeze takes weights from a file: 'weights', or 'backbone_weights'",
+            )
+
+
 def _torchvision(name: str, args: "Mapping[str, Any]") -> Any:  # noqa: ANN401
     from torchvision import models
 
@@ -217,6 +265,7 @@ def _torchvision(name: str, args: "Mapping[str, Any]") -> Any:  # noqa: ANN401
         raise InputError(
             unknown_name("torchvision model", name, known), where=f"torchvision:{name}"
         )
+    _refuse_files(args, _FETCHED_BY_TORCHVISION, f"torchvision:{name}")
     if name in models.list_models(module=models.detection):
         from squeeze.sources.detectors.torchvision import build
 
@@ -239,6 +288,7 @@ def _timm(name: str, args: "Mapping[str, Any]") -> Any:  # noqa: ANN401
     known = timm.list_models()
     if name not in known:
         raise InputError(unknown_name("timm model", name, known), where=f"timm:{name}")
+    _refuse_files(args, _FETCHED_BY_TIMM, f"timm:{name}")
     return _call(timm.create_model, {"model_name": name} | dict(args), f"timm:{name}")
 
 

@@ -1,6 +1,8 @@
 """What a name like ``torchvision:resnet18`` or ``./model.py:make`` means."""
 
+import inspect
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -9,6 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from squeeze.core.errors import InputError, nearest
+from squeeze.core.permission import in_standard_library
+
+_STANDARD = "is of Python's standard library, which builds neither models nor data"
+_OURS = Path(__file__).parents[1]
 
 
 def function(reference: str, folder: Path) -> Callable[..., Any]:
@@ -19,8 +25,11 @@ def function(reference: str, folder: Path) -> Callable[..., Any]:
         folder: Where a relative file path starts.
 
     Raises:
-        InputError: No such file, module or function, or its import failed.
+        InputError: No such file, module or function, one of the standard library, or its import
+            failed.
     """
+    if in_standard_library(reference):
+        raise InputError(_STANDARD, where=reference)
     head, _, name = reference.rpartition(":")
     is_file = head.endswith(".py")
     if not name or not (is_file or head.replace(".", "").isidentifier()):
@@ -35,6 +44,9 @@ def function(reference: str, folder: Path) -> Callable[..., Any]:
         raise InputError(
             f"there is no function '{name}' in {head}{nearest(name, names)}", where=reference
         )
+    origin = getattr(found, "__module__", None) or ""
+    if (inspect.isroutine(found) or inspect.isclass(found)) and in_standard_library(f"{origin}:"):
+        raise InputError(f"{_STANDARD}: it is {origin}.{found.__name__}", where=reference)
     return found  # type: ignore[no-any-return]
 
 
@@ -97,17 +109,66 @@ def _file_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise InputError(
-            f"its import failed: {type(error).__name__}: {error}", where=str(path)
-        ) from error
+        raise failure(error, "cannot be imported", where=str(path)) from error
     return module
 
 
 def _module(name: str, reference: str) -> ModuleType:
     try:
         return import_module(name)
-    except Exception as error:  # no such module, or whatever its code raises
-        told = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"cannot import '{name}': {told}", where=reference) from error
+    except ImportError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise InputError(f"cannot import '{name}': {error}", where=reference) from error
+        raise failure(error, f"cannot import '{name}'", where=reference) from error
+    except (Exception, SystemExit) as error:
+        raise failure(error, f"cannot import '{name}'", where=reference) from error
+
+
+def failure(error: BaseException, what: str, *, where: str) -> InputError:
+    """Return the error to show for what the user's own code raised: what, and at which line.
+
+    Args:
+        error: What it raised.
+        what: What could not be done because of it.
+        where: The reference or file of the user's.
+    """
+    line = _line_of(error)
+    at = f" ({line[0]}:{line[1]})" if line else ""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        beside = line and (Path(line[0]).parent / f"{package}.py").is_file()
+        do = f"pip install the distribution that brings '{package}'"
+        if beside:
+            do = f"{package}.py lies beside that file: put its folder into PYTHONPATH"
+        return InputError(
+            f"{what}: the Python package '{error.name}' is not installed{at}",
+            where=where,
+            hint=do,
+        )
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    hint = None if line else "check the arguments that it is called with"
+    return InputError(f"{what}: {said}{at}", where=where, hint=hint)
+
+
+def _line_of(error: BaseException) -> tuple[str, int] | None:
+    """Return file and line of the innermost code of the user's that an error came through."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return error.filename, error.lineno
+    trail = [
+        (frame.filename, frame.lineno or 0)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_file() and not Path(frame.filename).is_relative_to(_OURS)
+    ]
+    own = [place for place in trail if not _is_library(Path(place[0]))]
+    return own[-1] if own else next((place for place in trail if _is_installed(place[0])), None)
+
+
+def _is_library(file: Path) -> bool:
+    """Tell Python's own and installed modules from code that is being written."""
+    return _is_installed(str(file)) or file.is_relative_to(Path(inspect.__file__).parent)
+
+
+def _is_installed(file: str) -> bool:
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)

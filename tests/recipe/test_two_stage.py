@@ -77,15 +77,11 @@ def test_a_bundle_of_one_is_known(detects: dict[str, Any], tmp_path: Path) -> No
     record = tmp_path / "bundle" / "architecture.json"
     record.write_text(json.dumps({"build": "torchvision:maskrcnn_resnet50_fpn"}))
     assert "LiteRT has operators for neither" in found(detects, tmp_path)[0]
-    record.write_text("{")  # told of where it is loaded
-    assert found(detects, tmp_path) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "5", "{}", '{"build": null}'])
-def test_a_broken_bundle_is_left_to_whoever_loads_it(
-    detects: dict[str, Any], tmp_path: Path, content: str
-) -> None:
+def test_a_broken_bundle_is_told(detects: dict[str, Any], tmp_path: Path, content: str) -> None:
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "architecture.json").write_text(content)
     detects["model"] = {"weights": "bundle"}
-    assert found(detects, tmp_path) == []
+    assert found(detects, tmp_path) == ["model.weights: bundle/architecture.json is damaged"]

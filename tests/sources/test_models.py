@@ -91,6 +91,46 @@ def test_factories_that_do_not_give_a_module(user_file: Path) -> None:
     assert "cannot import 'no_such_package'" in refusal(block("no_such_package:make"), user_file)
 
 
+def test_what_fails_in_a_users_code_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "def needs():\n"
+        "    import no_such_cv2\n"
+        "def chained():\n"
+        "    return broken(3)\n"
+        "def broken(width):\n"
+        "    raise KeyError('stem')\n"
+        "def leaves():\n"
+        "    raise SystemExit(0)\n"
+        "def part():\n"
+        "    from torch import no_such_part\n"
+        "def sibling():\n"
+        "    import blocks\n"
+        "def narrow(width):\n"
+        "    return width\n"
+    )
+    (tmp_path / "top.py").write_text("\nimport no_such_cv2.dnn\n")
+    (tmp_path / "typo.py").write_text("def make(:\n")
+    (tmp_path / "blocks.py").write_text("")
+    net = tmp_path / "net.py"
+    failed, missing = (
+        "building the model failed",
+        "the Python package 'no_such_cv2' is not installed",
+    )
+    pip = "pip install the distribution that brings 'no_such_cv2'"
+    said = {
+        "./net.py:needs": f"{failed}: {missing} ({net}:2)\n  {pip}",
+        "./net.py:chained": f"{failed}: KeyError: 'stem' ({net}:6)",
+        "./net.py:leaves": f"{failed}: SystemExit: 0 ({net}:8)",
+        "./net.py:part": f"{failed}: ImportError: cannot import name 'no_such_part' from 'torch'",
+        "./net.py:sibling": "blocks.py lies beside that file: put its folder into PYTHONPATH",
+        "./net.py:narrow": "missing 1 required positional argument: 'width'\n  check the arguments",
+        "./top.py:make": f"cannot be imported: {missing} ({tmp_path}/top.py:2)",
+        "./typo.py:make": "cannot be imported: SyntaxError: invalid syntax (typo.py, line 1)",
+    }
+    for name, text in said.items():
+        assert text in refusal(block(name), tmp_path), name
+
+
 def test_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     model = build(block("builtin:resnet8"), tmp_path)
     torch.save(model.module, tmp_path / "whole.pth")

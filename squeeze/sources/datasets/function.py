@@ -197,7 +197,7 @@ def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"failed: {type(error).__name__}: {error}", where=where) from error
+        raise reference.failure(error, "failed", where=where) from error
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise InputError(
             f"returned a {type(dataset).__name__}, expected a map-style dataset "

@@ -34,6 +34,17 @@ _OF_A_FILE = ("architectures", "dtype", "model_type", "transformers_version")
 """What a saved configuration says about the file rather than about the model."""
 _OF_A_BACKBONE = ("backbone", "backbone_kwargs", "use_pretrained_backbone", "use_timm_backbone")
 """How configurations of earlier versions name a backbone instead of describing it."""
+_FETCHED = (
+    "attn_implementation",
+    "_attn_implementation",
+    "experts_implementation",
+    "auto_map",
+    "custom_pipelines",
+    "quantization_config",
+    "trust_remote_code",
+    "use_kernels",
+)
+"""What makes transformers import code or kernels that a configuration names."""
 
 
 class Queries(nn.Module):
@@ -94,16 +105,22 @@ def load(folder: Path, args: Mapping[str, Any]) -> tuple[Queries, str, dict[str,
     from transformers import AutoModelForObjectDetection
 
     saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not isinstance(saved, dict):
+        raise ValueError(f"its config.json holds a {type(saved).__name__}, expected a mapping")  # noqa: TRY004
     name = str(saved.get("model_type"))
     if name not in KNOWN:
         raise ValueError(f"holds a {name}, allowed: {', '.join(KNOWN)}")
-    config = _config(name, args, {k: v for k, v in saved.items() if k not in _OF_A_FILE})
+    if (folder / "adapter_config.json").exists():
+        raise ValueError("has an adapter_config.json, which names another model: merge it first")
+    dropped = (*_OF_A_FILE, *_FETCHED)
+    config = _config(name, args, {k: v for k, v in saved.items() if k not in dropped})
     with chatter_to(None):
         detr, told = AutoModelForObjectDetection.from_pretrained(
             folder,
             config=config,
             local_files_only=True,
             use_safetensors=True,
+            trust_remote_code=False,
             ignore_mismatched_sizes="num_labels" in args,
             output_loading_info=True,
         )
@@ -130,15 +147,33 @@ def _config(name: str, args: Mapping[str, Any], saved: Mapping[str, Any]) -> Any
     classes = values.pop("num_labels", None)
     backbone, settings = (values.get(key) for key in ("backbone", "backbone_kwargs"))
     if backbone and values.get("backbone_config") is None:
-        if "/" in backbone:
-            raise ValueError(f"backbone {backbone} would be downloaded: give its backbone_config")
         own = {"model_type": "timm_backbone", "backbone": backbone}
         values["backbone_config"] = own | {"out_indices": [1, 2, 3, 4]} | (settings or {})
     local = {key: value for key, value in values.items() if key not in _OF_A_BACKBONE}
+    _refuse_fetching(local)
     config = AutoConfig.for_model(name, **local)
     if classes is not None:
         config.num_labels = classes  # which names the classes anew, too
     return config
+
+
+def _refuse_fetching(values: Any) -> None:  # noqa: ANN401
+    """Refuse a configuration by which something would be downloaded, or code of others run.
+
+    Raises:
+        ValueError: With the key.
+    """
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if key in _FETCHED and value:
+            raise ValueError(f"{key} would run code that the configuration names: leave it out")
+        if key in {"backbone", "architecture"} and isinstance(value, str) and _is_address(value):
+            raise ValueError(f"backbone {value} would be downloaded: give its backbone_config")
+        _refuse_fetching(value)
+
+
+def _is_address(name: str) -> bool:
+    """Tell a server's or a folder's name from that of a model in timm."""
+    return not {":", "/", "\\"}.isdisjoint(name)
 
 
 def _wrapped(detr: Any) -> Queries:  # noqa: ANN401  (transformers' classes have no common type)

@@ -13,6 +13,7 @@ from squeeze.methods.quantize.qat.places import Place, int8_readers, places
 from squeeze.methods.quantize.recovery import graph as graphs
 from squeeze.methods.quantize.recovery import observe
 from squeeze.methods.quantize.recovery.recover import LARGEST
+from squeeze.recipe import records
 from squeeze.recipe.schema import Block
 from squeeze.sources.copying import copied
 from squeeze.store import write_text
@@ -57,7 +58,7 @@ def write(ranges: Ranges, bundle: Path) -> None:
 def read(bundle: Path) -> Ranges | None:
     """Return the ranges in a bundle's folder; None where there are none."""
     path = bundle / _FILE
-    return Ranges.model_validate_json(path.read_bytes()) if path.is_file() else None
+    return records.read(path, Ranges) if path.is_file() else None
 
 
 @dataclass(frozen=True)

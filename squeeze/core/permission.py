@@ -1,0 +1,132 @@
+"""Whose code a bundle may run: squeeze's own sources, and factories that the user has named.
+
+A bundle is data that may come from anywhere. Its ``build`` is followed by itself only where it
+names one of ``OWN_SOURCES``; a Python function is called only if the user names the same one.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from squeeze.core.errors import InputError
+
+OWN_SOURCES = ("torchvision", "timm", "builtin", "transformers")
+"""What a reference's head names without code of the user's."""
+
+FORMS = (
+    "torchvision:NAME, timm:NAME, builtin:NAME, transformers:NAME, package.module:function, "
+    "./file.py:function"
+)
+"""What a model's factory may be written as."""
+
+_LONGEST = 120
+_HOW = (
+    "where you trust that code, name it: --allow-code {0}, load_bundle(path, allow_code='{0}'), or "
+    "the same as 'build' beside 'weights' in a recipe"
+)
+_allowed: ContextVar[tuple[str, ...]] = ContextVar("allowed", default=())
+
+
+def allowed() -> tuple[str, ...]:
+    """Return the factories that bundles may call now, besides squeeze's own sources."""
+    return _allowed.get()
+
+
+@contextmanager
+def allowing(references: Iterable[str], folder: Path) -> Iterator[None]:
+    """Let bundles call these factories for the time of the block, besides those allowed before.
+
+    Args:
+        references: ``package.module:function`` or ``./file.py:function``.
+        folder: Where relative files start. One that is not there is looked for from the bundle.
+
+    Raises:
+        InputError: One is no such reference.
+    """
+    added = []
+    for reference in references:
+        head, _, name = reference.rpartition(":")
+        if not head or not name:
+            raise InputError(
+                f"found '{reference}', allowed: package.module:function, ./file.py:function",
+                where="--allow-code",
+            )
+        is_here = head.endswith(".py") and (folder / head).is_file()
+        added.append(resolved(reference, folder) if is_here else reference)
+    token = _allowed.set((*_allowed.get(), *added))
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def is_own(reference: str) -> bool:
+    """Tell whether a reference names a model of squeeze's own sources."""
+    return reference.rpartition(":")[0] in OWN_SOURCES
+
+
+def in_standard_library(reference: str) -> bool:
+    """Tell whether a reference names a function of Python's standard library."""
+    head = reference.rpartition(":")[0]
+    return not head.endswith(".py") and head.partition(".")[0] in sys.stdlib_module_names
+
+
+def resolved(reference: str, folder: Path) -> str:
+    """Return a reference whose file, if it names one, is absolute.
+
+    Args:
+        reference: Of a factory.
+        folder: Where a relative file starts.
+    """
+    head, _, name = reference.rpartition(":")
+    return f"{(folder / head).resolve()}:{name}" if head.endswith(".py") else reference
+
+
+def is_missing(reference: str, folder: Path) -> bool:
+    """Tell whether the file that a reference names is not there."""
+    head = reference.rpartition(":")[0]
+    return head.endswith(".py") and not (folder / head).is_file()
+
+
+def mismatch(named: str, reference: str, folder: Path) -> str | None:
+    """Return what is wrong when the user names another factory than a bundle does, or None.
+
+    Args:
+        named: The user's, resolved.
+        reference: The bundle's. Where its file is gone, the user's is its new place.
+        folder: The bundle.
+    """
+    if named == resolved(reference, folder) or is_missing(reference, folder):
+        return None
+    return f"the bundle is built by {reference}: name the same factory, or leave 'build' out"
+
+
+def refusal(reference: str, args: Mapping[str, Any], folder: Path) -> tuple[str, str] | None:
+    """Return why a bundle's factory is not called and what to do about it, or None where it is.
+
+    Args:
+        reference: The bundle's ``build``.
+        args: Its arguments, for the message.
+        folder: The bundle.
+    """
+    head, _, name = reference.rpartition(":")
+    if not head or not name:
+        return f"its record says build: '{reference}', allowed: {FORMS}", "this is no bundle's"
+    if is_own(reference):
+        return None
+    given = ", ".join(f"{key}={value!r}" for key, value in args.items())
+    call = f"{reference}({given if len(given) <= _LONGEST else given[:_LONGEST] + '…'})"
+    if in_standard_library(reference):
+        what = f"its record asks to run {call} of Python's standard library, which builds no models"
+        return what, "nothing was run, and nothing allows it: do not trust this bundle"
+    wanted = resolved(reference, folder)
+    if any(resolved(one, folder) == wanted for one in allowed()):
+        return None
+    where = "" if wanted == reference else f", which is {wanted.rpartition(':')[0]}"
+    return (
+        f"its record asks to run {call}{where}: code that is not squeeze's, so nothing was run",
+        _HOW.format(wanted),
+    )

@@ -1,0 +1,58 @@
+"""JSON that lies beside models: read so that whatever is in it is right or told, with its place."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from squeeze.core.errors import InputError
+from squeeze.recipe.explain import rule
+
+Record = TypeVar("Record", bound=BaseModel)
+
+_SHOWN = 4
+
+
+def read(path: Path, schema: type[Record]) -> Record:
+    """Read a record of a known shape.
+
+    Raises:
+        InputError: It is no JSON, or values are missing, unknown or of the wrong kind.
+        FileNotFoundError: There is none.
+    """
+    try:
+        return schema.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InputError(f"is damaged: {mistakes(error)}", where=str(path)) from error
+    except OSError as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise FileNotFoundError(str(path)) from error
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping; an empty one where it does not, or cannot be read."""
+    try:
+        found = from_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def mistakes(error: ValidationError) -> str:
+    """Return what is wrong with a record, each mistake with its place."""
+    told = [_told(dict(item)) for item in error.errors()]
+    more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return "; ".join(told[:_SHOWN]) + more
+
+
+def _told(item: dict[str, Any]) -> str:
+    place = ".".join(map(str, item["loc"]))
+    if item["type"] == "json_invalid":
+        return f"it is no JSON ({item['ctx']['error']})"
+    if item["type"] == "missing":
+        return f"'{place}' is missing"
+    if item["type"] == "extra_forbidden":
+        return f"unknown key '{place}'"
+    return f"{place}: {rule(item)}" if place else rule(item)
