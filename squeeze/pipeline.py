@@ -17,7 +17,7 @@ from squeeze.core.types import Progress, Silent
 from squeeze.measure import environment
 from squeeze.measure.target import Bench, measure
 from squeeze.methods.quantize.mixed import layers
-from squeeze.methods.training import distributed
+from squeeze.methods.training import distributed, parameters
 from squeeze.methods.training.checkpoint import Checkpoints
 from squeeze.methods.training.loop import Epoch
 from squeeze.methods.training.preview import contact_sheet
@@ -257,11 +257,22 @@ def _with_input(recipe: Recipe, model: models.Model) -> Recipe:
 
 def _check_layers(recipe: Recipe, model: models.Model) -> None:
     """Refuse patterns that name no layer before anything is trained."""
+    if recipe.baseline is not None:
+        _check_training(recipe.baseline.train, model, "baseline.train")
+    rewritten = False
     for number, step in enumerate(recipe.steps):
         if isinstance(step, DistillStep) and step.student is not None:
             return  # the layers are going to be another model's
-        if isinstance(step, QuantizeStep):
+        if isinstance(step, QuantizeStep | QatStep):
             layers.matching(model.module, step.keep_float, where=f"steps.{number}.keep_float")
+        rewritten |= isinstance(step, PruneStep)  # whose adapters may give layers other paths
+        if isinstance(step, TrainSettings) and not rewritten:
+            _check_training(step, model, f"steps.{number}")
+
+
+def _check_training(settings: TrainSettings, model: models.Model, where: str) -> None:
+    for key in ("freeze", "lr_scales"):
+        parameters.matching(model.module, list(getattr(settings, key)), f"{where}.{key}")
 
 
 def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> sources_data.Data:

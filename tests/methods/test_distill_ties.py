@@ -67,7 +67,7 @@ def test_patterns_tie_in_forward_order() -> None:
 
 
 def test_a_pattern_that_matches_nothing_names_the_nearest() -> None:
-    message = r"losses.0.layers.0.teacher: 'stage.1' matches no layer; nearest: stages.1"
+    message = r"losses.0.layers.0.teacher: 'stage.1' matches no layer; did you mean 'stages.1'"
     with pytest.raises(InputError, match=message):
         tied("stage.1", "stages.1")
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from squeeze.core import patterns
 from squeeze.core.errors import InputError
 from squeeze.methods.distill.taps import tap
 from squeeze.recipe.schema import LayerTie
@@ -25,13 +24,13 @@ class Survey:
 
     Attributes:
         shapes: Output shape of every submodule that returns a tensor, in order of completion.
-        paths: All submodules, run or not.
+        layers: All submodules, run or not: path to class name.
         classes: Number of logits.
         classifier: Path of the last linear layer with as many outputs as there are classes.
     """
 
     shapes: dict[str, tuple[int, ...]]
-    paths: list[str]
+    layers: dict[str, str]
     classes: int
     classifier: str | None
 
@@ -68,7 +67,8 @@ def survey(module: "nn.Module", example: "Tensor") -> Survey:
         for path, shape in shapes.items()
         if isinstance(named[path], nn.Linear) and shape == tuple(logits.shape)
     ]
-    return Survey(shapes, paths, logits.shape[-1], linear[-1] if linear else None)
+    classifier = linear[-1] if linear else None
+    return Survey(shapes, patterns.layers_of(module), logits.shape[-1], classifier)
 
 
 def named(
@@ -77,7 +77,7 @@ def named(
     """Return the ties that patterns name, in order of the forward pass.
 
     Args:
-        layers: Pairs of ``fnmatch`` patterns on module paths.
+        layers: Pairs of patterns; what is compared is what the modules return that they name.
         teacher: The teacher's dry run.
         student: The student's dry run.
         where: The place in the recipe.
@@ -104,11 +104,7 @@ def named(
 
 
 def _matching(pattern: str, model: Survey, where: str, *, vectors: bool) -> list[str]:
-    every = [path for path in model.paths if fnmatchcase(path, pattern)]
-    if not every:
-        close = get_close_matches(pattern, model.paths, n=_SHOWN, cutoff=0.3)
-        near = ", ".join(close or model.paths[:_SHOWN])
-        raise InputError(f"'{pattern}' matches no layer; nearest: {near}", where=where)
+    every = patterns.matching(model.layers, pattern, where=where)
     kinds = (_MAP, _VECTOR) if vectors else (_MAP,)
     fitting = [p for p in model.shapes if p in every and len(model.shapes[p]) in kinds]
     if not fitting:

@@ -9,10 +9,10 @@ Source: Fang et al., DepGraph: Towards Any Structural Pruning (https://arxiv.org
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from squeeze.core.errors import InputError, SqueezeError, nearest
+from squeeze.core import patterns
+from squeeze.core.errors import SqueezeError
 from squeeze.methods.prune import tracing, trial
 from squeeze.sources import adapters
 from squeeze.sources.copying import copied
@@ -110,12 +110,14 @@ class Survey:
         groups: In the order of their layers in the module.
         adapters: What rewrote the module, in order.
         unreached: Layers with weights that the forward pass never touches.
+        layers: Path to class name, as patterns speak of them.
     """
 
     module: "nn.Module"
     groups: tuple[ChannelGroup, ...]
     adapters: tuple[str, ...]
     unreached: tuple[str, ...]
+    layers: "Mapping[str, str]" = field(default_factory=dict)
 
     @property
     def prunable(self) -> tuple[ChannelGroup, ...]:
@@ -128,7 +130,7 @@ def survey(model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = Fals
 
     Args:
         model: Left as it is.
-        keep: Layers never touched: patterns of module paths (``features.0*``) or class names.
+        keep: Patterns of layers that are never touched.
         whole_heads: Whether attention loses whole heads rather than channels inside each.
 
     Raises:
@@ -140,7 +142,9 @@ def survey(model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = Fals
     module = copied(model.module).eval().cpu()
     # a pruned model was adapted before, and widths may look different now
     rewritten = () if model.architecture.pruning else adapters.adapt_(module)
-    kept = _matching(module, keep)
+    # classes are the user's, also where an adapter has put another one in their place
+    layers = patterns.layers_of(module) | patterns.layers_of(model.module)
+    kept = _kept(module, layers, keep)
     example = torch.zeros(2, *model.input.shape)
     wants_grad = {name: p.requires_grad for name, p in module.named_parameters()}
     with torch.enable_grad():  # Torch-Pruning traces through autograd
@@ -157,7 +161,7 @@ def survey(model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = Fals
             ) from error
     for name, parameter in module.named_parameters():
         parameter.requires_grad = wants_grad.get(name, True)
-    found = Survey(module, tuple(groups), rewritten, _unreached(module, graph))
+    found = Survey(module, tuple(groups), rewritten, _unreached(module, graph), layers)
     broken = trial.failures(found, example, remove_)
     groups = [
         replace(group, kept=broken[group.name]) if group.name in broken else group
@@ -359,24 +363,11 @@ def _unreached(module: "nn.Module", graph: Any) -> tuple[str, ...]:  # noqa: ANN
     )
 
 
-def _matching(module: "nn.Module", patterns: Sequence[str]) -> dict[str, str]:
+def _kept(module: "nn.Module", layers: Mapping[str, str], keep: Sequence[str]) -> dict[str, str]:
     """Return the paths that a pattern keeps, with the reason."""
     found: dict[str, str] = {}
-    parts = dict(module.named_modules())
-    for pattern in patterns:
-        hits = [
-            path
-            for path, part in parts.items()
-            if fnmatch(path, pattern) or type(part).__name__ == pattern
-        ]
-        if not hits:
-            raise InputError(
-                f"'{pattern}' matches no layer{nearest(pattern, parts)}",
-                where="keep",
-                hint="'squeeze inspect --pruning' lists the layers",
-            )
-        below = [
-            path for path in parts for hit in hits if path == hit or path.startswith(f"{hit}.")
-        ]
+    for pattern in keep:
+        hits = set(patterns.matching(layers, pattern, where="keep"))
+        below = [path for path, _ in module.named_modules() if patterns.inside(path, hits)]
         found |= dict.fromkeys(below, f"kept by the recipe ('{pattern}')")
     return found

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.core import plugins
-from squeeze.core.errors import InputError, SqueezeError, nearest
+from squeeze.core import patterns, plugins
+from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Progress, Silent
 from squeeze.methods.prune import aims, ranking, sensitivity
 from squeeze.methods.prune.graph import OUTPUT, Survey, remove_, survey
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
 _USUAL_ALIGN = 8
 _BATCH = 64
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -214,15 +214,17 @@ def _ratios(
         return sensitivity.ratios(found, scored, split, around.task, settings, around.progress)
     ratios = {group.name: step.pruning_ratio or 0.0 for group in found.prunable}
     for pattern, ratio in (step.ratios or {}).items():
+        named = set(patterns.matching(found.layers, pattern, where="ratios"))
         hits = [
             group
             for group in found.groups
-            if any(tie.is_out and fnmatch(tie.path, pattern) for tie in group.ties)
+            if any(tie.is_out and patterns.inside(tie.path, named) for tie in group.ties)
         ]
         if not hits:
-            known = [tie.path for group in found.groups for tie in group.ties if tie.is_out]
             raise InputError(
-                f"'{pattern}' matches no layer{nearest(pattern, known)}", where="ratios"
+                f"'{pattern}' matches {', '.join(sorted(named)[:_SHOWN])}, which make no channels",
+                where="ratios",
+                hint="'squeeze inspect --pruning' lists the layers",
             )
         if all(group.kept for group in hits):
             told = "; ".join(f"{group.name} {group.kept}" for group in hits)

@@ -10,7 +10,7 @@ from squeeze.recipe.schema.training import TrainSettings
 
 
 class LayerTie(Block):
-    """Layers to compare: ``fnmatch`` patterns on module paths, matching equally many."""
+    """Layers to compare: patterns that name equally many modules, in their order."""
 
     teacher: str
     student: str

@@ -328,17 +328,22 @@ def test_keep_takes_what_lies_below_a_module() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "nearest"),
-    [("inne", "; did you mean 'inner'?"), ("Conv3d", ""), ("stem.*", "; did you mean 'stem'?")],
+    ("pattern", "nearest", "near"),
+    [
+        ("inne", "; did you mean 'inner'?", "inner, Linear"),
+        ("Conv3d", "; did you mean 'Conv2d'?", "Conv2d"),
+        ("stem.*", "; did you mean 'stem'?", "stem, outer"),
+    ],
 )
 def test_a_pattern_that_matches_nothing_is_an_error(
-    residual: Model, pattern: str, nearest: str
+    residual: Model, pattern: str, nearest: str, near: str
 ) -> None:
     with pytest.raises(InputError) as caught:
         graph.survey(residual, keep=[pattern])
     assert str(caught.value) == (
         f"keep: '{pattern}' matches no layer{nearest}\n"
-        "  'squeeze inspect --pruning' lists the layers"
+        "  a pattern is a module path (features.0*) or a class name (Conv2d); nearest: "
+        f"{near}"
     )
 
 

@@ -46,7 +46,9 @@ def test_layers_have_their_own_learning_rate_and_extras_the_plain_one() -> None:
 
 
 def test_a_pattern_that_matches_nothing_names_the_nearest_paths() -> None:
-    with pytest.raises(InputError, match=r"'conv_1' matches no parameter.*\n.*paths: conv1"):
+    with pytest.raises(
+        InputError, match=r"'conv_1' matches no layer or parameter.*conv1'\?\n.*nearest: "
+    ):
         parameters.matching(nn.ModuleDict({"conv1": nn.Linear(1, 1)}), ["conv_1"], "freeze")
     with (
         pytest.raises(InputError, match="leaves nothing to train"),
@@ -55,10 +57,14 @@ def test_a_pattern_that_matches_nothing_names_the_nearest_paths() -> None:
         pass
 
 
-def test_patterns_mean_modules_with_what_is_inside_them() -> None:
-    assert parameters.within("layer1.0.conv.weight", "layer1")
-    assert parameters.within("layer1.0.conv.weight", "*.conv")
-    assert not parameters.within("layer10.conv.weight", "layer1")
+def test_patterns_may_name_parameters_too() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2, bias=False))
+    found = parameters.matching(module, ["*.bias", "BatchNorm2d", "2"], "freeze")
+    assert found == {
+        "*.bias": {"0.bias", "1.bias"},
+        "BatchNorm2d": {"1.weight", "1.bias"},
+        "2": {"2.weight"},
+    }
 
 
 def test_cosine_with_warm_up_has_its_textbook_values() -> None:

@@ -1,12 +1,12 @@
 """The operations of a torch module: which layer each belongs to, what it reads, what it gives."""
 
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.core.errors import InputError, SqueezeError, cause_of, nearest
+from squeeze.core import patterns as patterns_
+from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.methods.quantize.mixed.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
@@ -42,32 +42,20 @@ class Operation:
 def matching(module: "nn.Module", patterns: "Sequence[str]", *, where: str) -> dict[str, str]:
     """Return the path of every submodule that a pattern names, with the pattern.
 
+    What is inside of a named submodule belongs to it and is not returned.
+
     Args:
         module: As the user built it.
-        patterns: Of module paths (``features.0*``), or class names.
+        patterns: See ``core.patterns``.
         where: The key that the patterns stand at.
-
-    What is inside of a named submodule belongs to it and is not returned.
 
     Raises:
         InputError: A pattern names no submodule.
     """
-    parts = {path: part for path, part in module.named_modules() if path}
+    parts = patterns_.layers_of(module)
     found: dict[str, str] = {}
     for pattern in patterns:
-        hits = [
-            path
-            for path, part in parts.items()
-            if fnmatch(path, pattern) or type(part).__name__ == pattern
-        ]
-        if not hits:
-            known = [*parts, *{type(part).__name__ for part in parts.values()}]
-            raise InputError(
-                f"'{pattern}' matches no layer{nearest(pattern, known)}",
-                where=where,
-                hint="it takes patterns of module paths (features.0*) and class names (Conv2d)",
-            )
-        for hit in hits:
+        for hit in patterns_.matching(parts, pattern, where=where):
             found.setdefault(hit, pattern)
     return found
 
