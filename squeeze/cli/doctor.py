@@ -37,7 +37,7 @@ def doctor(json: options.AsJson = False) -> None:
 
 def _runtimes() -> dict[str, str]:
     """Return every runtime with what it lacks."""
-    from squeeze.recipe.plan import EXTRAS, missing_modules
+    from squeeze.recipe.targets import EXTRAS, missing_modules
 
     return {
         name: _state(missing_modules(name), EXTRAS.get(name, "all"))

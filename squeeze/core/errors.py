@@ -66,11 +66,17 @@ class RecipeError(InputError):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
-def nearest(name: str, allowed: "Iterable[str]") -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest allowed name, or an empty string."""
+def closest(name: str, allowed: "Iterable[str]") -> str | None:
+    """Return the allowed name that was probably meant, or None."""
     names = {other.lower(): other for other in allowed}
     close = get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)
-    return f"; did you mean '{names[close[0]]}'?" if close else ""
+    return names[close[0]] if close else None
+
+
+def nearest(name: str, allowed: "Iterable[str]") -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest allowed name, or an empty string."""
+    meant = closest(name, allowed)
+    return f"; did you mean '{meant}'?" if meant is not None else ""
 
 
 def unknown_name(kind: str, name: str, allowed: "Iterable[str]") -> str:

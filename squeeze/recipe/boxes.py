@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 
 from squeeze.recipe.document import Path_
-from squeeze.recipe.schema import DataSource, PruneStep, QuantizeStep, Recipe, TrainSettings
+from squeeze.recipe.holes import ends_at_holes, read
+from squeeze.recipe.schema import (
+    DataSource,
+    PruneStep,
+    QuantizeStep,
+    Recipe,
+    Target,
+    TrainSettings,
+)
 
 Mistakes = Iterator[tuple[Path_, str]]
 
@@ -17,24 +25,35 @@ def mistakes(recipe: Recipe) -> Mistakes:
     """Yield where the data, the model's input or a training belongs to the other task."""
     detects = recipe.task == "detection"
     yield from _data(recipe, detects=detects)
+    yield from _input(recipe, detects=detects)
+    for index, step in read(recipe.steps):
+        if detects and isinstance(step, QuantizeStep) and step.autotune is not None:
+            yield ("steps", index, "autotune"), "is for classification: it counts right classes"
+    for index, target in read(recipe.targets):
+        yield from _nms(target, ("targets", index, "nms"), detects=detects)
+    for path, settings in _trainings(recipe):
+        yield from _training(settings, path, detects=detects)
+
+
+@ends_at_holes
+def _input(recipe: Recipe, *, detects: bool) -> Mistakes:
     spec = recipe.model.input
     if detects and spec is not None and spec.fit == "crop":
         yield (
             ("model", "input"),
             "fit: crop may cut objects off; set fit: letterbox (keeps proportions) or stretch",
         )
-    for index, step in enumerate(recipe.steps):
-        if detects and isinstance(step, QuantizeStep) and step.autotune is not None:
-            yield ("steps", index, "autotune"), "is for classification: it counts right classes"
-    for index, target in enumerate(recipe.targets):
-        if target.nms and not detects:
-            yield ("targets", index, "nms"), "is for task: detection"
-        elif target.nms and target.runtime != "onnxruntime":
-            yield ("targets", index, "nms"), f"is for onnxruntime, not for {target.runtime}"
-    for path, settings in _trainings(recipe):
-        yield from _training(settings, path, detects=detects)
 
 
+@ends_at_holes
+def _nms(target: Target, path: Path_, *, detects: bool) -> Mistakes:
+    if target.nms and not detects:
+        yield path, "is for task: detection"
+    elif target.nms and target.runtime != "onnxruntime":
+        yield path, f"is for onnxruntime, not for {target.runtime}"
+
+
+@ends_at_holes
 def _data(recipe: Recipe, *, detects: bool) -> Mistakes:
     for role in ("train", "validation", "calibration"):
         source = getattr(recipe.data, role)
@@ -51,13 +70,14 @@ def _data(recipe: Recipe, *, detects: bool) -> Mistakes:
 def _trainings(recipe: Recipe) -> Iterator[tuple[Path_, TrainSettings]]:
     if recipe.baseline is not None:
         yield ("baseline", "train"), recipe.baseline.train
-    for index, step in enumerate(recipe.steps):
+    for index, step in read(recipe.steps):
         if isinstance(step, PruneStep) and step.finetune is not None:
             yield ("steps", index, "finetune"), step.finetune
         elif isinstance(step, TrainSettings):
             yield ("steps", index), step
 
 
+@ends_at_holes
 def _training(settings: TrainSettings, path: Path_, *, detects: bool) -> Mistakes:
     augment = settings.augment
     for key in augment.classes_only if detects else augment.boxes_only:

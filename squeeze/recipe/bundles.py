@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from squeeze.core import permission
 from squeeze.recipe import records
 from squeeze.recipe.document import Path_
-from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import ModelBlock
+
+if TYPE_CHECKING:
+    from squeeze.recipe.load import LoadedRecipe
 
 Mistakes = Iterator[tuple[Path_, str]]
 
 _MODELS = ("teacher", "student")
 
 
-def factories(loaded: LoadedRecipe) -> list[str]:
+def factories(loaded: "LoadedRecipe") -> list[str]:
     """Return the Python functions that a recipe names to build models, with absolute files."""
     recipe = loaded.recipe
     named = [recipe.model, *(getattr(s, k, None) for s in recipe.steps for k in _MODELS)]

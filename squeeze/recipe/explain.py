@@ -1,18 +1,21 @@
 """Turn pydantic's errors into sentences with a place."""
 
+import math
 import re
+from collections.abc import Iterable
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from squeeze.core.errors import Problem, nearest, unknown_name
-from squeeze.recipe.document import Path_, SourceMap
+from squeeze.core.errors import Problem, closest, nearest, unknown_name
+from squeeze.recipe.document import Path_
 from squeeze.recipe.schema import Block, Recipe
 
 Item = dict[str, Any]
 
 _TAGGED = ("steps", "gates")
 _LONGEST = 60
+_LINE = re.compile(r":([0-9]+):[0-9]+$")
 _KINDS = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
@@ -21,18 +24,42 @@ _KINDS = {
 }
 
 
-def problems(error: ValidationError, data: Any, source: SourceMap) -> list[Problem]:  # noqa: ANN401
-    """Return every mistake once, at its place."""
-    found: list[Problem] = []
-    for item in _one_per_place([dict(item) for item in error.errors()], data):
-        path = _path_in(data, item["loc"])
-        found.append(Problem(source.where(path), _sentence(item, path)))
-    return found
+def mistakes(error: ValidationError, data: Any) -> list[tuple[Path_, str]]:  # noqa: ANN401
+    """Return every mistake once: its place, and a sentence."""
+    items = _without_consequences([dict(item) for item in error.errors()])
+    return [
+        (path, sentence(item, path))
+        for item in _one_per_place(items, data)
+        for path in (path_in(data, item["loc"]),)
+    ]
+
+
+def arranged(found: Iterable[Problem]) -> list[Problem]:
+    """Return problems in the order of the file, each once; those without a line come last."""
+    return sorted(dict.fromkeys(found), key=_position)
+
+
+def _position(problem: Problem) -> tuple[float, float]:
+    line, column = _LINE.search(problem.where), problem.where.rpartition(":")[2]
+    return (int(line[1]), int(column)) if line else (math.inf, math.inf)
+
+
+def _without_consequences(items: list[Item]) -> list[Item]:
+    """Leave out missing keys that are there by a wrong name, and all but a list's first gap."""
+    unknown = [item["loc"] for item in items if item["type"] == "extra_forbidden"]
+    told = {(*loc[:-1], closest(str(loc[-1]), keys_at(loc[:-1]))) for loc in unknown}
+    told |= {
+        (*item["loc"][:-1], number)
+        for item in items
+        if item["type"] == "missing" and isinstance(item["loc"][-1], int)
+        for number in range(item["loc"][-1] + 1, item["loc"][-1] + _LONGEST)
+    }
+    return [item for item in items if item["type"] != "missing" or item["loc"] not in told]
 
 
 def _one_per_place(items: list[Item], data: Any) -> list[Item]:  # noqa: ANN401
     """Keep one error per place: a union reports every branch, a list counts only valid items."""
-    paths = [_path_in(data, item["loc"]) for item in items]
+    paths = [path_in(data, item["loc"]) for item in items]
     kept: list[Item] = []
     for number, (item, path) in enumerate(zip(items, paths, strict=True)):
         deeper = any(len(other) > len(path) and other[: len(path)] == path for other in paths)
@@ -54,10 +81,11 @@ def _is_mismatch(item: Item) -> bool:
     return kind == "literal_error" or kind.endswith("_type")
 
 
-def _sentence(item: Item, path: Path_) -> str:
+def sentence(item: Item, path: Path_) -> str:
+    """Say what is wrong at a place."""
     loc: Path_ = item["loc"]
     if item["type"] == "extra_forbidden":
-        return unknown_name("key", str(loc[-1]), _keys_at(loc[:-1]))
+        return unknown_name("key", str(loc[-1]), keys_at(loc[:-1]))
     if item["type"] == "missing" and isinstance(loc[-1], str):
         return f"required key '{'.'.join(map(str, (*path, loc[-1])))}' is missing"
     return f"{'.'.join(map(str, path))}: {rule(item)}"
@@ -109,7 +137,7 @@ def _shown(value: Any) -> str:  # noqa: ANN401
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _path_in(data: Any, loc: Path_) -> Path_:  # noqa: ANN401
+def path_in(data: Any, loc: Path_) -> Path_:  # noqa: ANN401
     """Drop the union tags that pydantic puts into a location; keep keys and indices."""
     path: list[str | int] = []
     for depth, part in enumerate(loc):
@@ -123,7 +151,7 @@ def _path_in(data: Any, loc: Path_) -> Path_:  # noqa: ANN401
     return tuple(path)
 
 
-def _keys_at(loc: Path_) -> set[str]:
+def keys_at(loc: Path_) -> set[str]:
     """Return the keys allowed at a location, found by walking the schema's types."""
     models: set[type[BaseModel]] = {Recipe}
     for part in loc:

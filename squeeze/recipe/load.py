@@ -9,9 +9,11 @@ from pydantic import ValidationError
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError, Problem, RecipeError
-from squeeze.recipe import explain
+from squeeze.recipe import explain, partial, plan
 from squeeze.recipe.document import Path_, SourceMap, read
 from squeeze.recipe.schema import Recipe, expand_data_reference
+
+Mistakes = list[tuple[Path_, str]]
 
 _DIGITS = 6
 
@@ -67,21 +69,37 @@ def _loaded(
 ) -> LoadedRecipe:
     for override in overrides:
         problems += _override(data, source, override)
-    recipe, mistakes = validate(data, source)
+    if not isinstance(data, dict):
+        found = "nothing" if data is None else f"a {type(data).__name__}"
+        what = f"found {found}, a recipe is a mapping of keys"
+        raise RecipeError([*problems, Problem(source.where(()), what)])
+    recipe, mistakes = _validated(data)
     if recipe is None or problems:
-        raise RecipeError([*problems, *mistakes])
+        if recipe is None:
+            recipe, hidden = partial.readable(data)
+            mistakes += hidden
+        if recipe is not None:
+            mistakes += _further(plan.mistakes(recipe, folder), [path for path, _ in mistakes])
+        problems += [Problem(source.where(path), what) for path, what in mistakes]
+        raise RecipeError(explain.arranged(problems))
     return LoadedRecipe(recipe, folder, source)
 
 
-def validate(data: Any, source: SourceMap) -> tuple[Recipe | None, list[Problem]]:  # noqa: ANN401
+def _validated(data: dict[str, Any]) -> tuple[Recipe | None, Mistakes]:
     """Check plain data against the schema; return the recipe or all its mistakes."""
-    if not isinstance(data, dict):
-        found = "nothing" if data is None else f"a {type(data).__name__}"
-        return None, [Problem(source.where(()), f"found {found}, a recipe is a mapping of keys")]
     try:
         return Recipe.model_validate(data), []
     except ValidationError as error:
-        return None, explain.problems(error, data, source)
+        return None, explain.mistakes(error, data)
+
+
+def _further(found: Mistakes, known: list[Path_]) -> Mistakes:
+    """Return what is wrong at places that were not told of."""
+    return [
+        (path, what)
+        for path, what in found
+        if not any(path[: len(place)] == place for place in known)
+    ]
 
 
 def _override(data: Any, source: SourceMap, override: str) -> list[Problem]:  # noqa: ANN401

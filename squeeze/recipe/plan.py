@@ -6,23 +6,25 @@ Each check is a function from a recipe to mistakes; ``problems`` runs them all.
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from squeeze.core import cpu, permission, plugins, reading
+from squeeze.core import permission, plugins, reading
 from squeeze.core.errors import Problem, RecipeError, unknown_name
 from squeeze.recipe import (
     boxes,
     bundles,
     calibrators,
     dataset_formats,
+    explain,
     losses,
     pruning,
     quantization,
-    schemes,
+    targets,
     two_stage,
     untrained,
 )
 from squeeze.recipe.document import Path_
-from squeeze.recipe.load import LoadedRecipe
+from squeeze.recipe.holes import ends_at_holes, is_hole, read
 from squeeze.recipe.schema import (
     LIBRARIES,
     METRICS,
@@ -31,25 +33,20 @@ from squeeze.recipe.schema import (
     CalibrationDraw,
     DataSource,
     DistillStep,
+    Gate,
     ModelBlock,
     PruneStep,
     Quantization,
     Recipe,
+    Step,
     SyntheticCalibration,
-    Target,
     TrainSettings,
 )
 
+if TYPE_CHECKING:
+    from squeeze.recipe.load import LoadedRecipe
+
 Mistakes = Iterator[tuple[Path_, str]]
-
-MODULES = {
-    "pytorch": ("torch",),
-    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
-    "litert": ("ai_edge_litert", "litert_torch", "ai_edge_quantizer"),
-}
-"""What each built-in runtime cannot do without."""
-
-EXTRAS = {"onnxruntime": "onnx", "litert": "litert"}
 
 NEEDS = {
     "image_folder": ("path",),
@@ -88,46 +85,53 @@ _NO_WAY_BACK = (
 )
 
 
-def check(loaded: LoadedRecipe) -> None:
+def check(loaded: "LoadedRecipe") -> None:
     """Raise if the recipe cannot work.
 
     Raises:
         RecipeError: With every mistake, each at its place in the file.
     """
     found = [
-        Problem(loaded.source.where(path), f"{'.'.join(map(str, path))}: {what}")
-        for part in (_models, _data, _boxes, _steps, _names, _targets, _gates)
-        for path, what in part(loaded.recipe, loaded.folder)
+        Problem(loaded.source.where(path), what)
+        for path, what in mistakes(loaded.recipe, loaded.folder)
     ]
     if found:
-        raise RecipeError(found)
+        raise RecipeError(explain.arranged(found))
 
 
-def missing_modules(runtime: str) -> list[str]:
-    """Return the packages that a built-in runtime needs and that are not installed."""
-    return [name for name in MODULES.get(runtime, ()) if find_spec(name) is None]
-
-
-def not_installed(runtime: str, missing: list[str]) -> str:
-    """Return the sentence for a runtime whose packages are missing."""
-    extra = EXTRAS.get(runtime, "all")
-    return f"{runtime} is not installed (no {', '.join(missing)}); pip install 'squeeze[{extra}]'"
+def mistakes(recipe: Recipe, folder: Path) -> list[tuple[Path_, str]]:
+    """Return every mistake of a recipe, which may have holes, with its place."""
+    parts = (_models, _data, _boxes, _steps, _names, targets.mistakes, _gates)
+    return [
+        (path, f"{'.'.join(map(str, path))}: {what}")
+        for part in parts
+        for path, what in ends_at_holes(part)(recipe, folder)
+    ]
 
 
 def _models(recipe: Recipe, folder: Path) -> Mistakes:
     yield from _model(recipe.model, ("model",), folder)
-    if recipe.baseline is None and (what := untrained.reason(recipe.model, folder)):
-        yield ("model",), what + untrained.cure(trains=True)
-    for index, step in enumerate(recipe.steps):
+    if recipe.baseline is None:
+        yield from _trained(recipe.model, ("model",), folder, may_train=True)
+    for index, step in read(recipe.steps):
         for key in ("teacher", "student"):
             block = getattr(step, key, None)
             if isinstance(block, ModelBlock):
                 yield from _model(block, ("steps", index, key), folder)
         teacher = getattr(step, "teacher", None)
-        if isinstance(teacher, ModelBlock) and (what := untrained.reason(teacher, folder)):
-            yield ("steps", index, "teacher"), what + untrained.cure(trains=False)
+        if isinstance(teacher, ModelBlock):
+            yield from _trained(teacher, ("steps", index, "teacher"), folder)
 
 
+@ends_at_holes
+def _trained(block: ModelBlock, path: Path_, folder: Path, *, may_train: bool = False) -> Mistakes:
+    """Yield what of a model is going to be random although nobody asked for it."""
+    what = untrained.reason(block, folder)
+    if what is not None:
+        yield path, what + untrained.cure(trains=may_train)
+
+
+@ends_at_holes
 def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
     absent = {
         key: _absent(named, folder)
@@ -215,15 +219,18 @@ def _data(recipe: Recipe, folder: Path) -> Mistakes:
         source = getattr(recipe.data, role)
         if isinstance(source, DataSource):
             yield from _source(source, ("data", role), folder)
-        if isinstance(source, CalibrationDraw) and getattr(recipe.data, source.source) is None:
-            yield (
-                ("data", role, "from"),
-                f"draws from '{source.source}', but data.{source.source} is not given",
-            )
+        if isinstance(source, CalibrationDraw):
+            yield from _draw(source, recipe, ("data", role, "from"))
     if recipe.baseline is not None and recipe.data.train is None:
         yield ("baseline", "train"), "needs data.train"
     if isinstance(recipe.data.calibration, SyntheticCalibration):
         yield from _made_up(recipe)
+
+
+@ends_at_holes
+def _draw(source: CalibrationDraw, recipe: Recipe, path: Path_) -> Mistakes:
+    if getattr(recipe.data, source.source) is None:
+        yield path, f"draws from '{source.source}', but data.{source.source} is not given"
 
 
 def _made_up(recipe: Recipe) -> Mistakes:
@@ -231,7 +238,7 @@ def _made_up(recipe: Recipe) -> Mistakes:
     path = ("data", "calibration")
     if recipe.baseline is not None:
         yield path, "is synthetic, which knows no trained baseline; use {from: train}"
-    for index, step in enumerate(recipe.steps):
+    for index, step in read(recipe.steps):
         mixed = getattr(step, "mixed_precision", None)
         by_label = mixed is not None and mixed.metric != "agreement" and recipe.data.train is None
         if by_label or getattr(step, "autotune", None) is not None:
@@ -239,6 +246,7 @@ def _made_up(recipe: Recipe) -> Mistakes:
             yield ("steps", index, key), "measures on labels, which synthetic images do not have"
 
 
+@ends_at_holes
 def _source(source: DataSource, path: Path_, folder: Path) -> Mistakes:
     formats = plugins.names(plugins.DATASETS)
     for key in NEEDS.get(source.format, ()):
@@ -266,32 +274,41 @@ def _boxes(recipe: Recipe, folder: Path) -> Mistakes:
 def _steps(recipe: Recipe, folder: Path) -> Mistakes:
     del folder
     quantized_at: int | None = None
-    for index, step in enumerate(recipe.steps):
-        path = ("steps", index)
+    for index, step in read(recipe.steps):
+        yield from _step(index, recipe, quantized_at)
         if isinstance(step, Quantization):
-            if quantized_at is not None:
-                yield path, f"steps.{quantized_at} has already quantized the model"
             quantized_at = index
-            yield from _inside(path, quantization.mistakes(step, recipe))
-            continue
+
+
+@ends_at_holes
+def _step(index: int, recipe: Recipe, quantized_at: int | None) -> Mistakes:
+    step, path = recipe.steps[index], ("steps", index)
+    if isinstance(step, Quantization):
         if quantized_at is not None:
+            yield path, f"steps.{quantized_at} has already quantized the model"
+        yield from _inside(path, quantization.mistakes(step, recipe))
+        return
+    if quantized_at is not None:
+        yield (
+            path,
+            (
+                f"'{step.method}' changes a torch module, but steps.{quantized_at} has "
+                "already made quantized files; move it before the quantize step"
+            ),
+        )
+    if isinstance(step, DistillStep) and step.teacher is None:
+        yield path, "needs a teacher: 'teacher: baseline' or a model block"
+    if isinstance(step, DistillStep) and recipe.data.train is None:
+        yield path, "trains, which needs data.train"
+    if isinstance(step, PruneStep):
+        has_train = recipe.data.train is not None
+        yield from _inside(path, pruning.mistakes(step, has_train=has_train))
+        missing = targets.missing_modules(step.speedup.runtime) if step.speedup else []
+        if step.speedup and missing:
             yield (
-                path,
-                (
-                    f"'{step.method}' changes a torch module, but steps.{quantized_at} has "
-                    "already made quantized files; move it before the quantize step"
-                ),
+                (*path, "speedup", "runtime"),
+                targets.not_installed(step.speedup.runtime, missing),
             )
-        if isinstance(step, DistillStep) and step.teacher is None:
-            yield path, "needs a teacher: 'teacher: baseline' or a model block"
-        if isinstance(step, DistillStep) and recipe.data.train is None:
-            yield path, "trains, which needs data.train"
-        if isinstance(step, PruneStep):
-            for place, what in pruning.mistakes(step, has_train=recipe.data.train is not None):
-                yield (*path, *place), what
-            missing = missing_modules(step.speedup.runtime) if step.speedup else []
-            if step.speedup and missing:
-                yield (*path, "speedup", "runtime"), not_installed(step.speedup.runtime, missing)
 
 
 def _inside(path: Path_, mistakes: Mistakes) -> Mistakes:
@@ -302,89 +319,43 @@ def _inside(path: Path_, mistakes: Mistakes) -> Mistakes:
 
 def _names(recipe: Recipe, folder: Path) -> Mistakes:
     del folder
-    for index, step in enumerate(recipe.steps):
-        settings = step.finetune if isinstance(step, PruneStep) else step
-        for number, loss in enumerate(getattr(step, "losses", ())):
-            batch_size = settings.batch_size if isinstance(settings, TrainSettings) else 1
-            for place, what in losses.mistakes(loss, batch_size, recipe.task):
-                yield ("steps", index, "losses", number, *place), what
-        if isinstance(step, Quantization):
-            for place, what in calibrators.mistakes(step.calibrator):
-                yield ("steps", index, "calibrator", *place), what
-            known = plugins.names(plugins.BACKENDS)
-            if step.backend not in {"auto", *known}:
-                yield (
-                    ("steps", index, "backend"),
-                    unknown_name("backend", step.backend, ["auto", *known]),
-                )
+    for index, _ in read(recipe.steps):
+        yield from _inside(("steps", index), _losses(recipe.steps[index], recipe))
+        yield from _inside(("steps", index), _names_of(recipe.steps[index]))
 
 
-def _targets(recipe: Recipe, folder: Path) -> Mistakes:
-    del folder
-    known = plugins.names(plugins.RUNTIMES)
-    seen: dict[str, int] = {}
-    quantize = next((s for s in recipe.steps if isinstance(s, Quantization)), None)
-    for index, target in enumerate(recipe.targets):
-        path = ("targets", index)
-        if target.runtime not in known:
-            yield (*path, "runtime"), unknown_name("runtime", target.runtime, known)
-            continue
-        if target.label in seen:
-            yield (
-                path,
-                (
-                    f"is called '{target.label}' like targets.{seen[target.label]}; "
-                    "give one of them a 'name'"
-                ),
-            )
-        seen.setdefault(target.label, index)
-        yield from _target(target, path, quantize)
-    nowhere = quantization.nowhere(quantize, recipe.targets) if quantize else None
-    if nowhere is not None:
-        yield ("targets",), nowhere
+@ends_at_holes
+def _losses(step: Step, recipe: Recipe) -> Mistakes:
+    settings = step.finetune if isinstance(step, PruneStep) else step
+    for number, loss in read(getattr(step, "losses", ())):
+        batch_size = settings.batch_size if isinstance(settings, TrainSettings) else 1
+        found = ends_at_holes(losses.mistakes)(loss, batch_size, recipe.task)
+        yield from _inside(("losses", number), found)
 
 
-def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
-    missing = missing_modules(target.runtime)
-    if missing and not target.if_available:
-        what = not_installed(target.runtime, missing)
-        yield (*path, "runtime"), f"{what} or set if_available: true"
-    holds = schemes.precisions(target.runtime, target.device, cpu.named(target.cpu))
-    if target.cpu != "host" and not _cares_for_its_cpu(target, quantize):
-        what = "decides how int8 and fp16 files are made, and this target takes none"
-        yield (*path, "cpu"), what
-    if holds is None and target.runtime in MODULES:
-        yield (*path, "device"), f"{target.runtime} runs on cpu only here, found {target.device}"
-    elif holds is not None and target.precision not in {"auto", *holds}:
-        yield (
-            (*path, "precision"),
-            (
-                f"{target.runtime} on {target.device} cannot hold "
-                f"{target.precision}, allowed: auto, {', '.join(holds)}"
-            ),
-        )
-    elif target.precision not in {"auto", "fp32"} and target.runtime != "pytorch":
-        if quantize is not None and schemes.left_out(quantize, target) is None:
-            return
-        what = f"is {target.precision}, but no step quantizes to it for this runtime"
-        yield (*path, "precision"), what
-
-
-def _cares_for_its_cpu(target: Target, quantize: Quantization | None) -> bool:
-    """Tell whether it matters which processor a target names."""
-    made = None if quantize is None else quantize.scheme
-    half = "fp16" in {target.precision, made}
-    return target.device == "cpu" and (target.runtime != "pytorch" or half)
+@ends_at_holes
+def _names_of(step: Step) -> Mistakes:
+    if not isinstance(step, Quantization):
+        return
+    known = plugins.names(plugins.BACKENDS)
+    if not is_hole(step.backend) and step.backend not in {"auto", *known}:
+        yield ("backend",), unknown_name("backend", step.backend, ["auto", *known])
+    yield from _inside(("calibrator",), calibrators.mistakes(step.calibrator))
 
 
 def _gates(recipe: Recipe, folder: Path) -> Mistakes:
     del folder
+    for index, gate in read(recipe.gates):
+        yield from _inside(("gates", index), _gate(gate, recipe))
+
+
+@ends_at_holes
+def _gate(gate: Gate, recipe: Recipe) -> Mistakes:
+    if isinstance(gate, AccuracyGate) and gate.metric not in METRICS[recipe.task]:
+        allowed = ", ".join(METRICS[recipe.task])
+        what = f"{gate.metric} is not of task {recipe.task}, allowed: {allowed}"
+        yield ("metric",), what
+    target = getattr(gate, "target", None)
     labels = {target.label for target in recipe.targets}
-    for index, gate in enumerate(recipe.gates):
-        target = getattr(gate, "target", None)
-        if target is not None and target not in labels:
-            yield ("gates", index, "target"), unknown_name("target", target, labels)
-        if isinstance(gate, AccuracyGate) and gate.metric not in METRICS[recipe.task]:
-            allowed = ", ".join(METRICS[recipe.task])
-            what = f"{gate.metric} is not of task {recipe.task}, allowed: {allowed}"
-            yield ("gates", index, "metric"), what
+    if target is not None and target not in labels:
+        yield ("target",), unknown_name("target", target, labels)

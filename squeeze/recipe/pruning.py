@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from squeeze.core import plugins
 from squeeze.core.errors import unknown_name
 from squeeze.recipe.document import Path_
+from squeeze.recipe.holes import ends_at_holes
 from squeeze.recipe.schema import PruneStep, SensitivityRatios
 
 Mistakes = Iterator[tuple[Path_, str]]
@@ -29,6 +30,7 @@ def mistakes(step: PruneStep, *, has_train: bool) -> Mistakes:
     yield from _useless(step)
 
 
+@ends_at_holes
 def _data(step: PruneStep, *, has_train: bool) -> Mistakes:
     if has_train:
         return
@@ -40,6 +42,7 @@ def _data(step: PruneStep, *, has_train: bool) -> Mistakes:
         yield (), "trains, which needs data.train"
 
 
+@ends_at_holes
 def _names(step: PruneStep) -> Mistakes:
     names = plugins.names(plugins.IMPORTANCE)
     if step.importance not in names:
@@ -53,6 +56,7 @@ def _names(step: PruneStep) -> Mistakes:
         yield ("speedup", "runtime"), unknown_name("runtime", step.speedup.runtime, names)
 
 
+@ends_at_holes
 def _useless(step: PruneStep) -> Mistakes:
     if step.losses and step.finetune is None:
         yield ("losses",), "are for fine-tuning; add finetune"

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 from squeeze.recipe import schemes
 from squeeze.recipe.document import Path_
+from squeeze.recipe.holes import ends_at_holes
 from squeeze.recipe.schema import METRICS, QatStep, Quantization, QuantizeStep, Recipe, Target
 
 _MODULES = {"neural_compressor": ("neural_compressor", "cpuinfo", "torchao")}
@@ -24,6 +25,7 @@ _UNUSED = {
 """The keys that say nothing to a backend."""
 
 
+@ends_at_holes
 def mistakes(step: Quantization, recipe: Recipe) -> Iterator[tuple[Path_, str]]:
     """Yield what is wrong with a quantize step."""
     autotunes = isinstance(step, QuantizeStep) and step.autotune is not None
@@ -51,6 +53,7 @@ def mistakes(step: Quantization, recipe: Recipe) -> Iterator[tuple[Path_, str]]:
             yield ("precision",), what
 
 
+@ends_at_holes
 def _backend(step: Quantization) -> Iterator[tuple[Path_, str]]:
     """Yield what a backend cannot do."""
     fields = type(step).model_fields

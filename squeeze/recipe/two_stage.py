@@ -6,6 +6,7 @@ from pathlib import Path
 from squeeze.core import plugins
 from squeeze.recipe import records
 from squeeze.recipe.document import Path_
+from squeeze.recipe.holes import read
 from squeeze.recipe.schema import DistillStep, ModelBlock, PruneStep, QatStep, QuantizeStep, Recipe
 
 Mistakes = Iterator[tuple[Path_, str]]
@@ -31,12 +32,12 @@ def mistakes(recipe: Recipe, folder: Path) -> Mistakes:
     """Yield where a recipe asks of a two-stage detector of torchvision what it cannot do."""
     if not _build(recipe.model, folder).startswith(BUILDS):
         return
-    for index, target in enumerate(recipe.targets):
+    for index, target in read(recipe.targets):
         if target.runtime == "litert":
             yield ("targets", index, "runtime"), NO_LITERT
         elif target.nms:
             yield ("targets", index, "nms"), _NO_NMS
-    for index, step in enumerate(recipe.steps):
+    for index, step in read(recipe.steps):
         if isinstance(step, QuantizeStep) and step.scheme == "fp16" and _in_onnx(recipe):
             yield ("steps", index, "scheme"), NO_FP16
     yield from ((path, NO_TRAINING) for path in _trainings(recipe))
@@ -50,7 +51,7 @@ def _trainings(recipe: Recipe) -> Iterator[Path_]:
     """Yield where the recipe trains, or asks for the loss."""
     if recipe.baseline is not None:
         yield ("baseline", "train")
-    for index, step in enumerate(recipe.steps):
+    for index, step in read(recipe.steps):
         if isinstance(step, DistillStep | QatStep):
             yield ("steps", index)
         elif isinstance(step, PruneStep):

@@ -50,15 +50,17 @@ def messages(path: Path, *overrides: str) -> list[str]:
 
 def test_all_mistakes_are_shown_at_once_with_their_place(write_recipe: Write) -> None:
     assert messages(write_recipe(ALL_WRONG)) == [
-        "f:9:3: duplicate key 'validation', first given at f:8:3",
         "f:5:3: unknown key 'wieghts', allowed: args, backbone_weights, build, input, weights; "
         "did you mean 'weights'?",
+        "f:9:3: duplicate key 'validation', first given at f:8:3",
+        "f:11:5: steps.0: trains, which needs data.train",
         "f:12:5: steps.0.pruning_ratio: found 1.2, allowed: less than 1",
         "f:13:16: steps.0.finetune.epochs: found 0.0003, allowed: a valid integer",
         "f:14:5: steps.1: unknown method 'prun', allowed: distill, prune, quantize; "
         "did you mean 'prune'?",
-        "f:17:5: steps.2.epochs: found 'two', allowed: a valid integer",
+        "f:15:5: steps.2: trains, which needs data.train",
         "f:16:5: steps.2.teacher: found 'basline', allowed: baseline; did you mean 'baseline'?",
+        "f:17:5: steps.2.epochs: found 'two', allowed: a valid integer",
         "f:19:28: unknown key 'precsion', allowed: batch_size, cpu, device, if_available, "
         "name, nms, precision, runtime, threads; did you mean 'precision'?",
         "f:21:5: gates.0: unknown metric 'latensy', allowed: agreement, ap50, int8_coverage, "

@@ -7,7 +7,7 @@ import pytest
 
 from squeeze.core import cpu
 from squeeze.core.errors import RecipeError
-from squeeze.recipe import plan
+from squeeze.recipe import plan, targets
 from squeeze.recipe.load import from_data
 
 
@@ -93,7 +93,7 @@ def test_a_target_must_exist_and_hold_its_precision(
 def test_a_runtime_that_is_not_installed_is_told(
     recipe_data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(plan.MODULES, "onnxruntime", ("not_installed_here",))
+    monkeypatch.setitem(targets.MODULES, "onnxruntime", ("not_installed_here",))
     assert found(recipe_data) == [
         "targets.0.runtime: onnxruntime is not installed (no not_installed_here); "
         "pip install 'squeeze[onnx]' or set if_available: true"
@@ -156,4 +156,29 @@ def test_two_targets_need_two_names(recipe_data: dict[str, Any]) -> None:
         "targets.1: is called 'onnxruntime' like targets.0; give one of them a 'name'"
     ]
     recipe_data["targets"][1]["name"] = "two-threads"
+    assert found(recipe_data) == []
+
+
+@pytest.fixture
+def plug_in_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package that adds a runtime 'tiny', and no backend of that name."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "tiny_runtime.py").write_text("ARTIFACT, FIXED_BATCH = 'onnx', False\n")
+    record = tmp_path / "tiny_runtime-1.0.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-runtime\nVersion: 1.0\n")
+    (record / "entry_points.txt").write_text("[squeeze.runtimes]\ntiny = tiny_runtime\n")
+
+
+@pytest.mark.usefixtures("plug_in_runtime")
+def test_a_plug_in_runtime_needs_a_backend_for_quantized_files(recipe_data: dict[str, Any]) -> None:
+    recipe_data["targets"] = [{"runtime": "onnxruntime"}, {"runtime": "tiny"}]
+    assert found(recipe_data) == [
+        "targets.1.runtime: no quantization backend 'tiny' is installed, which would make the "
+        "files of tiny; installed: litert, neural_compressor, onnxruntime, pytorch"
+    ]
+    recipe_data["targets"][1]["precision"] = "fp32"  # gets the float file
+    assert found(recipe_data) == []
+    recipe_data["targets"][1]["precision"] = "auto"
+    del recipe_data["steps"][2]
     assert found(recipe_data) == []

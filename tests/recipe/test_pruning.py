@@ -181,7 +181,8 @@ def test_mistakes_with_training_images(
 def test_a_step_that_is_not_well_formed(
     told: Callable[..., list[str]], step: str, expected: str
 ) -> None:
-    assert told(step) == [expected]
+    needs_data = "from_sensitivity measures accuracy, which needs data.train"
+    assert [line for line in told(step) if needs_data not in line] == [expected]
 
 
 @pytest.mark.parametrize(

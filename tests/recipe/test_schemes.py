@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from squeeze.core.cpu import Cpu
-from squeeze.recipe import plan, quantization, schemes
+from squeeze.recipe import quantization, schemes, targets
 from squeeze.recipe.schema import Recipe
 
 OLD = Cpu("old", "x86_64", ("avx2",))
@@ -201,5 +201,5 @@ def test_a_cpu_is_named_only_where_it_decides_something(
     target: dict[str, Any], scheme: str, *, fine: bool, recipe_data: dict[str, Any]
 ) -> None:
     recipe = a_recipe(recipe_data, [target], scheme=scheme)
-    found = [where for where, _ in plan._target(recipe.targets[0], (), recipe.steps[0])]  # type: ignore[arg-type]
+    found = [where for where, _ in targets._target(recipe.targets[0], (), recipe.steps[0])]  # type: ignore[arg-type]
     assert (("cpu",) not in found) == fine

@@ -1,0 +1,125 @@
+"""Checks of targets: whether their runtimes are there, and what they get of the quantize step."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from squeeze.core import cpu, plugins
+from squeeze.core.errors import unknown_name
+from squeeze.recipe import quantization, schemes
+from squeeze.recipe.document import Path_
+from squeeze.recipe.holes import Mistakes, ends_at_holes, is_hole, read
+from squeeze.recipe.schema import Quantization, Recipe, Target
+
+MODULES = {
+    "pytorch": ("torch",),
+    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
+    "litert": ("ai_edge_litert", "litert_torch", "ai_edge_quantizer"),
+}
+"""What each built-in runtime cannot do without."""
+
+EXTRAS = {"onnxruntime": "onnx", "litert": "litert"}
+
+
+def missing_modules(runtime: str) -> list[str]:
+    """Return the packages that a built-in runtime needs and that are not installed."""
+    return [name for name in MODULES.get(runtime, ()) if find_spec(name) is None]
+
+
+def not_installed(runtime: str, missing: list[str]) -> str:
+    """Return the sentence for a runtime whose packages are missing."""
+    extra = EXTRAS.get(runtime, "all")
+    return f"{runtime} is not installed (no {', '.join(missing)}); pip install 'squeeze[{extra}]'"
+
+
+def mistakes(recipe: Recipe, folder: Path) -> Mistakes:
+    """Yield what targets cannot hold, do not get, or lack on this machine."""
+    del folder
+    seen: dict[str, int] = {}
+    quantize = _quantization(recipe)
+    for index, target in read(recipe.targets):
+        yield from _named(target, index, seen)
+        yield from _target(target, ("targets", index), quantize)
+    nowhere = quantization.nowhere(quantize, recipe.targets) if quantize is not None else None
+    if nowhere is not None:
+        yield ("targets",), nowhere
+
+
+def _quantization(recipe: Recipe) -> Quantization | None:
+    """Return the quantize step; a hole where one that could not be read may be it."""
+    found = next((step for _, step in read(recipe.steps) if isinstance(step, Quantization)), None)
+    may_be: Any = next(filter(is_hole, recipe.steps), None)
+    return may_be if found is None else found
+
+
+@ends_at_holes
+def _named(target: Target, index: int, seen: dict[str, int]) -> Mistakes:
+    first = seen.setdefault(target.label, index)
+    if first != index and target.runtime in plugins.names(plugins.RUNTIMES):
+        what = f"is called '{target.label}' like targets.{first}; give one of them a 'name'"
+        yield ("targets", index), what
+
+
+@ends_at_holes
+def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
+    known = plugins.names(plugins.RUNTIMES)
+    if target.runtime not in known:
+        yield (*path, "runtime"), unknown_name("runtime", target.runtime, known)
+        return
+    missing = missing_modules(target.runtime)
+    if missing and not target.if_available:
+        what = not_installed(target.runtime, missing)
+        yield (*path, "runtime"), f"{what} or set if_available: true"
+    yield from _holding(target, path, quantize)
+    yield from _cpu(target, path, quantize)
+    yield from _made_for(target, path, quantize)
+
+
+@ends_at_holes
+def _holding(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
+    """Tell what a target cannot hold, or does not get."""
+    holds = schemes.precisions(target.runtime, target.device, cpu.named(target.cpu))
+    if holds is None and target.runtime in MODULES:
+        yield (*path, "device"), f"{target.runtime} runs on cpu only here, found {target.device}"
+    elif holds is not None and target.precision not in {"auto", *holds}:
+        yield (
+            (*path, "precision"),
+            (
+                f"{target.runtime} on {target.device} cannot hold "
+                f"{target.precision}, allowed: auto, {', '.join(holds)}"
+            ),
+        )
+    elif target.precision not in {"auto", "fp32"} and target.runtime != "pytorch":
+        if quantize is not None and schemes.left_out(quantize, target) is None:
+            return
+        what = f"is {target.precision}, but no step quantizes to it for this runtime"
+        yield (*path, "precision"), what
+
+
+@ends_at_holes
+def _cpu(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
+    if target.cpu != "host" and not _cares_for_its_cpu(target, quantize):
+        what = "decides how int8 and fp16 files are made, and this target takes none"
+        yield (*path, "cpu"), what
+
+
+@ends_at_holes
+def _made_for(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
+    """Tell when nothing installed makes the quantized files of a runtime."""
+    if quantize is None or schemes.left_out(quantize, target) is not None:
+        return
+    backend = schemes.backend_of(quantize.backend, target.runtime)
+    known = plugins.names(plugins.BACKENDS)
+    if quantize.backend == "auto" and backend not in known:
+        what = (
+            f"no quantization backend '{backend}' is installed, which would make the files of "
+            f"{target.runtime}; installed: {', '.join(sorted(known))}"
+        )
+        yield (*path, "runtime"), what
+
+
+def _cares_for_its_cpu(target: Target, quantize: Quantization | None) -> bool:
+    """Tell whether it matters which processor a target names."""
+    made = None if quantize is None else quantize.scheme
+    half = "fp16" in {target.precision, made}
+    return target.device == "cpu" and (target.runtime != "pytorch" or half)
