@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from squeeze._version import __version__
-from squeeze.core.errors import SqueezeError
+from squeeze.core.errors import SqueezeError, placed
 from squeeze.measure import cost, environment
 from squeeze.methods.distill.step import distill
 from squeeze.methods.prune.recover import finetuner, sparsifier
@@ -120,15 +120,9 @@ def compress(model: Model, steps: Steps) -> list[ModelState]:
             [_content(b, steps.base) if isinstance(b, ModelBlock) else None for b in blocks],
             *(_calibrated(step, steps) if isinstance(step, QatStep) else ()),
         )
-        states.append(
-            _state(
-                f"{number}-{step.method}",
-                step.method,
-                key,
-                steps,
-                _work(step, number, states, steps),
-            )
-        )
+        work = _work(step, number, states, steps)
+        with placed(f"steps.{number - 1}", type(step).model_fields):
+            states.append(_state(f"{number}-{step.method}", step.method, key, steps, work))
     return states
 
 

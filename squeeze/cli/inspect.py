@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from squeeze.cli import one_step, options
+from squeeze.cli import flag_names, one_step, options
 
 if TYPE_CHECKING:
     from squeeze.methods.prune.graph import Survey
@@ -80,6 +80,7 @@ def inspect(
     """Look into a model before changing it."""
     del debug, allow_code
     from squeeze.cli import console
+    from squeeze.core.types import Silent
 
     others = {
         "crop_fraction": crop_fraction,
@@ -105,18 +106,19 @@ def inspect(
     _check_flags(data, plot, pruning=pruning, sensitivity=sensitivity)
     _refuse("a model", {"--layout": layout})
     block = one_step.model_block(model, weights, input, {"mean": mean, "std": std} | others)
-    loaded = _validated(block, data, arg or [])
-    if sensitivity:
-        _refuse_untrained(loaded)
-    from squeeze.core.types import Silent
-    from squeeze.methods.prune.graph import survey
-    from squeeze.sources import models
-
+    flags = flag_names.SHARED | {"data": "--data", "model.weights": "--weights", "keep": "--keep"}
     terminal = Silent() if quiet else console.Terminal()
-    built = models.build(loaded.recipe.model, loaded.folder)
-    for note in built.notes:
-        terminal.say(note)
-    found = survey(built, keep=keep or [])
+    with flag_names.speaking(flags):
+        loaded = _validated(block, data, arg or [])
+        if sensitivity:
+            _refuse_untrained(loaded)
+        from squeeze.methods.prune.graph import survey
+        from squeeze.sources import models
+
+        built = models.build(loaded.recipe.model, loaded.folder)
+        for note in built.notes:
+            terminal.say(note)
+        found = survey(built, keep=keep or [])
     shown: dict[str, Any] = {}
     if pruning:
         shown["groups"] = _groups(found)

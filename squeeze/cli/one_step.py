@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from squeeze.cli import options
+from squeeze.cli import flag_names, options
 from squeeze.core import reading
 
 _DEFAULT_SHAPE = "3,224,224"
@@ -178,6 +178,7 @@ def _own_shape(model: str, weights: str | None, *, is_bundle: bool) -> list[floa
     return numbers(_DEFAULT_SHAPE, "--input")
 
 
+@flag_names.of_one_step
 def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  # noqa: ANN401
     """Complete the recipe with its step, save it where asked, and run it."""
     from squeeze.cli import devices as processes

@@ -1,12 +1,13 @@
 """Every error that a user can cause or meet; the command line prints them in one place."""
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 EXIT_PASSED, EXIT_FAILED, EXIT_INPUT, EXIT_GATE = 0, 1, 2, 3
 _ESCAPE_CODES = re.compile(
@@ -40,6 +41,22 @@ class InputError(SqueezeError):
     """The user's input (recipe, flags, model, data, output folder) is wrong."""
 
     exit_code = EXIT_INPUT
+
+
+@contextmanager
+def placed(path: str, keys: "Collection[str]") -> "Iterator[None]":
+    """Put the place of a block before its keys, where errors of the user's input name them.
+
+    Args:
+        path: Of the block in the recipe, such as ``steps.0``.
+        keys: Of the block.
+    """
+    try:
+        yield
+    except InputError as error:
+        if error.where is not None and error.where.partition(".")[0] in keys:
+            error.where = f"{path}.{error.where}"
+        raise
 
 
 @dataclass(frozen=True)

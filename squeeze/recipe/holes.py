@@ -27,6 +27,7 @@ class Hole:
         raise HoleError
 
     __getitem__ = __iter__ = __len__ = __contains__ = __call__ = _end
+    __rtruediv__ = __fspath__ = _end
     __bool__ = __hash__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _end
     __str__ = __repr__ = __format__ = __int__ = __float__ = __index__ = _end
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from squeeze.core import permission, plugins, reading
+from squeeze.core import model_names, permission, plugins, reading
 from squeeze.core.errors import Problem, RecipeError, unknown_name
 from squeeze.recipe import (
     boxes,
@@ -200,14 +200,15 @@ def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
     if text.endswith(_EXPORTED):
         yield path, f"{text} {_NO_WAY_BACK}"
     elif not colon or not head or not tail:
-        yield (
-            path,
-            f"found '{text}', allowed: {permission.FORMS}",
-        )
+        yield path, model_names.malformed(text)
     elif permission.in_standard_library(text):
         yield path, f"{text} is of Python's standard library, which builds neither models nor data"
     elif head.endswith(".py") and not reading.is_file(folder / head):
         yield path, f"no such file: {reading.shortened(head)}"
+    elif head == "builtin" or (head in {"torchvision", "timm"} and model_names.of_source(head)):
+        known = model_names.of_source(head)
+        if tail not in known and path[0] != "data":
+            yield path, unknown_name(f"{head} model", tail, known)
     elif head == "timm" and find_spec("timm") is None:
         yield path, "timm is not installed; pip install 'squeeze[timm]'"
     elif head == "transformers" and find_spec("transformers") is None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
+_EXPORTED = (".onnx", ".tflite")
 
 
 class ArchitectureFile(Block):
@@ -88,7 +89,24 @@ def read(folder: Path) -> ArchitectureFile:
     try:
         return records.read(folder / ARCHITECTURE, ArchitectureFile)
     except FileNotFoundError:
-        raise InputError(f"is no bundle: {ARCHITECTURE} is missing", where=str(folder)) from None
+        raise _no_bundle(folder) from None
+
+
+def _no_bundle(folder: Path) -> InputError:
+    """Return the error for a place without a record."""
+    where = str(folder)
+    if folder.suffix in _EXPORTED and folder.is_file():
+        return InputError(
+            "is an exported file, and only a bundle's torch model is exported or changed",
+            where=where,
+            hint="give the bundle that it was made from; squeeze eval, bench and inspect take the "
+            "file as it is",
+        )
+    if folder.is_file():
+        return InputError("is a file, and a bundle is a folder", where=where)
+    if not folder.exists():
+        return InputError("no such folder", where=where)
+    return InputError(f"is no bundle: {ARCHITECTURE} is missing", where=where)
 
 
 def load(folder: Path, *, build: str | None = None) -> models.Model:

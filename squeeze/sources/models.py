@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from squeeze.core import permission
+from squeeze.core import model_names, permission
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe.schema import Block, InputSpec, ModelBlock
 from squeeze.sources import darknet, pretrained_input, reference
@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import nn
-
-BUILTIN = {
-    "resnet8": "squeeze.sources.cifar_resnet",
-    "resnet20": "squeeze.sources.cifar_resnet",
-    "resnet56": "squeeze.sources.cifar_resnet",
-    "tinydet": "squeeze.sources.detectors.tinydet",
-    "yolov3": "squeeze.sources.detectors.yolo",
-    "yolov3_tiny": "squeeze.sources.detectors.yolo",
-}
-"""Models of our own, each with the module that builds it."""
 
 _FETCHED_BY_TORCHVISION = ("weights", "weights_backbone", "pretrained", "pretrained_backbone")
 _FETCHED_BY_TIMM = (
@@ -185,6 +175,8 @@ def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
     from torch import nn
 
     head, _, name = build.rpartition(":")
+    if not head or not name:
+        raise InputError(model_names.malformed(build), where="model.build")
     if head == "torchvision":
         module = _torchvision(name, args)
     elif head == "timm":
@@ -193,9 +185,11 @@ def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
         module = _call(_transformers(build).build, {"name": name, "args": args}, build)
     else:
         if head == "builtin":
-            if name not in BUILTIN:
-                raise InputError(unknown_name("builtin model", name, BUILTIN), where=build)
-            build = f"{BUILTIN[name]}:{name}"
+            if name not in model_names.BUILTIN:
+                raise InputError(
+                    unknown_name("builtin model", name, model_names.BUILTIN), where=build
+                )
+            build = f"{model_names.BUILTIN[name]}:{name}"
         factory = reference.function(build, folder)
         module = _call(factory, args, build) if head == "builtin" else _users(factory, args, build)
     if not isinstance(module, nn.Module):

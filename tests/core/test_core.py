@@ -10,7 +10,7 @@ import pytest
 
 from squeeze.core import cpu, plugins
 from squeeze.core.chatter import chatter_to
-from squeeze.core.errors import InputError, unknown_name
+from squeeze.core.errors import InputError, placed, unknown_name
 
 
 def test_names_are_files_and_nothing_is_imported() -> None:
@@ -62,3 +62,19 @@ def test_the_host_is_described() -> None:
     host = cpu.host()
     assert host.machine
     assert host.has_vnni == bool({"avx512_vnni", "avx_vnni"} & set(host.features))
+
+
+def test_a_key_of_a_block_gets_the_blocks_place() -> None:
+    for where, expected in (
+        ("keep", "steps.2.keep"),
+        ("ratios.conv", "steps.2.ratios.conv"),
+        ("data.train", "data.train"),
+        (None, None),
+    ):
+        with (
+            pytest.raises(InputError) as caught,
+            placed("steps.2", ("keep", "ratios")),
+        ):
+            raise InputError("x", where=where)
+        assert caught.value.where == expected
+        assert str(caught.value) == (f"{expected}: x" if expected else "x")

@@ -80,7 +80,7 @@ def train(
     equal = equalize.equalize_(graph, calibration, training.progress, largest=LARGEST[bits])
     told = equalize.told(graph, equal)
     start = simulations.observed(graph, calibration, training.progress, step.calibrator)
-    reasons = kept.reasons(model.module, step.keep_float, where=f"{training.label}.keep_float")
+    reasons = kept.reasons(model.module, step.keep_float, where="keep_float")
     simulated = simulations.simulation(graph, start, bits, in_float(graph, start, reasons))
     epochs, notes = _train_(simulated, teacher, step, training)
     notes[:0] = [
