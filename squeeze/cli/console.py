@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from squeeze.core.journal import Lines
+from squeeze.core.text import printable
 from squeeze.core.types import Advance
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ class Terminal:
     @contextmanager
     def _bar(self, description: str, total: int) -> Iterator[Advance]:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(
             *columns,
@@ -69,7 +70,7 @@ class Terminal:
             redirect_stdout=False,
             redirect_stderr=False,
         ) as bars:
-            yield _advance(bars, bars.add_task(description, total=total, note=""))
+            yield _advance(bars, bars.add_task(printable(description), total=total, note=""))
 
     def say(self, text: str) -> None:
         """Print one line of narration."""
@@ -81,7 +82,7 @@ class Terminal:
         self._print(f"warning: {text}")
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(printable(text), markup=False)
 
 
 def _stderr() -> IO[str]:
@@ -101,7 +102,7 @@ def _advance(bars: Progress, task: TaskID) -> Advance:
     def advance(steps: int = 1, *, note: str = "") -> None:
         bars.advance(task, steps)
         if note:
-            bars.update(task, note=note)
+            bars.update(task, note=printable(note, one_line=True))
 
     return advance
 
@@ -111,21 +112,21 @@ def _ignore(steps: int = 1, *, note: str = "") -> None:
 
 
 def out(text: str) -> None:
-    """Print a result, as it is, on stdout."""
-    sys.stdout.write(text + "\n")
+    """Print a result on stdout."""
+    sys.stdout.write(printable(text) + "\n")
 
 
 def error(text: str) -> None:
     """Print an error on stderr."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(
-        Text("error: ", style="bold red") + Text(text)
+        Text("error: ", style="bold red") + Text(printable(text))
     )
 
 
 def note(text: str) -> None:
     """Print on stderr what must not be overlooked, also where progress is not shown."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(
-        Text("note: ", style="bold") + Text(text)
+        Text("note: ", style="bold") + Text(printable(text))
     )
 
 
@@ -134,9 +135,12 @@ def table(columns: "Sequence[str]", rows: "Iterable[Sequence[str]]", *, title: s
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=240)
-    grid = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+    above = Text(printable(title)) if title else None
+    grid = Table(title=above, title_justify="left", box=None, pad_edge=False)
+    for name in columns:
+        grid.add_column(Text(printable(name, one_line=True)))
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(printable(cell, one_line=True)) for cell in row))
     console.print(grid)
 
 

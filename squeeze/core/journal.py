@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from squeeze.core.errors import plain
+from squeeze.core.text import printable
 from squeeze.core.types import Advance, Progress
 
 _EVERY_S = 30.0
@@ -140,7 +141,7 @@ class Journal:
 
     def _write(self, text: str) -> None:
         stamp = datetime.now(UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
-        line = f"{stamp}  {plain(text)}\n"
+        line = f"{stamp}  {printable(plain(text))}\n"
         if self._file is None:
             self._early.append(line)
         else:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from squeeze.core.text import printable
 from squeeze.recipe import document
 from squeeze.report import detection, headlines, ladders, plots, tables
 from squeeze.report.markdown import verdict_of
@@ -14,7 +15,11 @@ def render(results: Results) -> str:
 
     pairs = tables.finals(results)
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters.update(elsewhere=tables.elsewhere)
     template = environment.from_string(
@@ -50,3 +55,8 @@ def _verdict_class(results: Results) -> str:
     if False in outcomes:
         return "bad"
     return "good" if outcomes == {True} else "none"
+
+
+def _shown(value: object) -> object:
+    """Return what an expression of the page gives; what is markup already has a type of its own."""
+    return printable(value) if type(value) is str else value

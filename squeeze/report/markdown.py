@@ -1,7 +1,9 @@
 """``report.md``: what fits into a pull request's comment."""
 
+import re
 from collections.abc import Iterator
 
+from squeeze.core.text import printable
 from squeeze.report import detection, headlines, ladders, tables
 from squeeze.results import Results
 
@@ -12,16 +14,30 @@ _LEGEND = (
     "timed."
 )
 
+_ESCAPES = {
+    "\\": "\\\\",
+    "`": "\\`",
+    "|": "\\|",
+    "<": "&lt;",
+    "&": "&amp;",
+    "](": "\\](",
+    "][": "\\][",
+    "]:": "\\]:",
+    "://": ":\\//",
+    "www.": "www\\.",
+}
+_SPECIAL = re.compile("|".join(map(re.escape, _ESCAPES)))
+
 
 def render(results: Results) -> str:
     """Return the report as Markdown."""
     verdict = verdict_of(results)
     machine = f"{results.environment['cpu']} ({results.environment['cores']} cores)"
     made = f"Run {results.id}, {results.seconds:.0f} s, squeeze {results.squeeze}, {machine}."
-    lines = [f"# {results.name}: {verdict}", "", made, ""]
+    lines = [f"# {escaped(results.name)}: {verdict}", "", escaped(made), ""]
     if results.warnings:
         lines += ["## Read this first", ""]
-        lines += [f"- {warning}" for warning in results.warnings]
+        lines += [f"- {escaped(warning)}" for warning in results.warnings]
         lines.append("")
     lines += list(_headlines(results))
     if results.gates:
@@ -34,13 +50,14 @@ def render(results: Results) -> str:
     lines += [_line(row.cells) for row in tables.rows(results)]
     lines += ["", _LEGEND, ""]
     if nms_files := detection.nms_files(results):
-        lines += [f"With decoding and suppression inside: {', '.join(nms_files)}.", ""]
+        lines += [f"With decoding and suppression inside: {escaped(', '.join(nms_files))}.", ""]
     lines += list(_by_class(results))
     lines += list(_ladders(results))
     if any(state.notes for state in results.states):
         lines += ["## Steps", ""]
         for state in results.states:
-            lines += [f"- {state.name}", *(f"    - {note}" for note in state.notes)]
+            notes = (f"    - {escaped(note)}" for note in state.notes)
+            lines += [f"- {escaped(state.name)}", *notes]
         lines.append("")
     return "\n".join(lines)
 
@@ -48,8 +65,8 @@ def render(results: Results) -> str:
 def _headlines(results: Results) -> Iterator[str]:
     """Yield what was gained and lost, a list per target."""
     for headline in headlines.headlines(results):
-        yield from (f"## {headline.title}", "")
-        yield from (f"- {name}: {value}" for name, value in headline.figures)
+        yield from (f"## {escaped(headline.title)}", "")
+        yield from (f"- {escaped(name)}: {escaped(value)}" for name, value in headline.figures)
         yield ""
 
 
@@ -61,7 +78,7 @@ def _by_class(results: Results) -> Iterator[str]:
     """Yield average precision by class, where the run was about boxes."""
     for table in detection.class_tables(tables.finals(results)):
         before, after = table.states
-        yield from (f"## Average precision by class, {table.place}", "")
+        yield from (f"## Average precision by class, {escaped(table.place)}", "")
         heads = (f"AP {before}", f"AP {after}", f"AP50 {before}", f"AP50 {after}")
         yield _line(("Class", "Boxes", *heads))
         yield _line(("---",) * 6)
@@ -72,11 +89,11 @@ def _by_class(results: Results) -> Iterator[str]:
 def _ladders(results: Results) -> Iterator[str]:
     """Yield what mixed precision tried."""
     for table in ladders.ladder_tables(results):
-        yield from (f"## Mixed precision, {table.title}", "", table.told, "")
+        yield from (f"## Mixed precision, {escaped(table.title)}", "", escaped(table.told), "")
         yield _line(ladders.COLUMNS)
         yield _line(("---",) * len(ladders.COLUMNS))
         yield from (_line(row) for row in table.rows)
-        yield from ("", table.worst, "")
+        yield from ("", escaped(table.worst), "")
 
 
 def verdict_of(results: Results) -> str:
@@ -93,4 +110,9 @@ def verdict_of(results: Results) -> str:
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(escaped(cell) for cell in cells) + " |"
+
+
+def escaped(text: str) -> str:
+    """Return a text on one line in which names from files make no code, HTML, links or cells."""
+    return _SPECIAL.sub(lambda found: _ESCAPES[found[0]], printable(text, one_line=True))

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from squeeze.core.text import printable
 from squeeze.report import tables
 from squeeze.results import Estimate, Results, Row
 
@@ -30,7 +31,7 @@ def accuracy_over_latency(results: Results) -> str:
             for row in rows:
                 _point(panel, row, colours.get(row.state, "#000000"))
             place = f"{target}, batch {batch}{tables.elsewhere(rows[0])}"
-            panel.set_title(place, fontsize=10, loc="left")
+            panel.set_title(_name(place), fontsize=10, loc="left")
             decoded = "" if rows[0].network_latency is None else " with decoding"
             panel.set_xlabel(f"latency{decoded}, ms (median, bar: interquartile range)")
             panel.set_ylabel(f"{_headline(rows[0])[0]}, % (bar: 95 % interval)")
@@ -61,7 +62,7 @@ def sensitivity(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], pat
     for number, (name, points) in enumerate(curves):
         x, y = zip(*points, strict=True)
         colour = colours(number / max(1, len(curves) - 1))
-        panel.plot(x, [100 * top1 for top1 in y], "o-", ms=3, lw=1, color=colour, label=name)
+        panel.plot(x, [100 * top1 for top1 in y], "o-", ms=3, lw=1, color=colour, label=_name(name))
     panel.set_xlabel("fraction of the group's channels removed, nothing else pruned, no training")
     panel.set_ylabel("top-1 in torch, %")
     panel.spines[["top", "right"]].set_visible(False)
@@ -93,8 +94,14 @@ def layers(points: Sequence[tuple[str, float, float]], path: Path) -> None:
         panel.set_ylabel(label)
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.25)
-    below.set_xticks(list(places), [name[-40:] for name in names], rotation=90, fontsize=6)
+    below.set_xticks(list(places), [_name(name[-40:]) for name in names], rotation=90, fontsize=6)
     figure.savefig(path, dpi=150)
+
+
+def _name(text: str) -> str:
+    """Return a layer's name that no text of Matplotlib takes for a formula or hides."""
+    shown = printable(text, one_line=True).replace("$", "\\$")
+    return f" {shown}" if shown.startswith("_") else shown  # a legend leaves those out
 
 
 def _headline(row: Row) -> tuple[str, Estimate]:
@@ -120,5 +127,5 @@ def _point(panel: object, row: Row, colour: str) -> None:
         capsize=2,
         lw=1,
         yerr=[[100 * (figure.value - figure.low)], [100 * (figure.high - figure.value)]],
-        label=row.state,
+        label=_name(row.state),
     )

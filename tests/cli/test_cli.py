@@ -152,7 +152,7 @@ def wrong(tmp_path: Path, picture_folder: Path) -> dict[str, tuple[list[str], st
         "pickle": (["builtin:resnet8", "--weights", "pickle.pth", *small], "convert it once"),
         "classes": (
             [*random, "--arg", "num_classes=7", "--arg", "in_channels=1", *small],
-            "set model.args.num_classes: 10",
+            "set --arg num_classes=10",
         ),
         "empty": ([*random, "--validation", "empty"], "has no sub-folders"),
         "one": ([*random, "--validation", "one"], "has one class only ('ant')"),

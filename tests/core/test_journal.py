@@ -110,3 +110,12 @@ def test_being_stopped_is_no_error(tmp_path: Path) -> None:
     journal.failed(KeyboardInterrupt())
     journal.close()
     assert (tmp_path / "log.txt").read_text().endswith("  stopped\n")
+
+
+def test_names_from_files_cannot_hide_in_the_log(tmp_path: Path) -> None:
+    journal = Journal(Silent())
+    journal.open(tmp_path / "log.txt")
+    journal.warn("class 'cat\u202ejpg\x1b[2K'")
+    journal.close()
+    line = (tmp_path / "log.txt").read_text()
+    assert line.endswith("warning: class 'cat\\u202ejpg'\n")

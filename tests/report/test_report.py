@@ -7,10 +7,11 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from markdown_it import MarkdownIt
 
 from squeeze.cli import console
 from squeeze.core.errors import InputError
-from squeeze.report import headlines, html, markdown, tables, write
+from squeeze.report import headlines, html, markdown, plots, tables, write
 from squeeze.report.warnings import warnings
 from squeeze.results import (
     Accuracy,
@@ -187,7 +188,7 @@ def test_a_run_without_any_measured_row_still_renders(results: Results) -> None:
 
 def test_every_markdown_row_has_its_cells(results: Results) -> None:
     lines = markdown.render(results).splitlines()
-    assert lines[0] == "# run <b>: 1 of 1 gates failed"
+    assert lines[0] == "# run &lt;b>: 1 of 1 gates failed"
     widths = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in lines if line.startswith("|")]
     assert widths == [len(tables.GATE_COLUMNS)] * 3 + [len(tables.COLUMNS)] * 6
 
@@ -363,3 +364,35 @@ def test_figures_of_this_host_are_labelled_where_the_target_names_another_proces
         assert "for arm64, measured on this host" in report
         assert "0.50x [0.49, 0.51] (this host)" in report
         assert "9 of 10 (this host)" in report
+
+
+HOSTILE = "a|b `c` <img src=x> [d](http://e.f) [g]: x \x1b[31m\u202eh\n# i"
+
+
+def test_names_from_files_do_nothing_in_reports(results: Results) -> None:
+    state = results.states[1].model_copy(update={"name": HOSTILE, "notes": (HOSTILE,)})
+    changed = results.model_copy(
+        update={
+            "name": HOSTILE,
+            "states": (results.states[0], state),
+            "rows": (results.rows[0], results.rows[1].model_copy(update={"state": HOSTILE})),
+            "warnings": (HOSTILE,),
+        }
+    )
+    page = MarkdownIt("commonmark").enable("table").render(markdown.render(changed))
+    shown = "a|b `c` &lt;img src=x&gt; [d](http://e.f) [g]: x \\u001b[31m\\u202eh # i"
+    for line in (f"<h1>{shown}: ", f"<li>{shown}", f"<td>{shown}</td>"):
+        assert line in page, line
+    assert page.count(shown) >= 4
+    assert not re.search(r"<a|<img|<code>c|\x1b|\u202e", page)
+    page = html.render(changed)
+    assert "a|b `c` &lt;img src=x&gt; [d](http://e.f) [g]: x \\u001b[31m\\u202eh" in page
+    assert not re.search(r"<img src=x|\x1b|\u202e", page)
+
+
+def test_plots_take_layers_names_for_text(tmp_path: Path) -> None:
+    names = ["a$\\frac$", "_hidden", "\x1b[31m\u202ex"]
+    plots.sensitivity([(name, [(0.1, 0.9), (0.5, 0.4)]) for name in names], tmp_path / "s.png")
+    plots.layers([(name, 30.0, 0.9) for name in names], tmp_path / "l.png")
+    assert (tmp_path / "s.png").stat().st_size > 1000
+    assert (tmp_path / "l.png").stat().st_size > 1000
