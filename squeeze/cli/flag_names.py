@@ -67,7 +67,11 @@ OF_STEPS = {
 }
 """The same inside the step."""
 
-_PLACE = re.compile(r"\b(?:model|data|steps|targets|gates)(?:\.\w+)+")
+_PLACE = re.compile(
+    r"\b(?:model\.(?:build|weights|backbone_weights|args|input)"
+    r"|data\.(?:train|validation|calibration)"
+    r"|(?:steps|targets|gates)\.[0-9]+)(?:\.\w+)*\b(?![/\\])"
+)
 _ARGUMENT = re.compile(r"\bmodel\.args\.(\w+): (\S+)")
 _OF_ARG = re.compile(r"^--set (?:model|steps\.0\.(?:teacher|student))\.args\.")
 
@@ -110,6 +114,12 @@ def flag_of(place: str, flags: Mapping[str, str]) -> str | None:
     return None
 
 
+def _is_place(where: str, flags: Mapping[str, str]) -> bool:
+    """Tell a place of the recipe from a file, which may be called ``model.onnx``."""
+    key = where.partition(".")[0]
+    return bool(_PLACE.fullmatch(where)) or where in flags or (key in flags and key != "model")
+
+
 def spoken(text: str, flags: Mapping[str, str]) -> str:
     """Return a sentence in which places of the recipe are flags."""
     text = _ARGUMENT.sub(r"--arg \1=\2", text)
@@ -124,7 +134,7 @@ def speaking(flags: Mapping[str, str]) -> Iterator[None]:
     except RecipeError as error:
         raise RecipeError([_problem(problem, flags) for problem in error.problems]) from error
     except InputError as error:
-        if error.where is not None:
+        if error.where is not None and _is_place(error.where, flags):
             error.where = flag_of(error.where, flags) or error.where
         error.what = spoken(error.what, flags)
         error.hint = error.hint and spoken(error.hint, flags)

@@ -142,7 +142,7 @@ def wrong(tmp_path: Path, picture_folder: Path) -> dict[str, tuple[list[str], st
     small = ["--input", "1,8,8", "--validation", "builtin:digits"]
     random = ("builtin:resnet8", "--weights", "random")
     return {
-        "ratio": ([*DIGITS, "--pruning-ratio", "1.2"], "pruning_ratio: found 1.2"),
+        "ratio": ([*DIGITS, "--pruning-ratio", "1.2"], "--pruning-ratio: found 1.2"),
         "model": (
             ["torchvision:mobilnet_v2", "--weights", "random", *small],
             "did you mean 'mobilenet_v2'?",

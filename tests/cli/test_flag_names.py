@@ -129,6 +129,13 @@ def test_sentences_name_flags_too() -> None:
         "MODEL: has 5 classes, and --train 10: set --arg num_classes=10\n"
         "  or change --lr, --size or data.other"
     )
+    for file in ("model.onnx", "data.train/a.png", "model.weights/x"):
+        assert flag_names.spoken(f"{file} is no model", flags) == f"{file} is no model"
+        with (
+            pytest.raises(InputError, match=f"^{file}: is"),
+            flag_names.speaking(flags),
+        ):
+            raise InputError("is damaged", where=file)
     with (
         pytest.raises(RecipeError) as wrong,
         flag_names.speaking(flags),
