@@ -73,6 +73,12 @@ _PLACE = re.compile(
     r"|(?:steps|targets|gates)\.[0-9]+)(?:\.\w+)*\b(?![/\\])"
 )
 _ARGUMENT = re.compile(r"\bmodel\.args\.(\w+): (\S+)")
+_WRITTEN = {
+    "'weights: random'": "--weights random",
+    "train it ('baseline: {train: …}')": "train it first (squeeze train)",
+}
+"""What the hints of recipes tell to write, and what it is here."""
+
 _OF_ARG = re.compile(r"^--set (?:model|steps\.0\.(?:teacher|student))\.args\.")
 
 
@@ -122,6 +128,8 @@ def _is_place(where: str, flags: Mapping[str, str]) -> bool:
 
 def spoken(text: str, flags: Mapping[str, str]) -> str:
     """Return a sentence in which places of the recipe are flags."""
+    for written, flag in _WRITTEN.items():
+        text = text.replace(written, flag)
     text = _ARGUMENT.sub(r"--arg \1=\2", text)
     return _PLACE.sub(lambda place: flag_of(place[0], flags) or place[0], text)
 

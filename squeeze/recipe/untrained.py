@@ -45,7 +45,7 @@ def cure(*, trains: bool) -> str:
         trains: Whether the recipe could train the model first.
     """
     train = ", train it ('baseline: {train: …}')" if trains else ""
-    random = f"'weights: {RANDOM}' (--weights {RANDOM})"
+    random = f"'weights: {RANDOM}'"
     return f"; name its 'weights'{train}, or write {random} if that is meant"
 
 

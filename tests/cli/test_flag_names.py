@@ -15,6 +15,7 @@ from squeeze.core.errors import InputError, Problem, RecipeError
 
 Squeeze = Callable[..., "subprocess.CompletedProcess[str]"]
 DIGITS = ("--validation", "builtin:digits", "--input", "1,12,12", "--arg", "in_channels=1")
+RANDOM = (*DIGITS, "--weights", "random")
 
 
 @pytest.fixture
@@ -45,14 +46,14 @@ def test_every_flag_that_messages_name_exists(verb: str) -> None:
     ("arguments", "expected"),
     [
         (
-            ("prune", "builtin:resnet8", *DIGITS, "--pruning-ratio", 1.2, "--importance", "l3"),
+            ("prune", "builtin:resnet8", *RANDOM, "--pruning-ratio", 1.2, "--importance", "l3"),
             [
                 "--pruning-ratio: found 1.2, allowed: less than 1",
                 "--importance: unknown importance 'l3', allowed: activation",
             ],
         ),
         (
-            ("prune", "mobilenet_v2", *DIGITS, "--epochs", 2, "--lr", -1, "--target", "onnx"),
+            ("prune", "mobilenet_v2", *RANDOM, "--epochs", 2, "--lr", -1, "--target", "onnx"),
             [
                 "--lr: found -1.0, allowed: greater than 0",
                 "MODEL: found 'mobilenet_v2', allowed: torchvision:NAME",
@@ -68,7 +69,7 @@ def test_every_flag_that_messages_name_exists(verb: str) -> None:
             ],
         ),
         (
-            ("distill", "builtin:resnet8", *DIGITS, "--teacher", "resnet20", "--temperature", 0),
+            ("distill", "builtin:resnet8", *RANDOM, "--teacher", "resnet20", "--temperature", 0),
             [
                 "--temperature: found 0.0, allowed: greater than 0",
                 "--teacher: found 'resnet20', allowed: torchvision:NAME",
@@ -76,16 +77,23 @@ def test_every_flag_that_messages_name_exists(verb: str) -> None:
             ],
         ),
         (
-            ("prune", "builtin:resnet8", *DIGITS, "--keep", "conv9", "--arg", "num_classes=[1"),
+            ("prune", "builtin:resnet8", *RANDOM, "--keep", "conv9", "--arg", "num_classes=[1"),
             ["--arg num_classes=[1:1:3: is not YAML"],
         ),
         (
-            ("prune", "builtin:resnet8", *DIGITS, "--keep", "conv9"),
+            ("prune", "builtin:resnet8", *RANDOM, "--keep", "conv9"),
             ["--keep: 'conv9' matches no layer; did you mean 'conv1'?"],
         ),
         (
-            ("prune", "builtin:resnet8", *DIGITS, "--set", "steps.0.rounds=0"),
+            ("prune", "builtin:resnet8", *RANDOM, "--set", "steps.0.rounds=0"),
             ["--set steps.0.rounds=0: steps.0.rounds: found 0, allowed: greater than"],
+        ),
+        (
+            ("prune", "builtin:resnet8", *DIGITS),
+            [
+                "MODEL: has no weights: builtin:resnet8 would be measured with random ones; name "
+                "its 'weights', train it first (squeeze train), or write --weights random",
+            ],
         ),
         (("inspect", "resnet20", "--pruning"), ["MODEL: found 'resnet20', allowed: "]),
     ],
@@ -106,6 +114,7 @@ def test_a_recipe_names_its_keys(
     squeeze: Squeeze, tmp_path: Path, recipe_data: dict[str, object]
 ) -> None:
     del recipe_data["baseline"]
+    recipe_data["model"] = dict(recipe_data["model"], weights="random")  # type: ignore[call-overload]
     recipe_data["steps"] = [{"method": "prune", "pruning_ratio": 0.5, "keep": ["conv9"]}]
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe_data))
     done = squeeze("run", "recipe.yaml")

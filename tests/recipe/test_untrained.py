@@ -15,7 +15,7 @@ from squeeze.recipe.schema import ModelBlock
 INPUT = {"shape": [3, 32, 32]}
 CURE = (
     "; name its 'weights', train it ('baseline: {train: …}'), or write 'weights: random' "
-    "(--weights random) if that is meant"
+    "if that is meant"
 )
 
 
@@ -101,7 +101,7 @@ def test_a_teacher_needs_weights_and_a_student_that_it_trains_does_not(
     (problem,) = found(recipe_data, tmp_path)
     assert problem == (
         "steps.0.teacher: has no weights: builtin:resnet8 would be measured with random ones; name "
-        "its 'weights', or write 'weights: random' (--weights random) if that is meant"
+        "its 'weights', or write 'weights: random' if that is meant"
     )
     recipe_data["steps"] = [step | {"teacher": net | {"weights": "random"}}]
     assert found(recipe_data, tmp_path) == []
