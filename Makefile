@@ -1,11 +1,18 @@
 # make demo: install into .venv, run the main job on embedded real data, print the report's path
-# make test: install into .venv, run the test suite; make test-slow: the tests that take long
+# make test: install into .venv, run the test suite; make test-slow: the tests that take long;
+# make test-cpus: those whose results hang on the processor, as if on each that squeeze knows
 PYTHON ?= python3
 BIN := .venv/bin
 # two tests at a time, each in one thread: small models gain nothing from a second one
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-slow lint weights clean
+# the processors that a recipe may name, and one that tells nothing of itself
+CPUS := unknown x86_avx2 x86_avx512 x86_vnni x86_fp16 arm64 arm64_fp16
+# what asks for the processor without training anything first
+CPU_TESTS := tests/core tests/recipe tests/report tests/runtimes tests/cli/test_quantize_schemes.py \
+	tests/methods/test_quantize.py tests/methods/test_quantize_schemes.py tests/methods/test_quantize_keep_float.py
+
+.PHONY: demo test test-slow test-cpus lint weights clean
 
 demo: .venv/installed
 	$(BIN)/squeeze run recipes/digits_resnet20_prune50_kd_int8.yaml
@@ -15,6 +22,9 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	$(PYTEST) -m slow
+
+test-cpus: .venv/installed
+	for cpu in $(CPUS); do echo "as $$cpu"; SQUEEZE_CPU=$$cpu $(PYTEST) -q -m "not slow" $(CPU_TESTS) || exit 1; done
 
 lint: .venv/installed
 	$(BIN)/ruff check .

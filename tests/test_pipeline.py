@@ -24,6 +24,7 @@ from squeeze.measure import latency
 from squeeze.recipe.load import from_data
 from squeeze.report import html, write
 from squeeze.results import Results
+from squeeze.store import checksums
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 
@@ -121,6 +122,7 @@ def test_the_files_that_ship_are_there_with_their_description(finished: Path) ->
             path = finished / "artifacts" / f"{state}.{kind}"
             beside = json.loads(path.with_name(f"{path.name}.json").read_text())
             assert beside.pop("file") == path.name
+            assert beside.pop("sha256") == checksums.of_file(path)
             assert embedded.read(path) == beside
     record = json.loads((finished / "artifacts" / "3-quantize.tflite.json").read_text())
     assert (record["layout"], record["input"]["shape"]) == ("NHWC", [1, 12, 12])

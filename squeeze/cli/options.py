@@ -54,12 +54,16 @@ CropFraction = Annotated[
 ]
 Fit = Annotated[
     str | None,
-    typer.Option("--fit", metavar="crop|letterbox|stretch", help="How images meet the input."),
+    typer.Option(
+        "--fit", metavar="FIT", help="How images meet the input: crop, letterbox or stretch."
+    ),
 ]
 Interpolation = Annotated[
     str | None,
     typer.Option(
-        "--interpolation", metavar="bilinear|bicubic|nearest", help="How images are resized."
+        "--interpolation",
+        metavar="NAME",
+        help="How images are resized: bilinear, bicubic or nearest.",
     ),
 ]
 ChannelOrder = Annotated[

@@ -104,6 +104,8 @@ def rule(item: Item) -> str:
     elif kind in {"too_long", "too_short"}:
         bound = {"too_long": ("most", "max_length"), "too_short": ("least", "min_length")}[kind]
         shown, rule = _count(item["input"]), f"allowed: at {bound[0]} {context[bound[1]]}"
+    elif kind == "string_too_short" and context["min_length"] == 1:
+        rule = "allowed: a text that is not empty"
     elif kind == "literal_error":
         allowed = [part.strip(" '") for part in re.split(r",| or ", context["expected"])]
         rule = f"allowed: {', '.join(allowed)}{nearest(str(item['input']), allowed)}"

@@ -20,7 +20,7 @@ def recipe(build: str, **model: Any) -> dict[str, Any]:
     return {
         "version": 1,
         "name": "small",
-        "model": {"build": build, **model},
+        "model": {"build": build, "weights": "random", **model},
         "data": {"validation": "builtin:digits"},
         "targets": [{"runtime": "onnxruntime"}],
     }

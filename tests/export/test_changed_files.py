@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ BLOCK = ModelBlock.model_validate(
 
 
 @pytest.fixture
-def described(tmp_path: Path) -> Path:
+def described(files: dict[str, Path], tmp_path: Path) -> Path:
     path = tmp_path / "x.onnx"
-    path.write_bytes(b"not looked into here")
+    shutil.copyfile(files["onnx"], path)
     file.describe(path, build(BLOCK, Path()), 1)
     return path
 

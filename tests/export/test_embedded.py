@@ -1,5 +1,6 @@
 """What a file says about itself from the inside, and that runtimes do not notice."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -71,6 +72,7 @@ def test_what_is_beside_an_exported_file_is_inside_it(trained: Model, tmp_path: 
     path = file.write("state", trained, "onnx", 1, tmp_path, None)
     beside = json.loads(path.with_name("state.onnx.json").read_text())
     assert beside.pop("file") == "state.onnx"
+    assert beside.pop("sha256") == hashlib.sha256(path.read_bytes()).hexdigest()
     assert embedded.read(path) == beside
     assert beside["input"] == trained.input.model_dump(mode="json")
 

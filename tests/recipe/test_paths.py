@@ -60,8 +60,9 @@ def recipe(tmp_path: Path) -> dict[str, Any]:
     home = tmp_path / "home"
     for name in ("images", "voc", "yolo", "mnist", "idx", "bundle", "real"):
         (home / name).mkdir(parents=True)
-    for name in ("net.py", "w.pth", "boxes.json", "bundle/architecture.json", "yolo/data.yaml"):
+    for name in ("net.py", "w.pth", "boxes.json", "yolo/data.yaml"):
         (home / name).touch()
+    (home / "bundle" / "architecture.json").write_text('{"build": "builtin:resnet8"}')
     (home / "linked").symlink_to(home / "real")
     return {
         "version": 1,

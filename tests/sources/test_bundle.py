@@ -94,6 +94,7 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
         squeeze.load_bundle(tmp_path)
     folder = bundle.save(model("builtin:resnet8", 12, 1, in_channels=1), tmp_path / "bundle")
     (folder / "architecture.json").write_text("{}")
+    (folder / "SHA256SUMS").unlink()
     with pytest.raises(InputError, match=r"architecture\.json: is damaged: .*'build' is missing"):
         squeeze.load_bundle(folder)
 

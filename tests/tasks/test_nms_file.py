@@ -61,7 +61,9 @@ def saved(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path]:
     folder = tmp_path_factory.mktemp("run")
     recipe = folder / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(RECIPE | {"model": {"weights": str(saved)}}))
+    recipe.write_text(
+        yaml.safe_dump(RECIPE | {"model": {"build": MODEL.build, "weights": str(saved)}})
+    )
     results, made = run(load_recipe(recipe), output=folder)
     return results, made.path
 
@@ -76,7 +78,9 @@ def test_a_run_leaves_them_beside_the_raw_files(finished: tuple[Results, Path]) 
         assert "artifacts/1-quantize.nms.onnx" in (folder / page).read_text()
     path = folder / "artifacts" / "1-quantize.nms.onnx"
     record = json.loads(path.with_name(f"{path.name}.json").read_text())
-    assert embedded.read(path) == {key: record[key] for key in record if key != "file"}
+    assert embedded.read(path) == {
+        key: record[key] for key in record if key not in {"file", "sha256"}
+    }
     raw = embedded.read(folder / "artifacts" / "1-quantize.onnx")
     assert raw is not None
     assert raw["detector"]
@@ -186,12 +190,13 @@ def test_export_writes_one_too(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert not squeeze(monkeypatch, "export", saved, "--to", "onnx", "--nms", "-o", tmp_path)
+    place = ("export", saved, "--allow-code", MODEL.build, "--nms", "-o", tmp_path)
+    assert not squeeze(monkeypatch, *place, "--to", "onnx")
     assert "100.0% of 120 detections in random images" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"detector{end}" for end in (".nms.onnx", ".nms.onnx.json", ".onnx", ".onnx.json")
     ]
-    again = squeeze(monkeypatch, "export", saved, "--to", "tflite", "--nms", "-o", tmp_path)
+    again = squeeze(monkeypatch, *place, "--to", "tflite")
     assert again == 2
     assert "--nms: goes with --to onnx" in capsys.readouterr().err
 
