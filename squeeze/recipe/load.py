@@ -79,7 +79,7 @@ def _loaded(
             recipe, hidden = partial.readable(data)
             mistakes += hidden
         if recipe is not None:
-            mistakes += _further(plan.mistakes(recipe, folder), [path for path, _ in mistakes])
+            mistakes += plan.mistakes(recipe, folder)
         problems += [Problem(source.where(path), what) for path, what in mistakes]
         raise RecipeError(explain.arranged(problems))
     return LoadedRecipe(recipe, folder, source)
@@ -91,15 +91,6 @@ def _validated(data: dict[str, Any]) -> tuple[Recipe | None, Mistakes]:
         return Recipe.model_validate(data), []
     except ValidationError as error:
         return None, explain.mistakes(error, data)
-
-
-def _further(found: Mistakes, known: list[Path_]) -> Mistakes:
-    """Return what is wrong at places that were not told of."""
-    return [
-        (path, what)
-        for path, what in found
-        if not any(path[: len(place)] == place for place in known)
-    ]
 
 
 def _override(data: Any, source: SourceMap, override: str) -> list[Problem]:  # noqa: ANN401

@@ -133,6 +133,8 @@ def _trained(block: ModelBlock, path: Path_, folder: Path, *, may_train: bool = 
 
 @ends_at_holes
 def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
+    if is_hole(block.weights) and block.build is not None:
+        yield from _reference(block.build, (*path, "build"), folder)
     absent = {
         key: _absent(named, folder)
         for key in ("weights", "backbone_weights")
@@ -144,6 +146,8 @@ def _model(block: ModelBlock, path: Path_, folder: Path) -> Mistakes:
     stored = block.stored_weights
     weights = folder / stored if stored and not stored.startswith("package:") else None
     if weights is not None and absent["weights"] is not None:
+        if block.build is not None:
+            yield from _reference(block.build, (*path, "build"), folder)
         return
     if weights is not None and reading.is_folder(weights):
         yield from _folder(block, weights, path, folder)
@@ -352,10 +356,15 @@ def _gates(recipe: Recipe, folder: Path) -> Mistakes:
 
 @ends_at_holes
 def _gate(gate: Gate, recipe: Recipe) -> Mistakes:
+    yield from _gate_target(gate, recipe)
     if isinstance(gate, AccuracyGate) and gate.metric not in METRICS[recipe.task]:
         allowed = ", ".join(METRICS[recipe.task])
         what = f"{gate.metric} is not of task {recipe.task}, allowed: {allowed}"
         yield ("metric",), what
+
+
+@ends_at_holes
+def _gate_target(gate: Gate, recipe: Recipe) -> Mistakes:
     target = getattr(gate, "target", None)
     labels = {target.label for target in recipe.targets}
     if target is not None and target not in labels:

@@ -156,6 +156,38 @@ def test_what_other_mistakes_hid_is_told_too() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "gone", [("version",), ("name",), ("data", "validation"), ("targets", 1, "runtime")]
+)
+def test_a_missing_key_hides_nothing(gone: tuple[str | int, ...]) -> None:
+    data = copy.deepcopy(EVERYTHING)
+    del block_of(data, gone)[gone[-1]]
+    alone = problems(data)
+    assert [line for line in alone if f"'{'.'.join(map(str, gone))}' is missing" in line] == alone
+    data["data"]["train"] = {"format": "imagefolder"}
+    data["targets"][0]["device"] = "cuda"
+    data["steps"][0]["importance"] = "tailor"
+    said = problems(data)
+    assert set(alone) < set(said)
+    for place in ("data.train.format", "targets.0.device", "steps.0.importance"):
+        assert [line for line in said if line.startswith(f"{place}: ")], (place, said)
+
+
+def test_a_model_is_checked_where_its_weights_are_wrong() -> None:
+    for weights in ("nowhere.pth", 5):
+        data = copy.deepcopy(EVERYTHING)
+        data["model"] = {"build": "builtin:resnet9", "weights": weights}
+        said = [line.partition(": ")[0] for line in problems(data)]
+        assert {"model.build", "model.weights"} <= set(said), said
+
+
+def test_a_gate_s_target_is_checked_where_the_task_is_wrong() -> None:
+    data = copy.deepcopy(EVERYTHING)
+    data["task"] = "detect"
+    data["gates"][1]["target"] = "tflite"
+    assert [line.partition(": ")[0] for line in problems(data)] == ["task", "gates.1.target"]
+
+
 def test_what_follows_from_a_mistake_is_not_told() -> None:
     data = copy.deepcopy(EVERYTHING)
     data["data"]["train"] = 5  # nothing needs data.train: it is given, and wrong

@@ -139,6 +139,7 @@ def test_files_that_are_missing_are_told(recipe_data: dict[str, Any], tmp_path: 
     recipe_data["data"]["train"] = "pictures/train"
     assert found(recipe_data, tmp_path) == [
         "model.weights: no such file or folder: w.safetensors",
+        "model.build: no such file: ./net.py",
         "data.train.path: no such folder: pictures/train",
     ]
     del recipe_data["model"]["weights"]
