@@ -1,5 +1,6 @@
 """What ``eval``, ``bench`` and ``export`` know about a file: its runtime and how it is fed."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ _REMOVE_IT = "remove it and give --input C,H,W (and --mean, --std)"
 _RUNTIMES = {".onnx": "onnxruntime", ".tflite": "litert"}
 _LAYOUTS = ("NCHW", "NHWC")
 _FLAGS = {"shape": "--input"}
+_FEWEST_LEVELS = 16
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -171,7 +173,7 @@ def open_file(
 
     given: dict[str, Any] = {key: value for key, value in others.items() if value is not None}
     given |= {
-        key: numbers(text, _FLAGS.get(key, f"--{key}"))
+        key: numbers(text, _flag(key))
         for key, text in (("shape", shape), ("mean", mean), ("std", std))
         if text
     }
@@ -194,9 +196,8 @@ def open_file(
     try:
         spec = InputSpec.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "".join(f"{part}: " for part in first["loc"][:1])
-        raise InputError(f"input: {place}{first['msg']}", where=str(path)) from error
+        raise _wrong(dict(error.errors()[0]), given, path) from error
+    _refuse_few_levels(own, spec, path)
     return File(
         path,
         runtime,
@@ -209,6 +210,39 @@ def open_file(
         found.classes,
         found.warnings,
     )
+
+
+def _wrong(item: dict[str, Any], given: Mapping[str, Any], path: Path) -> InputError:
+    """Return what is wrong with an input, in terms of the flags that gave it."""
+    from squeeze.recipe import explain
+
+    what, keys = explain.rule(item), [str(part) for part in item["loc"][:1]]
+    meant = keys or re.findall(r"\w+", what)
+    flags = {key: _flag(key) for key in sorted(given) if key in meant}
+    if not flags:
+        return InputError(f"input: {''.join(f'{key}: ' for key in keys)}{what}", where=str(path))
+    return InputError(what, where=", ".join(flags.values()))
+
+
+def _flag(key: str) -> str:
+    return _FLAGS.get(key, f"--{key.replace('_', '-')}")
+
+
+def _refuse_few_levels(own: "FileInput | None", spec: "InputSpec", path: Path) -> None:
+    """Refuse a mean and std that leave next to nothing of the pixels in an input of integers.
+
+    Raises:
+        InputError: All pixels become a handful of integers.
+    """
+    levels = None if own is None else own.levels(spec.mean, spec.std)
+    if own is not None and levels is not None and levels < _FEWEST_LEVELS:
+        raise InputError(
+            f"takes {own.type}, of which pixels prepared with mean "
+            f"{', '.join(f'{x:.6g}' for x in spec.mean)} and std "
+            f"{', '.join(f'{x:.6g}' for x in spec.std)} reach {levels:.3g} values of 256",
+            where=str(path),
+            hint="leave --mean and --std out, then it is fed pixels as they are",
+        )
 
 
 def _recognised(path: Path) -> str:

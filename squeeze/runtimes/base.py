@@ -76,6 +76,27 @@ class FileInput:
             return None
         return (self.zero_point - lowest) / 255, 1 / (255 * (self.scale or 1.0))
 
+    def levels(self, mean: Sequence[float], std: Sequence[float]) -> float | None:
+        """Return how many integers pixels in [0, 1] are spread over; None of floats."""
+        plain = self.of_pixels()
+        if plain is None:
+            return None
+        step = self.scale or 1.0
+        lowest = -plain[0] / plain[1]
+        highest = lowest + 255 * step
+        channels = range(max(len(mean), len(std)))
+        black_to_white = [
+            (
+                -mean[c % len(mean)] / std[c % len(std)],
+                (1 - mean[c % len(mean)]) / std[c % len(std)],
+            )
+            for c in channels
+        ]
+        return min(
+            max(min(white, highest) - max(black, lowest), 0.0) / step
+            for black, white in black_to_white
+        )
+
     def layout(self, usual: str) -> str:
         """Return where the channels are: at the side that has 1 or 3 of them, else as usual."""
         if len(self.dims) != _RANK or (self.dims[1] in _CHANNELS) == (self.dims[3] in _CHANNELS):

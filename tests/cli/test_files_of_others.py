@@ -73,7 +73,7 @@ def test_a_damaged_description_is_told(files: dict[str, Path], tmp_path: Path) -
     assert open_file(path).spec.shape == (1, 12, 12)
     assert open_file(path, "3,8,8", "0.5,0.5,0.5").spec.mean == (0.5, 0.5, 0.5)
     described.write_text(json.dumps({"input": {"shape": [2, 12, 12]}}))
-    with pytest.raises(InputError, match="input: Value error, found 2 channels"):
+    with pytest.raises(InputError, match="input: found 2 channels"):
         open_file(path)
 
 

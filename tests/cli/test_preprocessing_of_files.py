@@ -112,10 +112,15 @@ def test_descriptions_that_disagree_are_told_and_the_one_beside_counts(
 @pytest.mark.parametrize(
     ("flags", "what"),
     [
-        (["--fit", "cut"], "input: fit: Input should be 'crop', 'letterbox' or 'stretch'"),
-        (["--crop-fraction", "1.5"], "input: crop_fraction: Input should be less than or equal to"),
+        (["--fit", "cut"], "--fit: found 'cut', allowed: crop, letterbox, stretch"),
+        (["--crop-fraction", "1.5"], "--crop-fraction: found 1.5, allowed: less than or equal to"),
         (["--layout", "nchv"], "did you mean 'nchw'?"),
-        (["--channel-order", "gbr"], "input: channel_order: Input should be 'rgb' or 'bgr'"),
+        (["--channel-order", "gbr"], "--channel-order: found 'gbr', allowed: rgb, bgr"),
+        (["--input", "3,8"], "--input: found 2 items, item 2 is missing"),
+        (["--input", "4,8,8"], "--input: found 4 channels in shape, allowed: 1 (grey) or 3 (RGB)"),
+        (["--mean", "0.4,0.3"], "--mean: mean has 2 numbers for 1 channels"),
+        (["--std", "0"], "--std: found 0.0, allowed: greater than 0"),
+        (["--fit", "stretch", "--crop-fraction", "0.9"], "--crop-fraction, --fit: fit: stretch"),
     ],
 )
 def test_wrong_flags_are_told(
@@ -124,6 +129,7 @@ def test_wrong_flags_are_told(
     code, out, err = squeeze("eval", files["onnx"], "--validation", "builtin:digits", *flags)
     assert (code, out) == (2, "")
     assert what in err
+    assert "Value error" not in err
 
 
 def save(path: Path, nodes: list[Any], shape: list[Any], **weights: Any) -> Path:
@@ -254,6 +260,21 @@ def test_integers_of_a_quantized_input_are_pixels_unless_told_otherwise(
     assert (
         evaluated(path, *whole)["top1"]["value"] == evaluated(path, *whole, *OWN)["top1"]["value"]
     )
+
+
+@pytest.mark.parametrize("flags", [["--mean", "0.485", "--std", "0.229"], ["--std", "1"]])
+def test_bytes_are_not_fed_what_a_mean_and_std_leave_of_pixels(
+    flags: list[str],
+    linear: tuple[LogisticRegression, float],
+    squeeze: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    options = {"kind": TensorProto.UINT8, "scale": 255.0, "shape": ["N", 1, 8, 8]}
+    path = classifier(tmp_path / "x.onnx", linear[0], **options)
+    code, out, err = squeeze("eval", path, "--validation", "builtin:digits", *flags)
+    assert (code, out) == (2, "")
+    assert "takes uint8, of which pixels prepared with mean" in err
+    assert "leave --mean and --std out" in err
 
 
 def test_a_bundle_has_no_layout(files: dict[str, Path]) -> None:
