@@ -204,3 +204,21 @@ def test_links_are_followed_and_hidden_files_are_not(tmp_path: Path) -> None:
 def test_class_numbers_of_nobody(number: str, tmp_path: Path) -> None:
     labelled(tmp_path / "images" / "val" / "a.png", f"0 0.5 0.5 0.5 0.5\n{number} 0.5 0.5 0.5 0.5")
     assert "a.txt:2: found " in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("described", "image", "label"),
+    [
+        ("images/signs", "images/signs/val/a.png", "images/signs/val/a.txt"),
+        ("images/signs", "images/signs/val/images/a.png", "images/signs/val/labels/a.txt"),
+        ("images", "images/val/a.png", "labels/val/a.txt"),
+    ],
+)
+def test_labels_are_found_below_a_folder_called_images(
+    described: str, image: str, label: str, tmp_path: Path
+) -> None:
+    paint(tmp_path / image)
+    (tmp_path / label).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / label).write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / described / "data.yaml").write_text("names: [sign]\nval: val\n")
+    assert opened(tmp_path / described).label(0).xyxy.tolist() == [BOX]

@@ -109,13 +109,16 @@ def _pairs(
 
 def _add_place(found: _Pairs, root: Path, place: Path) -> None:
     """Add the images of a folder or list that ``data.yaml`` names."""
+    inner = place.relative_to(root) if place.is_relative_to(root) else place
     if reading.is_file(place):
         _add_listed(found, root, place)
-    elif "images" in place.parts:
+    elif "images" in inner.parts:
         _add_folder(found, place, _in_labels(place))
     elif reading.is_folder(place / "images"):
         _add_folder(found, place / "images", place / "labels")
-    else:
+    elif "images" in place.parts and reading.is_folder(_in_labels(place)):
+        _add_folder(found, place, _in_labels(place))
+    else:  # a folder above the set may be called images as well
         _add_folder(found, place, place)
 
 
