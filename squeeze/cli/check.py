@@ -67,7 +67,7 @@ def _library_input(loaded: "LoadedRecipe") -> str:
     from squeeze.sources.reference import is_transformers_folder
 
     block = loaded.recipe.model
-    given, folder = block.input, loaded.folder / (block.weights or "")
+    given, folder = block.input, loaded.folder / (block.stored_weights or "")
     if given is not None and block.build is None and is_transformers_folder(folder):
         _, note = complete_saved(given, folder)
         return f"model.input: {note}" if note else ""

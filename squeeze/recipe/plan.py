@@ -211,8 +211,10 @@ def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
         yield path, f"no such file: {reading.shortened(head)}"
     elif head == "builtin" or (head in {"torchvision", "timm"} and model_names.of_source(head)):
         known = model_names.of_source(head)
-        if tail not in known and path[0] != "data":
-            yield path, unknown_name(f"{head} model", tail, known)
+        # what follows a point is a tag of timm's weights, which timm has to be imported to know
+        name = tail.partition(".")[0] if head == "timm" else tail
+        if name not in known and path[0] != "data":
+            yield path, unknown_name(f"{head} model", name, known)
     elif head == "timm" and find_spec("timm") is None:
         yield path, "timm is not installed; pip install 'squeeze[timm]'"
     elif head == "transformers" and find_spec("transformers") is None:

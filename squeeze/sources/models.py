@@ -279,9 +279,7 @@ def _timm(name: str, args: "Mapping[str, Any]") -> Any:  # noqa: ANN401
         raise InputError(
             "timm is not installed", where=f"timm:{name}", hint="pip install 'squeeze[timm]'"
         ) from error
-    known = timm.list_models()
-    if name not in known:
-        raise InputError(unknown_name("timm model", name, known), where=f"timm:{name}")
+    pretrained_input.refuse_unknown_timm(name)
     _refuse_files(args, _FETCHED_BY_TIMM, f"timm:{name}")
     return _call(timm.create_model, {"model_name": name} | dict(args), f"timm:{name}")
 

@@ -120,7 +120,7 @@ def of_block(block: str, folder: str) -> str:
         InputError: The library does not know the model, or not enough to build it.
     """
     model = ModelBlock.model_validate_json(block)
-    weights = reference.weights_path(model.weights, Path(folder))
+    weights = reference.weights_path(model.stored_weights, Path(folder))
     spec, note = complete(model.input, model.build or "", model.args, weights)
     if spec is None:
         raise needed(model.build or "")
@@ -164,10 +164,8 @@ def _timm(name: str, args: Mapping[str, Any], weights: Path | None) -> Pretraine
         raise InputError(
             "timm is not installed", where=f"timm:{name}", hint="pip install 'squeeze[timm]'"
         ) from error
+    refuse_unknown_timm(name)
     architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        known = timm.list_models()
-        raise InputError(unknown_name("timm model", architecture, known), where=f"timm:{name}")
     asked = args.get("pretrained_cfg")
     tag = asked if isinstance(asked, str) else tag or _tag(architecture, weights)
     found = timm.get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
@@ -195,6 +193,27 @@ def _timm(name: str, args: Mapping[str, Any], weights: Path | None) -> Pretraine
     return PretrainedInput(
         values, f"timm's pretrained_cfg of {called}", _evaluated(numbers, crop), note
     )
+
+
+def refuse_unknown_timm(name: str) -> None:
+    """Refuse what timm does not know: an architecture, or the tag of its weights after a point.
+
+    Raises:
+        InputError: With the nearest name that it knows.
+    """
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        known = timm.list_models()
+        raise InputError(unknown_name("timm model", architecture, known), where=f"timm:{name}")
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+        raise InputError(
+            unknown_name(f"tag of timm's {architecture}", tag, tags), where=f"timm:{name}"
+        ) from None
 
 
 def _evaluated(numbers: Mapping[str, Any], crop: float) -> tuple[tuple[int, ...], float] | None:

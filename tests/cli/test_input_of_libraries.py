@@ -45,17 +45,23 @@ def test_check_prints_what_a_library_says_without_importing_torch(
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("resnet5O", "resnet50"), ("resnet5O.a1_in1k", "resnet50"), ("resnet50.a1_in1", "a1_in1k")],
+)
 def test_check_names_a_model_that_the_library_does_not_know(
+    name: str,
+    near: str,
     write_recipe: Callable[[Any], Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = write_recipe(recipe("timm:resnet5O"))
+    path = write_recipe(recipe(f"timm:{name}"))
     monkeypatch.setattr(sys, "argv", ["squeeze", "check", str(path)])
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
-    assert "did you mean 'resnet50'" in capsys.readouterr().err
+    assert f"did you mean '{near}'" in capsys.readouterr().err
 
 
 def test_a_recipe_whose_input_is_given_in_full_is_checked_at_once(

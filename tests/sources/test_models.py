@@ -44,6 +44,7 @@ def test_every_kind_of_factory(user_file: Path) -> None:
         "builtin:resnet8": {"in_channels": 1},
         "torchvision:mobilenet_v3_small": {"num_classes": 3},
         "timm:mobilenetv3_small_050": {"num_classes": 3},
+        "timm:mobilenetv3_small_050.lamb_in1k": {"num_classes": 3},
         "torchvision.models:resnet18": {"num_classes": 3},
         "./net.py:make": {"width": 7},
     }
@@ -72,6 +73,7 @@ def test_unknown_names_offer_the_nearest(user_file: Path) -> None:
     for name, near in (
         ("torchvision:mobilnet_v2", "mobilenet_v2"),
         ("timm:mobilenetv3_smal_050", "mobilenetv3_small_050"),
+        ("timm:mobilenetv3_small_050.lamb_in1", "lamb_in1k"),
         ("builtin:resnet21", "resnet20"),
         ("./net.py:mak", "make"),
     ):
