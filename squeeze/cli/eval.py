@@ -43,7 +43,7 @@ def evaluate(
     del debug, allow_code
     import json as json_module
 
-    from squeeze.cli import console
+    from squeeze.cli import console, flag_names
     from squeeze.cli.file import open_file
     from squeeze.core.errors import InputError
     from squeeze.measure import accuracy
@@ -69,9 +69,10 @@ def evaluate(
     if classes is not None:
         source = source.model_copy(update={"classes": _names(classes)})
     opening = Opening(Path.cwd(), found.spec, 0, terminal, classes=found.classes)
-    split = open_data(
-        DataBlock(validation=source), opening, trains=False, calibrates=False
-    ).validation
+    with flag_names.speaking(flag_names.OF_FILES):
+        split = open_data(
+            DataBlock(validation=source), opening, trains=False, calibrates=False
+        ).validation
     found = found.fed(split.spec)
     terminal.say(found.told())
     detector = found.detector()

@@ -29,6 +29,17 @@ SHARED = {
 }
 """Places in the recipe of a one-step command and the flags that set them."""
 
+OF_FILES = {
+    **{
+        f"model.input.{key}": f"--{key.replace('_', '-')}"
+        for key in ("mean", "std", "fit", "crop_fraction", "interpolation", "channel_order")
+    },
+    "model.input": "--input",
+    "data.validation": "--validation",
+    "data.validation.classes": "--classes",
+}
+"""The same of a file that is measured without a recipe."""
+
 _TRAINING = {"epochs": "--epochs", "lr": "--lr", "batch_size": "--batch-size"}
 OF_STEPS = {
     "prune": {

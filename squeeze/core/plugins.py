@@ -31,6 +31,14 @@ KINDS = {
     "runtimes": RUNTIMES,
     "datasets": DATASETS,
 }
+_ONE_OF = {
+    SPARSE: "sparse training",
+    LOSSES: "loss",
+    BACKENDS: "backend",
+    CALIBRATORS: "calibrator",
+    RUNTIMES: "runtime",
+    DATASETS: "format",
+}
 _NOT_EXTENSIONS = {"__init__", "base", "record"}
 
 
@@ -56,7 +64,8 @@ def load(group: str, name: str) -> ModuleType:
     """
     known = names(group)
     if name not in known:
-        raise InputError(unknown_name(group.rpartition(".")[2], name, known))
+        kind = _ONE_OF.get(group, group.rpartition(".")[2])
+        raise InputError(unknown_name(kind, name, known))
     try:
         return import_module(known[name])
     except Exception as error:  # its own code may raise anything

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from squeeze.cli import one_step
 from squeeze.cli.app import main
 from squeeze.cli.file import open_file
 from squeeze.core.errors import InputError
+from squeeze.export import file
 from squeeze.recipe.load import load_recipe
 from squeeze.sources.models import Model
 
@@ -158,3 +160,31 @@ def test_wrong_data_is_told(
     done = squeeze("eval", files["bundle"], "--validation", data)
     assert (done.code, done.out) == (2, "")
     assert "bug in squeeze" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        ("builtin:digit", "unknown format 'digit', allowed: coco, "),
+        ("yolo:boxes", "--input: fit: crop may cut objects off\n  set --fit: letterbox"),
+        ("strange", "--validation: has one class only ('strange')"),
+    ],
+)
+def test_wrong_data_is_told_in_flags(
+    data: str,
+    what: str,
+    squeeze: Callable[..., Outcome],
+    files: dict[str, Path],
+    trained: Model,
+    tmp_path: Path,
+) -> None:
+    for folder in ("strange/strange", "boxes/images"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("L", (12, 12)).save(tmp_path / folder / "a.png")
+    path = Path(shutil.copy(files["onnx"], tmp_path))
+    file.describe(path, trained, 1)
+    done = squeeze("eval", path, "--validation", data)
+    assert (done.code, done.out) == (2, "")
+    assert what in done.err
+    assert "model.input" not in done.err
+    assert "data.validation" not in done.err
