@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError
 
 OWN_SOURCES = ("torchvision", "timm", "builtin", "transformers")
@@ -54,7 +55,7 @@ def allowing(references: Iterable[str], folder: Path) -> Iterator[None]:
                 f"found '{reference}', allowed: package.module:function, ./file.py:function",
                 where="--allow-code",
             )
-        is_here = head.endswith(".py") and (folder / head).is_file()
+        is_here = head.endswith(".py") and reading.is_file(folder / head)
         added.append(resolved(reference, folder) if is_here else reference)
     token = _allowed.set((*_allowed.get(), *added))
     try:
@@ -82,13 +83,18 @@ def resolved(reference: str, folder: Path) -> str:
         folder: Where a relative file starts.
     """
     head, _, name = reference.rpartition(":")
-    return f"{(folder / head).resolve()}:{name}" if head.endswith(".py") else reference
+    if not head.endswith(".py"):
+        return reference
+    try:
+        return f"{(folder / head).resolve()}:{name}"
+    except (OSError, ValueError, RuntimeError):  # too long, with a zero byte, links in a circle
+        return reference
 
 
 def is_missing(reference: str, folder: Path) -> bool:
     """Tell whether the file that a reference names is not there."""
     head = reference.rpartition(":")[0]
-    return head.endswith(".py") and not (folder / head).is_file()
+    return head.endswith(".py") and not reading.is_file(folder / head)
 
 
 def mismatch(named: str, reference: str, folder: Path) -> str | None:

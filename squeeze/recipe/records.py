@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError
 from squeeze.recipe.explain import rule
 
@@ -21,21 +22,23 @@ def read(path: Path, schema: type[Record]) -> Record:
         InputError: It is no JSON, or values are missing, unknown or of the wrong kind.
         FileNotFoundError: There is none.
     """
+    if not reading.exists(path):
+        raise FileNotFoundError(str(path))
+    if not (reading.is_file(path) or reading.is_folder(path)):
+        raise InputError("is a pipe or a device and no file", where=str(path))
     try:
-        return schema.model_validate_json(path.read_bytes())
+        return schema.model_validate_json(reading.file_bytes(path))
     except ValidationError as error:
         raise InputError(f"is damaged: {mistakes(error)}", where=str(path)) from error
-    except OSError as error:
-        if isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise FileNotFoundError(str(path)) from error
-        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds a mapping; an empty one where it does not, or cannot be read."""
+    if not reading.is_file(path):
+        return {}
     try:
-        found = from_json(path.read_bytes())
-    except (OSError, ValueError):
+        found = from_json(reading.file_bytes(path))
+    except (InputError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -37,7 +37,7 @@ class ArchitectureFile(Block):
 
     version: Literal[1] = 1
     squeeze: str
-    build: Annotated[str, Field(min_length=1)]
+    build: str
     args: dict[str, Any]
     input: InputSpec
     adapters: tuple[str, ...] = ()
@@ -121,12 +121,12 @@ def load(folder: Path, *, build: str | None = None) -> models.Model:
             not fit.
     """
     folder = Path(folder)
+    if build is None:  # before damage is told: what would have run matters more
+        _check_factory(folder)
     _refuse_damaged(folder)
     record = read(folder)
     if not (folder / WEIGHTS).is_file():
         raise InputError(f"is no bundle: {WEIGHTS} is missing", where=str(folder))
-    if build is None:
-        _check_factory(record, folder)
     start = Path.cwd() if build else folder
     module = models.make(build or record.build, record.args, start)
     tensors = read_weights(folder / WEIGHTS)
@@ -263,18 +263,30 @@ def _all_outputs(outputs: "Tensor | Sequence[Tensor]") -> "tuple[Tensor, ...]":
     return (outputs,) if torch.is_tensor(outputs) else tuple(outputs)
 
 
-def _check_factory(record: ArchitectureFile, folder: Path) -> None:
-    """Refuse a factory that is gone, or that nobody allowed."""
-    if permission.is_missing(record.build, folder):
-        raise InputError(
-            f"the model's factory {record.build} is not where it was when this bundle was saved",
-            where=str(folder),
-            hint="pass its new place: load_bundle(path, build='./file.py:function'), or 'build' "
-            "beside 'weights' in a recipe",
+def _check_factory(folder: Path) -> None:
+    """Refuse a factory that is gone, or that nobody allowed.
+
+    Raises:
+        InputError: It is. A record that is damaged in other ways is left to who reads it.
+    """
+    record = records.read_mapping(folder / ARCHITECTURE)
+    build, args = record.get("build"), record.get("args")
+    if not isinstance(build, str) or not isinstance(args, dict):
+        return
+    if permission.is_missing(build, folder):
+        what = f"the model's factory {build} is not where it was when this bundle was saved"
+        hint: str | None = (
+            "pass its new place: load_bundle(path, build='./file.py:function'), or 'build' "
+            "beside 'weights' in a recipe"
         )
-    refused = permission.refusal(record.build, record.args, folder)
-    if refused is not None:
-        raise InputError(refused[0], where=str(folder), hint=refused[1])
+    else:
+        what, hint = permission.refusal(build, args, folder) or ("", None)
+    if what:
+        try:
+            faults = list(checksums.faults(folder, checksums.read_sums(folder) or {}))
+        except InputError as error:
+            faults = [str(error)]
+        raise InputError("; ".join((what, *faults)), where=str(folder), hint=hint)
 
 
 def _relative(build: str, start: Path, folder: Path) -> str:

@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError
 from squeeze.store.writing import write_text
 
 SUMS = "SHA256SUMS"
 """A file that ``sha256sum -c`` reads, in the folder whose files it lists."""
+
+_LINE = re.compile(r"([0-9a-f]{64})  ([^\0]+)")
 
 
 def of_file(path: Path) -> str:
@@ -46,23 +50,40 @@ def read_sums(folder: Path) -> dict[str, str] | None:
     """Return what ``write_sums`` wrote; None where it wrote nothing.
 
     Raises:
-        InputError: It is damaged.
+        InputError: It is damaged, or lists what is not inside the folder.
     """
     path = folder / SUMS
-    if not path.is_file():
+    if not (path.exists() or path.is_symlink()):
         return None
     try:
-        pairs = [line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
-        return {name: digest for digest, name in pairs}
-    except ValueError as error:
-        raise InputError("is damaged", where=str(path), hint="remove it") from error
+        lines = reading.text(path).split("\n")
+    except InputError as error:
+        raise _damaged(path) from error
+    found = [_LINE.fullmatch(line) for line in lines if line]
+    sums = {line[2]: line[1] for line in found if line is not None}
+    if None in found or any(_leads_out(name) for name in sums):
+        raise _damaged(path)
+    return sums
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError("is damaged", where=str(path), hint="remove it")
+
+
+def _leads_out(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
 
 
 def faults(folder: Path, expected: Mapping[str, str]) -> Iterator[str]:
     """Yield what is wrong with a folder's files: ``<name> is missing`` and the like."""
     for name, digest in expected.items():
+        path = folder / name
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            yield f"{name} is a pipe or a device and no file"  # which may never end
+            continue
         try:
-            found = of_file(folder / name)
+            found = of_file(path)
         except FileNotFoundError:
             yield f"{name} is missing"
         except OSError as error:

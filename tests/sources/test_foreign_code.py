@@ -15,6 +15,7 @@ from squeeze.recipe import plan
 from squeeze.recipe.load import from_data
 from squeeze.recipe.schema import InputSpec, ModelBlock
 from squeeze.sources import bundle, models
+from squeeze.store.checksums import SUMS, write_sums
 
 SPEC = InputSpec(shape=(1, 8, 8))
 EVIL = """\
@@ -53,7 +54,7 @@ def naming(folder: Path, build: str, **args: Any) -> None:
     record = json.loads((folder / "architecture.json").read_text())
     record |= {"build": build, "args": args}
     (folder / "architecture.json").write_text(json.dumps(record))
-    (folder / "SHA256SUMS").unlink(missing_ok=True)
+    (folder / SUMS).unlink(missing_ok=True)  # a stranger's sums fit, or are left out
 
 
 def refusal(folder: Path, **options: Any) -> str:
@@ -93,6 +94,16 @@ def test_a_function_that_is_only_handed_on_is_still_the_standard_librarys(tmp_pa
     with pytest.raises(InputError, match=r"standard library.*: it is posix\.system"):
         models.make("./net.py:make", {"command": f"touch {tmp_path}/ran"}, tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_what_would_have_run_is_told_before_damage(stranger: Path) -> None:
+    record = json.loads((stranger / "architecture.json").read_text())
+    write_sums(stranger, [stranger / "architecture.json"])
+    changed = record | {"build": "os:system", "args": {"command": "true"}}
+    (stranger / "architecture.json").write_text(json.dumps(changed))
+    told = refusal(stranger)
+    assert "asks to run os:system(command='true')" in told
+    assert "architecture.json is damaged or was changed" in told
 
 
 def test_a_package_that_a_bundle_names_is_not_imported(
@@ -207,8 +218,10 @@ def test_squeezes_own_sources_build_models_and_fetch_nothing(
         ("[]", "is damaged: found a list, allowed: a mapping"),
         ("", "is damaged: it is no JSON (EOF while parsing a value at line 1 column 0)"),
         ("[" * 5000, "is damaged: it is no JSON (recursion limit exceeded"),
-        ({"build": ""}, "is damaged: build: found '', allowed: a text that is not empty"),
+        ({"build": ""}, "its record says build: '', allowed: torchvision:NAME"),
         ({"build": "resnet18"}, "its record says build: 'resnet18', allowed: torchvision:NAME"),
+        ({"build": "./a\0b.py:make"}, "is not where it was when this bundle was saved"),
+        ({"build": f"./{'a' * 5000}.py:make"}, "is not where it was when this bundle was saved"),
         ({"build": 3}, "is damaged: build: found 3, allowed: a valid string"),
         ({"build": None}, "is damaged: build: found nothing, allowed: a valid string"),
         ({"args": []}, "is damaged: args: found a list, allowed: a mapping"),
@@ -225,6 +238,7 @@ def test_a_damaged_record_is_told_with_its_place(
 ) -> None:
     block = ModelBlock(build="builtin:resnet8", args={"in_channels": 1}, input=SPEC)
     folder = bundle.save(models.build(block, tmp_path), tmp_path / "bundle")
+    (folder / SUMS).unlink()
     text = record
     if isinstance(record, dict):
         plain = json.loads((folder / "architecture.json").read_text())
@@ -234,11 +248,30 @@ def test_a_damaged_record_is_told_with_its_place(
     assert expected in refusal(folder)
 
 
+@pytest.mark.parametrize("build", ["./a\0b.py:make", f"./{'a' * 5000}.py:make"])
+def test_a_recipe_refuses_a_bundle_whose_factory_no_file_can_hold(
+    stranger: Path, tmp_path: Path, build: str
+) -> None:
+    naming(stranger, build)
+    data = {"train": "builtin:digits", "validation": "builtin:digits"}
+    model = {"weights": str(stranger)}
+    targets = [{"runtime": "onnxruntime"}]
+    recipe = {"version": 1, "name": "r", "model": model, "data": data, "targets": targets}
+    with pytest.raises(RecipeError, match="its record asks to run"):
+        plan.check(from_data(recipe, tmp_path))
+
+
+def test_a_record_that_never_ends_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "architecture.json").symlink_to("/dev/zero")
+    (tmp_path / "weights.safetensors").touch()
+    assert "is a pipe or a device and no file" in refusal(tmp_path)
+
+
 def test_a_record_cannot_replace_what_a_layer_computes_with(tmp_path: Path) -> None:
     block = ModelBlock(build="builtin:resnet8", args={"in_channels": 1}, input=SPEC)
     folder = bundle.save(models.build(block, tmp_path), tmp_path / "bundle")
+    (folder / SUMS).unlink()
     record = json.loads((folder / "architecture.json").read_text())
-    (folder / "SHA256SUMS").unlink()
     history = {"pruning": [{"importance": "l2", "removed": {}}]}
     for name in ("forward", "_forward_hooks", "_parameters", "weight"):
         changed = record | history | {"attributes": {"conv1": {name: "x"}}}

@@ -1,6 +1,7 @@
 """Damage is found before a step is reused, and named; an older good copy takes its place."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -96,7 +97,29 @@ def test_the_sums_of_a_run_are_those_of_sha256sum(tmp_path: Path) -> None:
     assert list(checksums.faults(folder.path, checksums.read_sums(folder.path) or {})) == []
 
 
-def test_sums_that_are_damaged_themselves_are_told(tmp_path: Path) -> None:
-    (tmp_path / checksums.SUMS).write_text("nothing\n")
+@pytest.mark.parametrize(
+    "content",
+    [
+        "nothing\n",
+        "00  a\n",
+        f"{'0' * 64}  /dev/zero\n",
+        f"{'0' * 64}  ../other/weights\n",
+        f"{'0' * 64}  a\0b\n",
+        "\udcff",
+        None,
+    ],
+)
+def test_sums_that_are_damaged_themselves_are_told(content: str | None, tmp_path: Path) -> None:
+    if content is None:
+        (tmp_path / checksums.SUMS).mkdir()
+    else:
+        (tmp_path / checksums.SUMS).write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match="SHA256SUMS: is damaged"):
         checksums.read_sums(tmp_path)
+
+
+def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "weights").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    told = list(checksums.faults(tmp_path, {"weights": "", "pipe": ""}))
+    assert told == [f"{name} is a pipe or a device and no file" for name in ("weights", "pipe")]
