@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from squeeze.core import model_names, permission
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe.schema import Block, InputSpec, ModelBlock
-from squeeze.sources import darknet, pretrained_input, reference
+from squeeze.sources import darknet, pretrained_input, reference, usable
 from squeeze.sources.class_names import are_numbers
 from squeeze.sources.copying import copied
 from squeeze.sources.weights import load_backbone_, load_weights_, read_weights, refuse_nan
@@ -170,10 +170,9 @@ def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
     """Call a model factory.
 
     Raises:
-        InputError: The factory does not exist, fails, or returns something else than a module.
+        InputError: The factory does not exist, fails, or returns something else than a module
+            that can be changed.
     """
-    from torch import nn
-
     head, _, name = build.rpartition(":")
     if not head or not name:
         raise InputError(model_names.malformed(build), where="model.build")
@@ -192,13 +191,7 @@ def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
             build = f"{model_names.BUILTIN[name]}:{name}"
         factory = reference.function(build, folder)
         module = _call(factory, args, build) if head == "builtin" else _users(factory, args, build)
-    if not isinstance(module, nn.Module):
-        raise InputError(
-            f"returned {type(module).__name__}, expected a torch.nn.Module",
-            where=build,
-            hint="let the factory return the model itself",
-        )
-    return module.eval()
+    return usable.checked(module, build)
 
 
 def _of_bundle(block: ModelBlock, path: Path, folder: Path) -> Model:
