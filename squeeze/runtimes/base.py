@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from squeeze.core import reading
+from squeeze.core.errors import InputError
+
 Seconds = dict[str, list[float]]
 """Of one file: the seconds of every run by layer."""
 
@@ -250,3 +253,21 @@ class Runtime(Protocol):
     def coverage(self, path: "Path") -> Coverage | None:
         """Audit the kernels of an int8 file; None where the runtime holds no int8."""
         ...
+
+
+def path_text(path: "Path", runtime: str) -> str:
+    """Return a path as runtimes take it, which is text.
+
+    Raises:
+        InputError: It holds bytes that are no text.
+    """
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"its path is not UTF-8, and {runtime} opens no other",
+            where=reading.shortened(path),
+            hint="rename it",
+        ) from error
+    return text

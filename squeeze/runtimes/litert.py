@@ -10,7 +10,7 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.runtimes.base import Audit, Coverage, Execution, FileInput, chunks
+from squeeze.runtimes.base import Audit, Coverage, Execution, FileInput, chunks, path_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,13 +102,14 @@ def load_interpreter(
     Raises:
         InputError: LiteRT cannot load it.
     """
+    name = path_text(path, "LiteRT")
     with chatter_to(None):
         from ai_edge_litert import interpreter
 
         resolver = interpreter.OpResolverType
         try:
             loaded = interpreter.Interpreter(
-                str(path),
+                name,
                 num_threads=threads,
                 experimental_op_resolver_type=resolver.AUTO
                 if delegates

@@ -10,7 +10,7 @@ import numpy as np
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.runtimes.base import Audit, Coverage, Execution, FileInput, Seconds, chunks
+from squeeze.runtimes.base import Audit, Coverage, Execution, FileInput, Seconds, chunks, path_text
 from squeeze.store import scratch
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def _load(
 ) -> Any:  # noqa: ANN401
     import onnxruntime
 
+    name = path_text(path, "ONNX Runtime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -104,7 +105,7 @@ def _load(
         options.enable_profiling = True
         options.profile_file_prefix = str(events)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class of their own
         raise InputError(f"ONNX Runtime cannot load it: {error}", where=str(path)) from error
 

@@ -1,5 +1,6 @@
 """Sessions give what torch gives, for any batch, and say plainly what they cannot load."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,14 @@ def test_float_survivors_are_named(files: dict[str, Path], tmp_path: Path) -> No
     assert coverage.convolutions == (8, 9)
     assert [node.op for node in coverage.survivors] == ["Conv"]
     assert coverage.survivors[0].reason
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "tflite"])
+def test_a_path_that_is_not_utf8_is_told_in_a_sentence(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"na\xffme." + suffix.encode())
+    path.write_bytes(b"content")
+    with pytest.raises(InputError) as caught:
+        RUNTIMES[suffix].open_session(path, Execution())
+    told = str(caught.value)
+    assert "its path is not UTF-8" in told
+    assert "na\\udcffme" in told
