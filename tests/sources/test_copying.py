@@ -102,5 +102,6 @@ def test_such_a_model_is_pruned_saved_and_exported(tmp_path: Path) -> None:
     bundle.save(pruned, tmp_path / "bundle")
     onnx.export(pruned, tmp_path / "net.onnx", log=tmp_path / "log.txt")
     images = torch.ones(1, 1, 12, 12)
-    again = bundle.load_bundle(tmp_path / "bundle", allow_code=f"{tmp_path}/net.py:make")
+    named = f"{tmp_path}/net.py:make"
+    again = bundle.load_bundle(tmp_path / "bundle", allow_code=named)
     assert torch.equal(again(images), pruned.module(images))
