@@ -14,6 +14,7 @@ _LEGEND = (
     "timed."
 )
 
+_SHOWN = 30
 _ESCAPES = {
     "\\": "\\\\",
     "`": "\\`",
@@ -51,6 +52,7 @@ def render(results: Results) -> str:
     lines += ["", _LEGEND, ""]
     if nms_files := detection.nms_files(results):
         lines += [f"With decoding and suppression inside: {escaped(', '.join(nms_files))}.", ""]
+    lines += list(_outside_int8(results))
     lines += list(_by_class(results))
     lines += list(_ladders(results))
     if any(state.notes for state in results.states):
@@ -72,6 +74,28 @@ def _headlines(results: Results) -> Iterator[str]:
 
 def _emphasized(cells: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("**FAIL**" if cell == "FAIL" else cell for cell in cells[:1]) + cells[1:]
+
+
+def _outside_int8(results: Results) -> Iterator[str]:
+    """Yield which convolutions and matrix products of int8 files run in no fast int8 kernel."""
+    rows = [
+        (row.target, row.state, name, node.name, node.op, node.reason)
+        for row in results.rows
+        if row.coverage is not None
+        for name, nodes in (
+            ("float", row.coverage.survivors),
+            ("slow integer kernel", row.coverage.slow),
+        )
+        for node in nodes
+    ]
+    if not rows:
+        return
+    heads = ("Target", "Model", "Runs in", "Layer", "Operator", "Why")
+    yield from ("## Not in fast int8 kernels", "", _line(heads), _line(("---",) * len(heads)))
+    yield from (_line(row) for row in rows[:_SHOWN])
+    if len(rows) > _SHOWN:
+        yield from ("", f"{len(rows) - _SHOWN} more stand in report.html and results.json.")
+    yield ""
 
 
 def _by_class(results: Results) -> Iterator[str]:

@@ -188,3 +188,9 @@ def test_the_json_schema_accepts_a_recipe(recipe_data: dict[str, Any]) -> None:
     recipe_data["steps"][0]["pruning_ratio"] = 1.2
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(recipe_data, Recipe.model_json_schema(by_alias=True))
+
+
+def test_a_mean_of_pixels_up_to_255_is_refused(recipe_data: dict[str, Any]) -> None:
+    recipe_data["model"]["input"] |= {"mean": [123.675], "std": [58.395]}
+    with pytest.raises(RecipeError, match=r"mean is of pixels in \[0, 1\], found 123.675: divide"):
+        from_data(recipe_data, Path())

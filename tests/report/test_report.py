@@ -190,7 +190,11 @@ def test_every_markdown_row_has_its_cells(results: Results) -> None:
     lines = markdown.render(results).splitlines()
     assert lines[0] == "# run &lt;b>: 1 of 1 gates failed"
     widths = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in lines if line.startswith("|")]
-    assert widths == [len(tables.GATE_COLUMNS)] * 3 + [len(tables.COLUMNS)] * 6
+    assert widths == [len(tables.GATE_COLUMNS)] * 3 + [len(tables.COLUMNS)] * 6 + [6] * 3
+    kernels = [node for row in results.rows if row.coverage for node in row.coverage.survivors]
+    told = [f"| float | {node.name} | {node.op} | {node.reason} |" for node in kernels]
+    assert told
+    assert all(any(line.endswith(each) for line in lines) for each in told)
 
 
 def test_figures_read_like_a_person_writes_them() -> None:

@@ -21,6 +21,10 @@ LIBRARIES = ("torchvision:", "timm:")
 """Factories of libraries that know how images are prepared for their weights."""
 
 
+_OF_PIXELS = 2.0
+"""No mean of pixels in [0, 1] is beyond it; those of pixels in [0, 255] are."""
+
+
 class InputSpec(Block):
     """What the model is fed: every runtime gets images prepared by exactly these numbers.
 
@@ -67,6 +71,11 @@ class InputSpec(Block):
                 raise ValueError(
                     f"{key} has {len(getattr(self, key))} numbers for {channels} channels"
                 )
+        if max(map(abs, self.mean)) > _OF_PIXELS:
+            raise ValueError(
+                f"mean is of pixels in [0, 1], found {max(self.mean, key=abs):g}: divide mean and "
+                "std of pixels in [0, 255] by 255"
+            )
         if self.fit != "crop" and self.crop_fraction not in {0.875, 1.0}:
             raise ValueError(f"fit: {self.fit} does not use crop_fraction, leave it out")
         return self
