@@ -98,10 +98,16 @@ class Journal:
         self._early.clear()
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Close the file, without the colours that libraries have written into it."""
+        if self._file is None:
+            return
+        path = Path(self._file.name)
+        self._file.close()
+        self._file = None
+        with suppress(OSError):  # the folder may have been removed
+            said = path.read_bytes().decode(errors="replace")
+            if plain(said) != said:
+                path.write_bytes(plain(said).encode())
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:

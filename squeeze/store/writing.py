@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from squeeze.core import reading
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.store import processes
 
@@ -26,7 +27,6 @@ _HINTS = {
     errno.ELOOP: "its symbolic links lead in a circle: choose another path",
 }
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-_LONGEST_SHOWN = 200
 _LONGEST_STEM, _LONGEST_SUFFIX = 40, 20
 
 
@@ -35,7 +35,7 @@ def unwritable(error: OSError) -> InputError | None:
     hint = _HINTS.get(error.errno or 0)
     if hint is None:
         return None
-    where = _shown(error.filename or "the output folder")
+    where = reading.shortened(Path(os.fsdecode(error.filename or "the output folder")))
     return InputError(f"cannot be written: {os.strerror(error.errno or 0)}", where=where, hint=hint)
 
 
@@ -48,7 +48,9 @@ def unusable(error: OSError) -> SqueezeError | None:
         return None
     what = f"cannot be read or written: {os.strerror(number)}"
     kind = InputError if number in _HINTS else SqueezeError
-    return kind(what, where=_shown(error.filename), hint=_HINTS.get(number))
+    return kind(
+        what, where=reading.shortened(Path(os.fsdecode(error.filename))), hint=_HINTS.get(number)
+    )
 
 
 @contextmanager
@@ -178,18 +180,9 @@ def explained(place: Path) -> Iterator[None]:
         if error.errno == errno.ENOENT and not place.parent.is_dir():
             explained = SqueezeError(
                 "was removed while squeeze was writing into it",
-                where=_shown(str(place.parent)),
+                where=reading.shortened(place.parent),
                 hint="run the same command again",
             )
         if explained is None:
             raise
         raise explained from error
-
-
-def _shown(path: str) -> str:
-    """Return a path for a message, without the middle of a very long one."""
-    path = os.fspath(path)
-    if len(path) <= _LONGEST_SHOWN:
-        return path
-    half = _LONGEST_SHOWN // 2
-    return f"{path[:half]}…{path[-half:]}"

@@ -119,3 +119,17 @@ def test_names_from_files_cannot_hide_in_the_log(tmp_path: Path) -> None:
     journal.close()
     line = (tmp_path / "log.txt").read_text()
     assert line.endswith("warning: class 'cat\\u202ejpg'\n")
+
+
+def test_libraries_leave_no_colours_in_the_log(tmp_path: Path) -> None:
+    """They append to the file by themselves."""
+    journal = Journal(Silent())
+    journal.open(tmp_path / "log.txt")
+    journal.say("quantizing")
+    with (tmp_path / "log.txt").open("a") as library:
+        library.write("\x1b[0;93m2026 [W:onnxruntime:] Removing initializer\x1b[m\n")
+    journal.say("done")
+    journal.close()
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert [line.partition("  ")[2] for line in (lines[0], lines[2])] == ["quantizing", "done"]
+    assert lines[1] == "2026 [W:onnxruntime:] Removing initializer"
