@@ -34,13 +34,13 @@ NAMES = (
 )
 RUNTIMES = {"onnxruntime": "onnx", "litert": "tflite"}
 ABOUT = """torchvision's networks at full depth and width, 64 px, `static_int8` without recovery.
-Counted are the convolutions and matrix products of the graph that the runtime executes;
+Counted are the convolutions and matrix products in fast int8 kernels, of the graph that runs;
 islands are other operators between integer ones that run in float. In ONNX Runtime
 DenseNet's 62 batch norms that follow no convolution are convolutions of one weight per
 channel. Weights are random: no accuracy is measured."""
 COLUMNS = (
-    "| network | runtime | convolutions | all products | float | islands |",
-    "|---|---|---|---|---|---|",
+    "| network | runtime | convolutions | all products | float | integer but slow | islands |",
+    "|---|---|---|---|---|---|---|",
 )
 SIDE, SEEN, CALIBRATING = 64, 16, 8
 
@@ -99,12 +99,14 @@ def row(name: str, runtime: str, data: Digits) -> str:
         audit = kernels.audit(place)
     coverage = audit.coverage
     reasons = dict.fromkeys(f"{node.op}: {node.reason}" for node in coverage.survivors)
+    slow = collections.Counter(f"{node.op}: {node.reason}" for node in coverage.slow)
+    slowly = "; ".join(f"{count} {why}" for why, count in slow.items())
     islands = collections.Counter(node.op for node in audit.islands)
     told = ", ".join(f"{count} {op}" for op, count in sorted(islands.items()))
     return (
         f"| {name} | {runtime} | {'{} of {}'.format(*coverage.convolutions)} | "
         f"{coverage.int8} of {coverage.total} | {'; '.join(reasons) or 'none'} | "
-        f"{told or 'none'} |"
+        f"{slowly or 'none'} | {told or 'none'} |"
     )
 
 
