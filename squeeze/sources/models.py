@@ -167,12 +167,19 @@ def _over(given: InputSpec, own: InputSpec, where: str) -> InputSpec:
 
 
 def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
-    """Call a model factory.
+    """Call a model factory, whose tensors can be trained whatever mode the caller is in.
 
     Raises:
         InputError: The factory does not exist, fails, or returns something else than a module
             that can be changed.
     """
+    import torch
+
+    with torch.inference_mode(mode=False):
+        return _made(build, args, folder)
+
+
+def _made(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
     head, _, name = build.rpartition(":")
     if not head or not name:
         raise InputError(model_names.malformed(build), where="model.build")

@@ -113,7 +113,7 @@ def test_what_layers_cannot_compare_is_told(inspect: Run, files: dict[str, Path]
         ([files["onnx"], files["int8.tflite"], *INPUT], "give two .onnx or two .tflite files"),
         (
             [files["onnx"], files["int8.onnx"], "--fit", "cut", "--data", "builtin:digits"],
-            "input: fit: Input should be",
+            "--fit: found 'cut', allowed: crop, letter",
         ),
         (
             [files["onnx"], files["int8.onnx"], "--input", "3,12,12", "--data", "builtin:digits"],

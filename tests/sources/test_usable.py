@@ -1,13 +1,14 @@
 """What a factory returns is refused with its reason, not with a traceback, where it cannot work."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from squeeze.core.errors import InputError
-from squeeze.sources import usable
+from squeeze.sources import models, usable
 
 
 def plain() -> nn.Sequential:
@@ -85,3 +86,10 @@ def test_a_plain_module_comes_back_in_eval_mode() -> None:
     module.register_parameter("absent", None)
     assert usable.checked(module, "") is module
     assert not module.training
+
+
+def test_a_caller_in_inference_mode_gets_a_model_that_trains() -> None:
+    with torch.inference_mode():
+        module = models.make("builtin:resnet8", {"in_channels": 1}, Path())
+    module(torch.ones(2, 1, 12, 12)).sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
