@@ -266,6 +266,8 @@ def test_ctrl_c_keeps_what_was_finished(write_recipe: Write, tmp_path: Path) -> 
         [sys.executable, "-m", "squeeze", "run", str(path), "-o", str(output)],
         stderr=subprocess.PIPE,
         text=True,
+        # in the background the tests ignore it, and so would a child
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     deadline = time.monotonic() + 120
     while not list(output.glob("*/*/steps/1-prune/step.json")):

@@ -80,7 +80,7 @@ def decide(gates: Sequence[Gate], rows: Sequence[Row], states: Sequence[State]) 
     """
     found = [
         GateResult(
-            gate=f"{state.name}: {state.unmet.aim}",
+            gate=state.unmet.aim,
             target=None,
             model=state.name,
             limit=state.unmet.limit,

@@ -19,6 +19,12 @@ def recipe(recipe_data: dict[str, Any], write_recipe: Callable[[Any], Path]) -> 
     return write_recipe(recipe_data | {"baseline": {"train": train}, "steps": [], "gates": []})
 
 
+def with_default_signals() -> None:
+    """Let signals end a child, also where the tests run in the background and ignore them."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "squeeze", *map(str, arguments)],
@@ -27,6 +33,7 @@ def started(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)},
+        preexec_fn=with_default_signals,  # noqa: PLW1509  (no thread of this process matters)
     )
 
 

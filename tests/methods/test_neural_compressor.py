@@ -133,7 +133,7 @@ def test_a_real_list_without_a_winner_ships_its_best_and_fails_the_run(
     tries = ["min-max", "histogram", "min-max with linear layers in float"]
     missed = re.escape("limit top-1 drop <= 1.00 points (no configuration is good enough: ")
     reached = ", ".join(rf"{each} [\d.]+%" for each in tries)
-    told = rf"FAIL +1-quantize: autotune: [\d.]+ points at best \({reached}\), {missed}"
+    told = rf"FAIL +autotune, 1-quantize: [\d.]+ points at best \({reached}\), {missed}"
     assert re.search(told, done.stdout), done.stdout
 
     (folder,) = (tmp_path / "runs").glob("small/*")
