@@ -239,6 +239,6 @@ def test_a_step_that_missed_its_own_aim_is_a_failed_gate() -> None:
         name="1-prune", method="prune", params=50, macs=20, seconds=0, notes=(), unmet=unmet
     )
     (gate,) = decide([], [], [state])
-    assert (gate.gate, gate.limit, gate.found) == ("1-prune: MACs", "at most 10", "20 at best")
+    assert (gate.gate, gate.limit, gate.found) == ("MACs", "at most 10", "20 at best")
     assert gate.model == "1-prune"
     assert not gate.passed
