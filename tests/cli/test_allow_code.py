@@ -1,12 +1,9 @@
 """Every verb that opens a bundle refuses code that the user has not named, and takes the rest."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -14,6 +11,9 @@ import yaml
 
 from squeeze.recipe.schema import InputSpec, ModelBlock
 from squeeze.sources import bundle, models
+
+if TYPE_CHECKING:
+    import subprocess
 
 Squeeze = Callable[..., "subprocess.CompletedProcess[str]"]
 NET = """\
@@ -25,23 +25,6 @@ def make():
     )
 """
 SPEC = InputSpec(shape=(1, 12, 12))
-
-
-@pytest.fixture
-def squeeze(tmp_path: Path) -> Squeeze:
-    """Run the command in the test's folder."""
-
-    def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "squeeze", *map(str, arguments)],
-            cwd=tmp_path,
-            text=True,
-            capture_output=True,
-            check=False,
-            env=os.environ | {"COLUMNS": "200"},
-        )
-
-    return run
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The command line as its users meet it: exit codes, streams, messages, nothing left behind."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,23 +25,6 @@ HEAVY = (
     "PIL",
     "numpy",
 )
-
-
-@pytest.fixture
-def squeeze(tmp_path: Path) -> Squeeze:
-    """Run the command in an empty folder."""
-
-    def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "squeeze", *map(str, arguments)],
-            cwd=tmp_path,
-            text=True,
-            capture_output=True,
-            check=False,
-            env=os.environ | {"COLUMNS": "200"},
-        )
-
-    return run
 
 
 DIGITS = (

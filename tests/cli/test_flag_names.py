@@ -1,10 +1,9 @@
 """What is wrong with flags is told with the flags, what is wrong with a recipe with its keys."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import typer.main
@@ -13,25 +12,12 @@ from squeeze.cli import flag_names
 from squeeze.cli.app import app
 from squeeze.core.errors import InputError, Problem, RecipeError
 
+if TYPE_CHECKING:
+    import subprocess
+
 Squeeze = Callable[..., "subprocess.CompletedProcess[str]"]
 DIGITS = ("--validation", "builtin:digits", "--input", "1,12,12", "--arg", "in_channels=1")
 RANDOM = (*DIGITS, "--weights", "random")
-
-
-@pytest.fixture
-def squeeze(tmp_path: Path) -> Squeeze:
-    """Run the command in the test's folder."""
-
-    def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "squeeze", *map(str, arguments)],
-            cwd=tmp_path,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-
-    return run
 
 
 @pytest.mark.parametrize("verb", ["prune", "quantize", "distill"])
