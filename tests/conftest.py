@@ -1,5 +1,6 @@
 """Small real data, one trained model and its files, shared by the whole suite."""
 
+import sys
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -37,6 +38,22 @@ def made(pages: ModuleType) -> Callable[..., str]:
     """What a page that tests write was made with: commit, date and versions."""
     told: Callable[..., str] = pages.made
     return told
+
+
+@pytest.fixture(scope="session")
+def command() -> list[str]:
+    """The command ``squeeze`` for a process of its own that signals end.
+
+    They end it also where the tests run in the background and ignore them, which children inherit.
+    A ``preexec_fn`` would do that too, but it forks this process, of which JAX warns.
+    """
+    reset = (
+        "import os, signal, sys\n"
+        "for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):\n"
+        "    signal.signal(number, signal.SIG_DFL)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'squeeze', *sys.argv[1:]])"
+    )
+    return [sys.executable, "-c", reset]
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -259,15 +258,13 @@ def test_a_target_without_the_compressed_model_fails_the_run_also_without_a_name
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_was_finished(write_recipe: Write, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_was_finished(
+    write_recipe: Write, tmp_path: Path, command: list[str]
+) -> None:
     text = RECIPE.replace("teacher: baseline, epochs: 1", "teacher: baseline, epochs: 500")
     path, output = write_recipe(text), tmp_path / "runs"
     process = subprocess.Popen(
-        [sys.executable, "-m", "squeeze", "run", str(path), "-o", str(output)],
-        stderr=subprocess.PIPE,
-        text=True,
-        # in the background the tests ignore it, and so would a child
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        [*command, "run", str(path), "-o", str(output)], stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     while not list(output.glob("*/*/steps/1-prune/step.json")):

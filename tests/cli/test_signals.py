@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,21 +18,14 @@ def recipe(recipe_data: dict[str, Any], write_recipe: Callable[[Any], Path]) -> 
     return write_recipe(recipe_data | {"baseline": {"train": train}, "steps": [], "gates": []})
 
 
-def with_default_signals() -> None:
-    """Let signals end a child, also where the tests run in the background and ignore them."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def started(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
+def started(folder: Path, *command: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "squeeze", *map(str, arguments)],
+        [*map(str, command)],
         cwd=folder,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder)},
-        preexec_fn=with_default_signals,  # noqa: PLW1509  (no thread of this process matters)
     )
 
 
@@ -58,9 +50,9 @@ def lines_until(process: "subprocess.Popen[str]", text: str) -> Iterator[str]:
     ],
 )
 def test_a_signal_stops_cleanly_and_the_next_run_goes_on(
-    recipe: Path, tmp_path: Path, number: signal.Signals, code: int
+    recipe: Path, tmp_path: Path, command: list[str], number: signal.Signals, code: int
 ) -> None:
-    process = started(tmp_path, "run", recipe)
+    process = started(tmp_path, *command, "run", recipe)
     said = list(lines_until(process, "epoch 2 of 500"))
     assert said[:4] == [
         "running small",
@@ -82,7 +74,7 @@ def test_a_signal_stops_cleanly_and_the_next_run_goes_on(
     assert "training the baseline: epoch 1 of 500" in log
     assert log.endswith("  stopped\n")
 
-    again = started(tmp_path, "run", recipe, "--quiet")
+    again = started(tmp_path, *command, "run", recipe, "--quiet")
     place = tmp_path / "runs" / "small"
     end = time.monotonic() + 200
     while "goes on after epoch" not in "".join(p.read_text() for p in place.glob("*/log.txt")):
