@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 CPUS := unknown x86_avx2 x86_avx512 x86_vnni x86_fp16 arm64 arm64_fp16
 # what asks for the processor without training anything first
 CPU_TESTS := tests/core tests/recipe tests/report tests/runtimes tests/cli/test_quantize_schemes.py \
-	tests/methods/test_quantize.py tests/methods/test_quantize_schemes.py tests/methods/test_quantize_keep_float.py
+	tests/quantization/test_quantize.py tests/quantization/test_quantize_schemes.py tests/quantization/test_quantize_keep_float.py
 
 .PHONY: demo test test-slow test-cpus lint weights clean
 

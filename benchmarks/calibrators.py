@@ -20,9 +20,11 @@ from images import head
 
 from squeeze.core import cpu, plugins
 from squeeze.core.types import Silent
+from squeeze.data.splits import Data, Opening, Split, open_data
 from squeeze.export import file
-from squeeze.methods.quantize.recovery.recover import recover
-from squeeze.methods.quantize.request import Request
+from squeeze.models.factory import Model, build
+from squeeze.quantization.recovery.recover import recover
+from squeeze.quantization.request import Request
 from squeeze.recipe.schema import (
     CalibrationDraw,
     DataBlock,
@@ -33,8 +35,6 @@ from squeeze.recipe.schema import (
     RecoverySettings,
 )
 from squeeze.runtimes.base import Execution
-from squeeze.sources.data import Data, Opening, Split, open_data
-from squeeze.sources.models import Model, build
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -29,20 +29,20 @@ from torch import Tensor, nn
 from squeeze.core import cpu, plugins
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.types import Silent
+from squeeze.data.splits import Data
 from squeeze.export import file
 from squeeze.measure import latency
 from squeeze.measure.statistics import speedup
-from squeeze.methods.prune import graph
-from squeeze.methods.quantize.mixed import kept, layers
-from squeeze.methods.quantize.recovery.recover import recover
-from squeeze.methods.quantize.request import Request
+from squeeze.models import bundle
+from squeeze.models.factory import Model
 from squeeze.pipeline import open_data
+from squeeze.pruning import graph
+from squeeze.quantization.mixed_precision import kept, layers
+from squeeze.quantization.recovery.recover import recover
+from squeeze.quantization.request import Request
 from squeeze.recipe.load import load_recipe
 from squeeze.recipe.schema import QuantizeStep, RecoverySettings
 from squeeze.runtimes.base import Execution, Session
-from squeeze.sources import bundle
-from squeeze.sources.data import Data
-from squeeze.sources.models import Model
 from squeeze.tasks import decoding
 from squeeze.tasks.decoders import base
 from squeeze.tasks.detection import Detection
@@ -171,7 +171,7 @@ def quantized(detector: Detector, runtime: str, source: Path, variant: str, fold
 def _joining_in_integers(runtime: str) -> AbstractContextManager[object]:
     """Switch off what the product always does, to show what it is for."""
     place = {"onnxruntime": "onnx", "litert": "litert"}[runtime]
-    return mock.patch(f"squeeze.methods.quantize.mixed.{place}.joins", return_value={})
+    return mock.patch(f"squeeze.quantization.mixed_precision.{place}.joins", return_value={})
 
 
 def rows(detector: Detector, runtime: str, folder: Path) -> list[str]:

@@ -23,8 +23,9 @@ from pages import made
 
 from squeeze.core import cpu, plugins
 from squeeze.core.types import Silent
-from squeeze.methods.distill.step import distill
-from squeeze.methods.training.loop import Training, train_
+from squeeze.data.splits import Opening, Split, open_data
+from squeeze.distillation.step import distill
+from squeeze.models.factory import Model, build
 from squeeze.recipe import losses as blocks
 from squeeze.recipe.schema import (
     DataBlock,
@@ -35,9 +36,8 @@ from squeeze.recipe.schema import (
     ModelBlock,
     TrainSettings,
 )
-from squeeze.sources.data import Opening, Split, open_data
-from squeeze.sources.models import Model, build
 from squeeze.tasks import classification
+from squeeze.training.loop import Training, train_
 
 ALONE = "student alone"
 _DRAW = 1000

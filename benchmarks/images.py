@@ -10,12 +10,12 @@ from pages import stamp
 
 from squeeze.core import cpu
 from squeeze.core.types import Silent
+from squeeze.data.splits import Data, Opening, open_data
 from squeeze.measure.environment import packages
-from squeeze.methods.training.loop import Training, train_
+from squeeze.models.factory import Model, build
 from squeeze.recipe.schema import DataBlock, DataSource, InputSpec, ModelBlock, TrainSettings
-from squeeze.sources.data import Data, Opening, open_data
-from squeeze.sources.models import Model, build
 from squeeze.tasks import classification
+from squeeze.training.loop import Training, train_
 
 
 def opened(folder: Path | None, shape: tuple[int, int, int], samples: int) -> Data:

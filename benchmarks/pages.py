@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-QUANTIZE = ("squeeze/methods/quantize", "squeeze/export", "squeeze/runtimes/audit")
-PRUNE = ("squeeze/methods/prune", "squeeze/methods/training", "squeeze/sources/adapters")
-DETECT = ("squeeze/tasks", "squeeze/sources/detectors")
+QUANTIZE = ("squeeze/quantization", "squeeze/export", "squeeze/runtimes/audit")
+PRUNE = ("squeeze/pruning", "squeeze/training", "squeeze/models/adapters")
+DETECT = ("squeeze/tasks", "squeeze/models/detectors")
 PAGES = {
     "calibrators": QUANTIZE,
     "detection_int8_heads": (*QUANTIZE, *DETECT),
     "detector_support": (*QUANTIZE, *PRUNE, *DETECT),
-    "distillation": ("squeeze/methods/distill", "squeeze/methods/training"),
+    "distillation": ("squeeze/distillation", "squeeze/training"),
     "pruning_criteria": PRUNE,
     "pruning_latency": (*PRUNE, "squeeze/measure/latency.py"),
     "pruning_support": PRUNE,
@@ -37,10 +37,21 @@ PAGES = {
     "ptq_peers": QUANTIZE,
     "quantization_support": QUANTIZE,
     "quantization_whole": QUANTIZE,
-    "training_throughput": ("squeeze/methods/training", "squeeze/sources/preprocess.py"),
+    "training_throughput": ("squeeze/training", "squeeze/data/preprocessing.py"),
     "two_stage_support": (*QUANTIZE, *PRUNE, *DETECT),
 }
 """By page, the code whose changes can change its figures."""
+FORMER = {
+    "squeeze/pruning": "squeeze/methods/prune",
+    "squeeze/quantization": "squeeze/methods/quantize",
+    "squeeze/distillation": "squeeze/methods/distill",
+    "squeeze/training": "squeeze/methods/training",
+    "squeeze/models": "squeeze/sources",
+    "squeeze/data/preprocessing.py": "squeeze/sources/preprocess.py",
+}
+"""Where code lay before it was moved; git compares paths."""
+UNCHANGED = "Figures: unchanged"
+"""Trailer of a commit that moves or renames: it touches code and no figure."""
 
 _STAMP = re.compile(
     r"^Measured at commit `([0-9a-f]{7,40})`( with uncommitted changes)?", re.MULTILINE
@@ -90,8 +101,12 @@ def measured_at(page: Path) -> str | None:
 
 
 def log_since(commit: str, sources: "Sequence[str]") -> list[str]:
-    """Return the commits after one that touch any of the sources, newest first."""
-    return git("log", "--format=%h %s", f"{commit}..HEAD", "--", *sources).splitlines()
+    """Return the commits after one that may have changed what sources do, newest first."""
+    former = [source.replace(new, old, 1) for source in sources for new, old in FORMER.items()]
+    paths = [*sources, *(path for path in former if path not in sources)]
+    changed = ("--invert-grep", f"--grep=^{UNCHANGED}$")
+    log = git("log", "--format=%h %s", *changed, f"{commit}..HEAD", "--", *paths)
+    return log.splitlines()
 
 
 def main() -> None:

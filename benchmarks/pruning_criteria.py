@@ -17,13 +17,13 @@ import images
 import torch
 
 from squeeze.core import plugins
+from squeeze.data.splits import Data
 from squeeze.measure import cost
-from squeeze.methods.prune.step import Surroundings, run
-from squeeze.methods.training.loop import train_
+from squeeze.models.factory import Model
+from squeeze.pruning.step import Surroundings, run
 from squeeze.recipe.schema import PruneStep, TrainSettings
-from squeeze.sources.data import Data
-from squeeze.sources.models import Model
 from squeeze.tasks import classification
+from squeeze.training.loop import train_
 
 SHAPE = (1, 28, 28)
 CUTS = {"50 %": 1 - 0.5**0.5, "70 %": 1 - 0.3**0.5}

@@ -26,16 +26,16 @@ from torch.optim.swa_utils import update_bn
 
 from squeeze.core import plugins
 from squeeze.core.types import Silent
+from squeeze.data.splits import Data
 from squeeze.measure import cost
-from squeeze.methods.prune.graph import Survey, survey
-from squeeze.methods.prune.importance.base import Evidence
-from squeeze.methods.prune.step import Surroundings, run, scores
-from squeeze.methods.prune.stopwatch import Stopwatch
-from squeeze.methods.training.loop import train_
+from squeeze.models.factory import Model, PruningRound
+from squeeze.pruning.graph import Survey, survey
+from squeeze.pruning.importance.base import Evidence
+from squeeze.pruning.step import Surroundings, run, scores
+from squeeze.pruning.stopwatch import Stopwatch
 from squeeze.recipe.schema import InputSpec, PruneStep, Speedup, TrainSettings
-from squeeze.sources.data import Data
-from squeeze.sources.models import Model, PruningRound
 from squeeze.tasks import classification
+from squeeze.training.loop import train_
 
 GOAL = 1.7
 

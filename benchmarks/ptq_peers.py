@@ -39,13 +39,13 @@ from ptq_routes import HAND, NAME, ROUTES
 
 from squeeze.core import plugins
 from squeeze.core.types import Silent
+from squeeze.data.splits import Data, Opening, open_data
 from squeeze.export import onnx as exporter
 from squeeze.measure import latency
+from squeeze.models import bundle
+from squeeze.models.factory import Model, build
 from squeeze.recipe.schema import DataBlock, DataSource, InputSpec, ModelBlock
 from squeeze.runtimes.base import Execution
-from squeeze.sources import bundle
-from squeeze.sources.data import Data, Opening, open_data
-from squeeze.sources.models import Model, build
 
 RUNTIME = plugins.load(plugins.RUNTIMES, "onnxruntime")
 FLOAT = "float"

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from squeeze.core import cpu
 from squeeze.core.types import Silent
 from squeeze.export import onnx as exporter
-from squeeze.sources import bundle
-from squeeze.sources.models import Model
+from squeeze.models import bundle
+from squeeze.models.factory import Model
 
 Images = NDArray[np.float32]
 Work = Callable[[Model, Images, Path], str]
@@ -74,11 +74,11 @@ class Reader:
 def squeeze(model: Model, images: Images, folder: Path) -> str:
     """Recover, export and quantize as ``squeeze quantize`` does, with its defaults."""
     from squeeze.core import plugins
-    from squeeze.methods.quantize.recovery.recover import recover
-    from squeeze.methods.quantize.request import Request
+    from squeeze.data.formats.base import ArraySamples
+    from squeeze.data.splits import Split
+    from squeeze.quantization.recovery.recover import recover
+    from squeeze.quantization.request import Request
     from squeeze.recipe.schema import QuantizeStep
-    from squeeze.sources.data import Split
-    from squeeze.sources.datasets.base import ArraySamples
 
     step, count = QuantizeStep(), len(images)
     samples = ArraySamples(images, np.zeros(count, np.int64), ("unknown",), "calibration")

@@ -19,11 +19,11 @@ from torchvision import models
 
 from squeeze.core import plugins
 from squeeze.core.types import Silent
+from squeeze.data.splits import Opening, Split, open_data
 from squeeze.export import file
-from squeeze.methods.quantize.request import Request
+from squeeze.models.factory import Architecture, Model
+from squeeze.quantization.request import Request
 from squeeze.recipe.schema import DataBlock, InputSpec, QuantizeStep
-from squeeze.sources.data import Opening, Split, open_data
-from squeeze.sources.models import Architecture, Model
 
 NAMES = (
     "mobilenet_v3_large",

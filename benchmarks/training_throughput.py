@@ -23,13 +23,13 @@ from torch import nn
 from torch.nn import functional
 
 from squeeze.core.types import Silent
-from squeeze.methods.training.loop import Training, train_
+from squeeze.data.formats.base import ArraySamples
+from squeeze.data.splits import Opening, Split, open_data
+from squeeze.models.cifar_resnet import resnet20, resnet56
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
-from squeeze.sources.cifar_resnet import resnet20, resnet56
-from squeeze.sources.data import Opening, Split, open_data
-from squeeze.sources.datasets.base import ArraySamples
 from squeeze.store import write_text
 from squeeze.tasks import classification
+from squeeze.training.loop import Training, train_
 
 RESULT = Path(__file__).parent / "results" / "training_throughput.md"
 MEAN, STD, SHIFT = 0.3, 0.35, 2

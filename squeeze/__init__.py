@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from squeeze._version import __version__
 
 if TYPE_CHECKING:
+    from squeeze.models.bundle import load_bundle, save_bundle
     from squeeze.pipeline import run
     from squeeze.recipe.load import load_recipe
-    from squeeze.sources.bundle import load_bundle, save_bundle
 
 __all__ = ["__version__", "load_bundle", "load_recipe", "run", "save_bundle"]
 
 _HOME = {
-    "load_bundle": "squeeze.sources.bundle",
+    "load_bundle": "squeeze.models.bundle",
     "load_recipe": "squeeze.recipe.load",
     "run": "squeeze.pipeline",
-    "save_bundle": "squeeze.sources.bundle",
+    "save_bundle": "squeeze.models.bundle",
 }
 
 

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from squeeze._version import __version__
 from squeeze.core.errors import SqueezeError, placed
+from squeeze.distillation.step import distill
 from squeeze.measure import cost, environment
-from squeeze.methods.distill.step import distill
-from squeeze.methods.prune.recover import finetuner, sparsifier
-from squeeze.methods.prune.step import Surroundings
-from squeeze.methods.prune.step import run as prune
-from squeeze.methods.quantize.qat import simulation
-from squeeze.methods.quantize.qat import step as qat
-from squeeze.methods.training import distributed
-from squeeze.methods.training.checkpoint import Checkpoints
-from squeeze.methods.training.loop import Epoch, Training, train_
+from squeeze.models import bundle, factory, reference
+from squeeze.models.factory import Model
+from squeeze.pruning.recover import finetuner, sparsifier
+from squeeze.pruning.step import Surroundings
+from squeeze.pruning.step import run as prune
+from squeeze.quantization.qat import simulation
+from squeeze.quantization.qat import step as qat
 from squeeze.recipe.schema import (
     RANDOM,
     DistillStep,
@@ -29,15 +28,16 @@ from squeeze.recipe.schema import (
     TrainSettings,
 )
 from squeeze.results import EpochRecord, State, Unmet
-from squeeze.sources import bundle, models, reference
-from squeeze.sources.models import Model
 from squeeze.store import RunFolder, key_of
+from squeeze.training import distributed
+from squeeze.training.checkpoint import Checkpoints
+from squeeze.training.loop import Epoch, Training, train_
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from squeeze.core.types import Progress
-    from squeeze.sources.data import Data
+    from squeeze.data.splits import Data
     from squeeze.tasks.base import Task
 
     Work = Callable[[], "Done"]
@@ -222,7 +222,7 @@ def train_baseline(
     trained = model.copy()
     if steps.recipe.model.stored_weights is None:
         torch.manual_seed(steps.recipe.seed)
-        trained = models.build(steps.recipe.model, steps.base).knowing(steps.data.classes)
+        trained = factory.build(steps.recipe.model, steps.base).knowing(steps.data.classes)
     return trained, train_(trained.module, settings, steps.training("training the baseline"))
 
 
@@ -262,13 +262,13 @@ def _work(
 
         torch.manual_seed(steps.recipe.seed)  # of weights that are random
         if isinstance(step.teacher, ModelBlock):
-            teacher = models.build(step.teacher, steps.base, default_input=current.input)
+            teacher = factory.build(step.teacher, steps.base, default_input=current.input)
         else:
             teacher = states[0].model
         student = current
         if step.student is not None:
             torch.manual_seed(steps.recipe.seed)
-            student = models.build(step.student, steps.base, default_input=current.input)
+            student = factory.build(step.student, steps.base, default_input=current.input)
             student = student.knowing(steps.data.classes)
         student, epochs, ties = distill(student, teacher, step, steps.training(label))
         names = [("teacher", step.teacher), ("student", step.student)]

@@ -9,12 +9,12 @@ from squeeze.core import cpu, plugins
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.export import file
 from squeeze.measure.target import Candidate
-from squeeze.methods.quantize.mixed.step import Choice
-from squeeze.methods.quantize.qat.agreement import agreement
-from squeeze.methods.quantize.qat.matching import TrainedRanges
-from squeeze.methods.quantize.qat.simulation import folded
-from squeeze.methods.quantize.recovery.recover import Recovered, recover
-from squeeze.methods.quantize.request import Request
+from squeeze.quantization.mixed_precision.step import Choice
+from squeeze.quantization.qat.agreement import agreement
+from squeeze.quantization.qat.matching import TrainedRanges
+from squeeze.quantization.qat.simulation import folded
+from squeeze.quantization.recovery.recover import Recovered, recover
+from squeeze.quantization.request import Request
 from squeeze.recipe import schemes
 from squeeze.recipe.schema import Quantization, QuantizeStep, Recipe, Target
 from squeeze.results import Row, State, Unmet
@@ -25,9 +25,9 @@ from squeeze.tasks import nms_file
 if TYPE_CHECKING:
     from squeeze.compress import ModelState
     from squeeze.core.types import Progress
+    from squeeze.data.splits import Split
+    from squeeze.models.factory import Model
     from squeeze.runtimes.base import Runtime
-    from squeeze.sources.data import Split
-    from squeeze.sources.models import Model
     from squeeze.store import RunFolder
     from squeeze.tasks.base import Task
 

@@ -14,13 +14,11 @@ from squeeze.core import permission
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.journal import Journal
 from squeeze.core.types import Progress, Silent
+from squeeze.data import splits as sources_data
 from squeeze.measure import environment
 from squeeze.measure.target import Bench, measure
-from squeeze.methods.quantize.mixed import layers
-from squeeze.methods.training import distributed, parameters
-from squeeze.methods.training.checkpoint import Checkpoints
-from squeeze.methods.training.loop import Epoch
-from squeeze.methods.training.preview import contact_sheet
+from squeeze.models import factory
+from squeeze.quantization.mixed_precision import layers
 from squeeze.recipe import bundles, plan
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import (
@@ -35,11 +33,13 @@ from squeeze.recipe.schema import (
 from squeeze.report import gates, write
 from squeeze.report.warnings import warnings
 from squeeze.results import DataRecord, PictureBlock, Results, Row
-from squeeze.sources import data as sources_data
-from squeeze.sources import models
 from squeeze.store import LOG, RunFolder, scratch, start_or_take_up
 from squeeze.tasks import nms_file, open_task
 from squeeze.tasks.base import Task
+from squeeze.training import distributed, parameters
+from squeeze.training.checkpoint import Checkpoints
+from squeeze.training.loop import Epoch
+from squeeze.training.preview import contact_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -219,7 +219,7 @@ def follow(loaded: LoadedRecipe, *, fresh: bool = False) -> None:
 
 def _opened(
     loaded: LoadedRecipe, progress: Progress
-) -> tuple[models.Model, sources_data.Data, Task]:
+) -> tuple[factory.Model, sources_data.Data, Task]:
     """Open the model and the data, and make sure that they fit."""
     for number, step in enumerate(loaded.recipe.steps):
         if distributed.size() > 1 and isinstance(step, PruneStep) and step.speedup is not None:
@@ -241,21 +241,21 @@ def _opened(
     return model, data, task.of(model.module)
 
 
-def _built(loaded: LoadedRecipe) -> models.Model:
+def _built(loaded: LoadedRecipe) -> factory.Model:
     """Build the model; random weights are drawn by the recipe's seed."""
     import torch
 
     torch.manual_seed(loaded.recipe.seed)
-    return models.build(loaded.recipe.model, loaded.folder)
+    return factory.build(loaded.recipe.model, loaded.folder)
 
 
-def _with_input(recipe: Recipe, model: models.Model) -> Recipe:
+def _with_input(recipe: Recipe, model: factory.Model) -> Recipe:
     """Return the recipe with the input as it is now known, in full."""
     block = recipe.model.model_copy(update={"input": model.input})
     return recipe.model_copy(update={"model": block})
 
 
-def _check_layers(recipe: Recipe, model: models.Model) -> None:
+def _check_layers(recipe: Recipe, model: factory.Model) -> None:
     """Refuse patterns that name no layer before anything is trained."""
     if recipe.baseline is not None:
         _check_training(recipe.baseline.train, model, "baseline.train")
@@ -270,12 +270,12 @@ def _check_layers(recipe: Recipe, model: models.Model) -> None:
             _check_training(step, model, f"steps.{number}")
 
 
-def _check_training(settings: TrainSettings, model: models.Model, where: str) -> None:
+def _check_training(settings: TrainSettings, model: factory.Model, where: str) -> None:
     for key in ("freeze", "lr_scales"):
         parameters.matching(model.module, list(getattr(settings, key)), f"{where}.{key}")
 
 
-def open_data(loaded: LoadedRecipe, model: models.Model, progress: Progress) -> sources_data.Data:
+def open_data(loaded: LoadedRecipe, model: factory.Model, progress: Progress) -> sources_data.Data:
     """Open the sets that the recipe needs."""
     recipe = loaded.recipe
     trains = recipe.baseline is not None or any(
@@ -364,7 +364,7 @@ def preview(loaded: LoadedRecipe, training: str | None, images: int, progress: P
     if training not in {None, *known} or not known:
         what = unknown_name("training", training, known) if known and training else "trains nothing"
         raise InputError(what, where=recipe.name)
-    model = models.build(recipe.model, loaded.folder)
+    model = factory.build(recipe.model, loaded.folder)
     data = open_data(loaded, model, progress)
     if data.train is None:
         raise InputError("has no data.train", where=recipe.name)
@@ -374,7 +374,7 @@ def preview(loaded: LoadedRecipe, training: str | None, images: int, progress: P
 
 def train_baseline(
     loaded: LoadedRecipe, progress: Progress, unfinished: Path
-) -> tuple[models.Model, list[Epoch]]:
+) -> tuple[factory.Model, list[Epoch]]:
     """Train a recipe's baseline and nothing else; return it with its epochs.
 
     Args:

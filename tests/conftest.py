@@ -13,9 +13,9 @@ import yaml
 
 from squeeze.core import cpu
 from squeeze.core.types import Silent
+from squeeze.data.splits import Data, Opening, open_data
+from squeeze.models.factory import Model, build
 from squeeze.recipe.schema import DataBlock, InputSpec, ModelBlock, TrainSettings
-from squeeze.sources.data import Data, Opening, open_data
-from squeeze.sources.models import Model, build
 
 SPEC = InputSpec(shape=(1, 12, 12), mean=(0.3,), std=(0.35,), crop_fraction=1.0)
 BLOCK = ModelBlock(build="builtin:resnet8", args={"num_classes": 10, "in_channels": 1}, input=SPEC)
@@ -125,8 +125,8 @@ def trained(digits: Data) -> Model:
     """A ResNet-8 that knows the digits (about 97 %)."""
     import torch
 
-    from squeeze.methods.training.loop import Training, train_
     from squeeze.tasks import classification
+    from squeeze.training.loop import Training, train_
 
     torch.manual_seed(0)  # whatever test ran before
     model = build(BLOCK, Path())
@@ -142,11 +142,11 @@ def files(
 ) -> dict[str, Path]:
     """The trained model as bundle, float and int8 files that every processor computes alike."""
     from squeeze.export import litert, onnx
-    from squeeze.methods.quantize.backends import litert as litert_backend
-    from squeeze.methods.quantize.backends import onnxruntime as onnx_backend
-    from squeeze.methods.quantize.request import Request
+    from squeeze.models import bundle
+    from squeeze.quantization.backends import litert as litert_backend
+    from squeeze.quantization.backends import onnxruntime as onnx_backend
+    from squeeze.quantization.request import Request
     from squeeze.recipe.schema import QuantizeStep
-    from squeeze.sources import bundle
 
     folder = tmp_path_factory.mktemp("files")
     paths = {

@@ -10,9 +10,9 @@ import torch
 from squeeze import compress
 from squeeze.core.journal import Journal
 from squeeze.core.types import Silent
+from squeeze.data.splits import Data
+from squeeze.models.factory import build
 from squeeze.recipe.schema import Recipe
-from squeeze.sources.data import Data
-from squeeze.sources.models import build
 from squeeze.store import RunFolder
 from squeeze.tasks import classification
 

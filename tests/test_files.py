@@ -10,10 +10,10 @@ from squeeze import files as shipping
 from squeeze.compress import ModelState
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
+from squeeze.data.splits import Data
+from squeeze.models.factory import Model
 from squeeze.recipe.schema import Recipe
 from squeeze.results import Parity, Row, State
-from squeeze.sources.data import Data
-from squeeze.sources.models import Model
 from squeeze.store import RunFolder
 from squeeze.tasks import classification
 

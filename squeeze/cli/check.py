@@ -46,7 +46,7 @@ def check(
 _LOOK_UP = """
 import sys
 from squeeze.core.errors import InputError
-from squeeze.sources import pretrained_input
+from squeeze.models import pretrained_input
 try:
     print(pretrained_input.of_block(*sys.argv[1:]))
 except InputError as error:
@@ -62,9 +62,9 @@ def _library_input(loaded: "LoadedRecipe") -> str:
         RecipeError: It does not know the model.
     """
     from squeeze.core.errors import EXIT_INPUT, Problem, RecipeError
+    from squeeze.models.pretrained_input import complete_saved
+    from squeeze.models.reference import is_transformers_folder
     from squeeze.recipe.schema import LIBRARIES
-    from squeeze.sources.pretrained_input import complete_saved
-    from squeeze.sources.reference import is_transformers_folder
 
     block = loaded.recipe.model
     given, folder = block.input, loaded.folder / (block.stored_weights or "")

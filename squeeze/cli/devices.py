@@ -35,7 +35,7 @@ def together(count: int) -> Iterator[int]:
         SqueezeError: The others do not come, or one of them fails.
     """
     from squeeze.core.errors import InputError
-    from squeeze.methods.training import distributed
+    from squeeze.training import distributed
 
     if started_together():
         found = int(os.environ["WORLD_SIZE"])

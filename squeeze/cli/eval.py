@@ -46,9 +46,9 @@ def evaluate(
     from squeeze.cli import console, flag_names
     from squeeze.cli.file import open_file
     from squeeze.core.errors import InputError
+    from squeeze.data.splits import Opening, open_data
     from squeeze.measure import accuracy
     from squeeze.recipe.schema import DataBlock, DataSource
-    from squeeze.sources.data import Opening, open_data
     from squeeze.tasks import classification
     from squeeze.tasks.detection import Detection
 

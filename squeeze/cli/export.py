@@ -8,7 +8,7 @@ import typer
 from squeeze.cli import options
 
 if TYPE_CHECKING:
-    from squeeze.sources.models import Model
+    from squeeze.models.factory import Model
 
 _RANDOM = 4
 
@@ -34,7 +34,7 @@ def export(
     from squeeze.cli.file import open_file
     from squeeze.core.errors import InputError
     from squeeze.export import file
-    from squeeze.sources.bundle import load
+    from squeeze.models.bundle import load
     from squeeze.tasks import nms_file
 
     terminal, model = console.Terminal(quiet=quiet), load(bundle)

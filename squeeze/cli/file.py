@@ -84,7 +84,7 @@ class File:
         if self.runtime != "pytorch":
             return self.description
         from squeeze.core.detector import DetectorSpec
-        from squeeze.sources import bundle
+        from squeeze.models import bundle
 
         found = getattr(bundle.load(self.path).module, "detector", None)
         return found if isinstance(found, DetectorSpec) else None

@@ -9,10 +9,10 @@ import typer
 from squeeze.cli import flag_names, one_step, options
 
 if TYPE_CHECKING:
-    from squeeze.methods.prune.graph import Survey
-    from squeeze.methods.prune.sensitivity import Curve
+    from squeeze.models.factory import Model
+    from squeeze.pruning.graph import Survey
+    from squeeze.pruning.sensitivity import Curve
     from squeeze.recipe.load import LoadedRecipe
-    from squeeze.sources.models import Model
 
 
 def inspect(
@@ -112,10 +112,10 @@ def inspect(
         loaded = _validated(block, data, arg or [])
         if sensitivity:
             _refuse_untrained(loaded)
-        from squeeze.methods.prune.graph import survey
-        from squeeze.sources import models
+        from squeeze.models import factory
+        from squeeze.pruning.graph import survey
 
-        built = models.build(loaded.recipe.model, loaded.folder)
+        built = factory.build(loaded.recipe.model, loaded.folder)
         for note in built.notes:
             terminal.say(note)
         found = survey(built, keep=keep or [])
@@ -207,9 +207,9 @@ def _curves(
     progress: Any,  # noqa: ANN401  (a terminal or nothing)
 ) -> "list[Curve]":
     from squeeze.core.errors import SqueezeError
-    from squeeze.methods.prune import sensitivity, step
+    from squeeze.data.splits import Opening, open_data
+    from squeeze.pruning import sensitivity, step
     from squeeze.recipe.schema import PruneStep
-    from squeeze.sources.data import Opening, open_data
     from squeeze.tasks import open_task
 
     importance, samples = how

@@ -11,8 +11,8 @@ from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
     from squeeze.cli.file import File
+    from squeeze.data.splits import Split
     from squeeze.measure.layers import Compared
-    from squeeze.sources.data import Split
 
 _MOST = 32
 _SHOWN = 10
@@ -95,8 +95,8 @@ def _check(path: Path, described: "File") -> None:
 
 def _split(images: Images, file: "File") -> "Split":
     from squeeze.cli import console
+    from squeeze.data.splits import Opening, open_data
     from squeeze.recipe.schema import DataBlock, DataSource
-    from squeeze.sources.data import Opening, open_data
 
     block = DataBlock(validation=DataSource.model_validate(images.data))
     terminal = console.Terminal(quiet=images.quiet)

@@ -169,7 +169,7 @@ def _own_shape(model: str, weights: str | None, *, is_bundle: bool) -> list[floa
 
         return list(open_file(Path(model)).spec.shape)
     if _in_library(model):
-        from squeeze.sources import pretrained_input
+        from squeeze.models import pretrained_input
 
         place = None if weights is None else Path(weights)
         spec, _ = pretrained_input.complete(None, model, {}, place)

@@ -53,7 +53,7 @@ def _lead(loaded: "LoadedRecipe", bundle: Path, terminal: "Terminal") -> None:
     bundle.rmdir()
     from squeeze import pipeline
     from squeeze.cli import console
-    from squeeze.sources.bundle import save
+    from squeeze.models.bundle import save
     from squeeze.tasks import open_task
 
     unfinished = bundle.with_name(bundle.name + UNFINISHED)

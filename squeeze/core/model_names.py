@@ -12,12 +12,12 @@ from pathlib import Path
 from squeeze.core.permission import FORMS
 
 BUILTIN = {
-    "resnet8": "squeeze.sources.cifar_resnet",
-    "resnet20": "squeeze.sources.cifar_resnet",
-    "resnet56": "squeeze.sources.cifar_resnet",
-    "tinydet": "squeeze.sources.detectors.tinydet",
-    "yolov3": "squeeze.sources.detectors.yolo",
-    "yolov3_tiny": "squeeze.sources.detectors.yolo",
+    "resnet8": "squeeze.models.cifar_resnet",
+    "resnet20": "squeeze.models.cifar_resnet",
+    "resnet56": "squeeze.models.cifar_resnet",
+    "tinydet": "squeeze.models.detectors.tinydet",
+    "yolov3": "squeeze.models.detectors.yolo",
+    "yolov3_tiny": "squeeze.models.detectors.yolo",
 }
 """Models of our own, each with the module that builds it."""
 

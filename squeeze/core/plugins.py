@@ -3,7 +3,7 @@
 A file in one of the packages below is an extension and its name is the name in a recipe. A third
 party adds its own through the entry-point group of the same name, for example::
 
-    [project.entry-points."squeeze.methods.prune.importance"]
+    [project.entry-points."squeeze.pruning.importance"]
     my_criterion = "my_package.my_criterion"
 """
 
@@ -14,13 +14,13 @@ from types import ModuleType
 
 from squeeze.core.errors import InputError, unknown_name
 
-IMPORTANCE = "squeeze.methods.prune.importance"
-SPARSE = "squeeze.methods.prune.sparse"
-LOSSES = "squeeze.methods.distill.losses"
-BACKENDS = "squeeze.methods.quantize.backends"
-CALIBRATORS = "squeeze.methods.quantize.calibrators"
+IMPORTANCE = "squeeze.pruning.importance"
+SPARSE = "squeeze.pruning.sparse"
+LOSSES = "squeeze.distillation.losses"
+BACKENDS = "squeeze.quantization.backends"
+CALIBRATORS = "squeeze.quantization.calibration"
 RUNTIMES = "squeeze.runtimes"
-DATASETS = "squeeze.sources.datasets"
+DATASETS = "squeeze.data.formats"
 
 KINDS = {
     "importance": IMPORTANCE,

@@ -1,6 +1,7 @@
 """Text that comes from files, shown so that it can neither move the cursor nor hide itself."""
 
 import re
+from collections.abc import Sequence
 
 _UNSEEN = re.compile(
     "["
@@ -32,3 +33,8 @@ def _escaped(found: re.Match[str]) -> str:
         return f"\\u{code:04x}"
     high, low = divmod(code - _PLANE, 0x400)
     return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Tell whether classes are only numbered, which names nothing."""
+    return list(names) == [str(number) for number in range(len(names))]

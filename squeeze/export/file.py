@@ -15,8 +15,8 @@ from squeeze.store import checksums, write_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from squeeze.models.factory import Model
     from squeeze.runtimes.base import Runtime
-    from squeeze.sources.models import Model
 
 PARITY_LIMIT = 0.01
 _FITS = {

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError, cause_of
+from squeeze.models.copying import copied
+from squeeze.models.factory import Model
 from squeeze.recipe.two_stage import NO_LITERT
-from squeeze.sources.copying import copied
-from squeeze.sources.models import Model
 from squeeze.store import new_file, scratch
 
 

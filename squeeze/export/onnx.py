@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.export import bounds, suppression
+from squeeze.models.copying import copied
+from squeeze.models.factory import Model
 from squeeze.runtimes.graphs import onnx_graphs
-from squeeze.sources.copying import copied
-from squeeze.sources.models import Model
 from squeeze.store import new_file
 
 if TYPE_CHECKING:

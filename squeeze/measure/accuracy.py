@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from squeeze.core.types import Progress
+    from squeeze.data.splits import Split
     from squeeze.measure.judge import Judge, Predictions
+    from squeeze.models.factory import Model
     from squeeze.runtimes.base import Outputs, Session
-    from squeeze.sources.data import Split
-    from squeeze.sources.models import Model
 
 _PARITY_SAMPLES = 16
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from squeeze.sources.data import Split
+    from squeeze.data.splits import Split
 
 _SHOWN = 12
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from squeeze.sources.models import Model
+    from squeeze.models.factory import Model
 
 
 def params(model: "Model") -> int:

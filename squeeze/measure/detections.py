@@ -12,7 +12,7 @@ from squeeze.results import ClassPrecision, DetectionAccuracy, DetectionChange, 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from squeeze.sources.data import Split
+    from squeeze.data.splits import Split
 
 SURE = 0.3
 """Score from which on a detection takes part in agreement and pictures."""

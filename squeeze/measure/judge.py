@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from squeeze.data.splits import Split
     from squeeze.results import AccuracyBlock, ChangeBlock, PictureBlock
     from squeeze.runtimes.base import Outputs
-    from squeeze.sources.data import Split
 
 Predictions = Any
 """What a task reads from outputs, one entry per image: an array or a list."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from squeeze.sources.data import Split
+    from squeeze.data.splits import Split
 
 _SIDE = 96
 
@@ -16,7 +16,7 @@ def thumbnail(split: "Split", position: int, side: int = _SIDE) -> "Image":
     """Return a sample as the model sees it, its longer side of ``side`` pixels."""
     from PIL import Image
 
-    from squeeze.sources.preprocess import restore
+    from squeeze.data.preprocessing import restore
 
     pixels = restore(split.batch([position])[0][0], split.spec)
     image = Image.fromarray(pixels.squeeze())

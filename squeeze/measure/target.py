@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from squeeze.core.types import Progress
+    from squeeze.data.splits import Split
     from squeeze.measure.judge import Judge, Predictions
+    from squeeze.models.factory import Model
     from squeeze.recipe.schema import Target
     from squeeze.runtimes.base import Coverage, Profile, Runtime, Session
-    from squeeze.sources.data import Split
-    from squeeze.sources.models import Model
 
 _EVALUATION_BATCH = 32
 

@@ -4,8 +4,8 @@ from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from squeeze.models import bundle
 from squeeze.runtimes.base import Coverage, Execution
-from squeeze.sources import bundle
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from squeeze.measure.judge import Judge
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from squeeze.data.splits import Split
     from squeeze.recipe.schema import InputSpec
-    from squeeze.sources.data import Split
 
 Labels = Any
 """Of a batch: a tensor of classes ``(n,)`` or shares ``(n, classes)``, or a list of ``Boxes``."""

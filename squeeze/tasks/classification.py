@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from squeeze.data.splits import Split
     from squeeze.recipe.schema import InputSpec
     from squeeze.results import Accuracy, Change, Picture
     from squeeze.runtimes.base import Outputs
-    from squeeze.sources.data import Split
     from squeeze.tasks.base import Task
 
 METRIC = "top-1"

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from squeeze.data.splits import Split
     from squeeze.recipe.schema import InputSpec
     from squeeze.results import DetectionAccuracy, DetectionChange, DetectionPicture
     from squeeze.runtimes.base import Outputs
-    from squeeze.sources.data import Split
 
 _BATCH = 32
 

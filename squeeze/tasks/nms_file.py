@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from squeeze.models.factory import Model
     from squeeze.runtimes.base import Outputs
-    from squeeze.sources.models import Model
 
 _LEAST_SHARED = 0.99
 _PIXELS, _SCORE = 0.1, 1e-3

@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
+from squeeze.models import bundle, factory
 from squeeze.recipe.schema import InputSpec, ModelBlock
-from squeeze.sources import bundle, models
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,7 +32,7 @@ def own(tmp_path: Path) -> Path:
     """A bundle whose factory lies beside it."""
     (tmp_path / "net.py").write_text(NET)
     torch.manual_seed(0)
-    made = models.build(ModelBlock(build="./net.py:make", input=SPEC), tmp_path)
+    made = factory.build(ModelBlock(build="./net.py:make", input=SPEC), tmp_path)
     return bundle.save(made, tmp_path / "own")
 
 

@@ -293,7 +293,7 @@ def test_train_leaves_a_bundle(
     assert done.returncode == 0, done.stderr
     import torch
 
-    from squeeze.sources.bundle import load_bundle
+    from squeeze.models.bundle import load_bundle
 
     module = load_bundle(tmp_path / "trained")
     assert module(torch.zeros(1, 1, 12, 12)).shape == (1, 10)

@@ -105,10 +105,10 @@ def test_a_run_records_its_whole_input(tmp_path: Path) -> None:
 
 
 def test_flags_go_before_a_bundles_own_input(files: dict[str, Path]) -> None:
-    from squeeze.sources import models
+    from squeeze.models import factory
 
     block = one_step.model_block(str(files["bundle"]), None, None, {"mean": "0.4", "std": None})
     plain = recipe("x") | {"model": block}
-    model = models.build(from_data(plain, Path.cwd()).recipe.model, Path.cwd())
+    model = factory.build(from_data(plain, Path.cwd()).recipe.model, Path.cwd())
     assert model.input.mean == (0.4,)
     assert (model.input.shape, model.input.std) == ((1, 12, 12), (0.35,))

@@ -18,10 +18,10 @@ from squeeze.cli.app import main
 from squeeze.cli.file import open_file
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
+from squeeze.data.splits import Opening, open_data
 from squeeze.export import file
+from squeeze.models.factory import Model
 from squeeze.recipe.schema import DataBlock, InputSpec
-from squeeze.sources.data import Opening, open_data
-from squeeze.sources.models import Model
 
 Eval = Callable[..., dict[str, Any]]
 OWN = ["--mean", "0.3", "--std", "0.35"]

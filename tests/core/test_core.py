@@ -18,7 +18,7 @@ def test_names_are_files_and_nothing_is_imported() -> None:
     assert names >= {"l1", "l2", "bn_scale", "fpgm", "lamp", "taylor", "hessian", "random"}
     assert "base" not in names
     assert set(plugins.names(plugins.RUNTIMES)) == {"litert", "onnxruntime", "pytorch"}
-    assert plugins.names(plugins.LOSSES)["kd"] == "squeeze.methods.distill.losses.kd"
+    assert plugins.names(plugins.LOSSES)["kd"] == "squeeze.distillation.losses.kd"
 
 
 def test_an_unknown_extension_names_the_nearest() -> None:

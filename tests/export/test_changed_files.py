@@ -10,8 +10,8 @@ import pytest
 from squeeze.cli.file import open_file
 from squeeze.core.errors import InputError
 from squeeze.export import file
+from squeeze.models.factory import build
 from squeeze.recipe.schema import ModelBlock
-from squeeze.sources.models import build
 
 BLOCK = ModelBlock.model_validate(
     {

@@ -10,11 +10,11 @@ import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from squeeze.data.splits import Data
 from squeeze.export import embedded, file
+from squeeze.models.factory import Model
 from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
-from squeeze.sources.data import Data
-from squeeze.sources.models import Model
 
 KINDS = ("onnx", "int8.onnx", "tflite", "int8.tflite")
 

@@ -13,14 +13,14 @@ from onnx import load
 from torch import nn
 
 from squeeze.core.errors import SqueezeError
+from squeeze.data.splits import Data
 from squeeze.export import file, litert, onnx
+from squeeze.models.factory import Architecture, Model
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes import litert as litert_runtime
 from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.graphs import onnx_graphs
-from squeeze.sources.data import Data
-from squeeze.sources.models import Architecture, Model
 
 
 def tiny() -> Model:

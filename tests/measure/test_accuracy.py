@@ -6,11 +6,11 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from squeeze.core.types import Silent
+from squeeze.data.splits import Data
 from squeeze.measure import accuracy
+from squeeze.models.factory import Model
 from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
-from squeeze.sources.data import Data
-from squeeze.sources.models import Model
 from squeeze.tasks import classification
 
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from scipy.stats import binom
 
+from squeeze.data.splits import Data
 from squeeze.measure import classification
-from squeeze.sources.data import Data
 
 
 def test_pictures_that_got_worse_come_first(digits: Data) -> None:

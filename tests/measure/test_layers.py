@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from squeeze.core.errors import InputError
+from squeeze.data.splits import Data
 from squeeze.measure import layers
-from squeeze.sources.data import Data
 
 
 class Given:

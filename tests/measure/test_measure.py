@@ -16,9 +16,9 @@ from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
 from squeeze.measure import classification as scores
 from squeeze.measure import cost, environment, latency, memory, statistics
+from squeeze.models.factory import Architecture, Model
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution
-from squeeze.sources.models import Architecture, Model
 from squeeze.tasks import classification
 
 

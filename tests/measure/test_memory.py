@@ -7,9 +7,9 @@ import pytest
 
 from squeeze.export import onnx
 from squeeze.measure import memory
+from squeeze.models.factory import Architecture, Model
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution
-from squeeze.sources.models import Architecture, Model
 
 
 @pytest.fixture(scope="module")

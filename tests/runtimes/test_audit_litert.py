@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from squeeze.core.errors import InputError
+from squeeze.data.splits import Data
 from squeeze.export import litert as exporter
+from squeeze.models.factory import Model
 from squeeze.runtimes import litert
 from squeeze.runtimes.base import Execution
-from squeeze.sources.data import Data
-from squeeze.sources.models import Model
 
 
 def quantized(source: Path, scheme: str, digits: Data, path: Path) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from squeeze.core.errors import InputError
-from squeeze.methods.quantize import onnx_weights
+from squeeze.quantization import onnx_weights
 from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.audit.onnx_activations import OnnxActivations
 

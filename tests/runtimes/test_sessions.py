@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from squeeze.core.errors import InputError
+from squeeze.data.splits import Data
 from squeeze.export import litert as litert_export
 from squeeze.export import onnx as onnx_export
+from squeeze.models.factory import Model
 from squeeze.runtimes import litert, onnxruntime, pytorch
 from squeeze.runtimes.base import Execution
-from squeeze.sources.data import Data
-from squeeze.sources.models import Model
 
 RUNTIMES: dict[str, Any] = {"onnx": onnxruntime, "tflite": litert, "bundle": pytorch}
 

@@ -9,17 +9,17 @@ import torch
 from torch import nn
 
 from squeeze.core.types import Silent
+from squeeze.data.splits import Data
 from squeeze.export import litert as litert_export
 from squeeze.export import onnx as onnx_export
-from squeeze.methods.quantize.backends import litert as litert_backend
-from squeeze.methods.quantize.backends import onnxruntime as onnx_backend
-from squeeze.methods.quantize.request import Request
+from squeeze.models.factory import Architecture, Model
+from squeeze.quantization.backends import litert as litert_backend
+from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.request import Request
 from squeeze.recipe.schema import QuantizeStep
 from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution, several
 from squeeze.runtimes.pytorch import TorchSession
-from squeeze.sources.data import Data
-from squeeze.sources.models import Architecture, Model
 
 OUTPUTS = 12
 RUNTIMES: dict[str, Any] = {"onnx": onnxruntime, "tflite": litert}

@@ -10,7 +10,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from squeeze.core.detector import DetectorSpec, Level
 from squeeze.core.errors import InputError, SqueezeError
-from squeeze.sources.detectors import torchvision as detectors
+from squeeze.models.detectors import torchvision as detectors
 from squeeze.tasks import decoding
 from squeeze.tasks.decoders import base
 

@@ -12,10 +12,10 @@ from PIL import Image
 from squeeze.core.boxes import Detections
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.methods.prune.step import Surroundings, run
+from squeeze.data.splits import Data, Opening, open_data
+from squeeze.models.factory import Model, build
+from squeeze.pruning.step import Surroundings, run
 from squeeze.recipe.schema import DataBlock, InputSpec, ModelBlock, PruneStep
-from squeeze.sources.data import Data, Opening, open_data
-from squeeze.sources.models import Model, build
 from squeeze.tasks import open_task
 from squeeze.tasks.detection import Detection
 

@@ -12,8 +12,8 @@ from torchvision.models.detection.image_list import ImageList
 
 from squeeze.core.boxes import Boxes
 from squeeze.core.detector import DetectorSpec, Level
-from squeeze.sources.detectors import torchvision as detectors
-from squeeze.sources.detectors.tinydet import tinydet
+from squeeze.models.detectors import torchvision as detectors
+from squeeze.models.detectors.tinydet import tinydet
 from squeeze.tasks import decoding
 from squeeze.tasks.decoders import base as decoders
 from squeeze.tasks.detection_loss import base

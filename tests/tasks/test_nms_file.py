@@ -13,14 +13,14 @@ from squeeze.cli.app import main
 from squeeze.core.errors import SqueezeError
 from squeeze.export import embedded, file
 from squeeze.measure import latency
+from squeeze.models import bundle
+from squeeze.models.factory import Model, build
 from squeeze.pipeline import run
 from squeeze.recipe.load import load_recipe
 from squeeze.recipe.schema import InputSpec, ModelBlock
 from squeeze.results import Results
 from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution, several
-from squeeze.sources import bundle
-from squeeze.sources.models import Model, build
 from squeeze.tasks import decoding, nms_file
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")

@@ -1,0 +1,1 @@
+"""Images and their labels: formats, annotations, preprocessing, and the sets of a run."""

@@ -1,0 +1,135 @@
+"""Image files with the boxes around their objects, whatever format those came in."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from squeeze.core.boxes import Boxes
+from squeeze.data import image_files
+from squeeze.data.annotations import classes, faults
+from squeeze.data.formats.base import CorruptImageError
+from squeeze.recipe.schema import DataSource
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from squeeze.data.formats.base import Picture
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """What a format found out about one image, unchecked.
+
+    Attributes:
+        file: The image.
+        xyxy: Corners in pixels ``(n, 4)`` float64, whatever numbers stood there.
+        names: Class name of every box.
+        ignored: ``(n,)`` bool, as in ``Boxes``.
+        areas: Annotated areas ``(n,)``; NaN where there is none.
+        places: What messages call every box, for example ``file.xml:12``.
+        size: Height and width as annotated, if they are. Boxes are turned with a picture that is
+            stored lying if this is the size as stored.
+    """
+
+    file: Path
+    xyxy: "NDArray[np.float64]"
+    names: Sequence[str]
+    ignored: "NDArray[np.bool_]"
+    areas: "NDArray[np.float64]"
+    places: Sequence[str]
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedFiles:
+    """Image files and their boxes, as ``BoxedSamples``."""
+
+    files: Sequence[Path]
+    boxes: Sequence[Boxes]
+    sizes: Sequence[tuple[int, int] | None]
+    classes: Sequence[str]
+    found: tuple[str, ...]
+    _several_frames: list[Path] = field(default_factory=list, repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found out while reading; complete once every image was looked at."""
+        return (*self.found, *image_files.told_of_frames(self._several_frames))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        """Return the file's path."""
+        return str(self.files[index])
+
+    def label(self, index: int) -> Boxes:
+        """Return the boxes in pixels of the picture."""
+        return self.boxes[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of the picture.
+
+        Raises:
+            CorruptImageError: The file's head cannot be read.
+        """
+        known = self.sizes[index]
+        return image_files.size(self.files[index]) if known is None else known
+
+    def picture(self, index: int) -> "Picture":
+        """Decode the file."""
+        return image_files.decode(self.files[index])
+
+    def digest(self, index: int) -> bytes:
+        """Hash the file's bytes and decode it once."""
+        return image_files.digest(self.files[index], self._several_frames)
+
+
+def annotated(
+    pages: Sequence[Page],
+    listed: Sequence[str] | None,
+    source: DataSource,
+    *,
+    where: str,
+    notes: tuple[str, ...] = (),
+) -> AnnotatedFiles:
+    """Name the classes, check the boxes, and return what training and measuring read.
+
+    Args:
+        pages: Of all images.
+        listed: Class names that the format itself lists, in order.
+        source: The recipe's classes, class map, and rule for bad boxes.
+        where: What messages call the set.
+        notes: What the format has to say.
+
+    Raises:
+        InputError: An unknown class; bad boxes that are not to be repaired.
+    """
+    names, indices, said = classes.resolve(
+        [page.names for page in pages], [page.places for page in pages], listed, source, where
+    )
+    with ThreadPoolExecutor(4) as pool:
+        sizes = list(pool.map(_size, [page.file for page in pages]))
+    pages = [_upright(page, size) for page, size in zip(pages, sizes, strict=True)]
+    boxes, told = faults.check(pages, indices, sizes, rule=source.on_bad_boxes, where=where)
+    files = [page.file for page in pages]
+    return AnnotatedFiles(files, boxes, sizes, names, (*notes, *said, *told))
+
+
+def _upright(page: Page, size: tuple[int, int] | None) -> Page:
+    """Turn the boxes of a picture that was annotated as it is stored, and not as it is shown."""
+    if size is None or page.size is None or size == page.size or size != page.size[::-1]:
+        return page
+    if not image_files.lies(page.file):
+        return page  # another picture: the check of boxes says so
+    return replace(page, xyxy=image_files.upright(page.file, page.xyxy), size=size)
+
+
+def _size(file: Path) -> tuple[int, int] | None:
+    try:
+        return image_files.size(file)
+    except CorruptImageError:
+        return None  # digest() says it, under the recipe's rule for corrupt images

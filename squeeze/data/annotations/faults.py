@@ -1,0 +1,104 @@
+"""Boxes against their pictures: what cannot be right is counted, and refused or repaired."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from squeeze.core.boxes import Boxes
+from squeeze.core.errors import InputError
+from squeeze.data.annotations.classes import LEFT_OUT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from squeeze.data.annotations.base import Page
+
+ROUNDING_PX = 1.0
+"""Boxes may stick out so far: annotation tools round, and fractions of a side have few digits."""
+
+_SHOWN = 3
+_FARTHEST = 1e9
+"""Corners from here on, in pixels, are as good as infinite."""
+
+_NOT_FINITE = "not finite numbers"
+_NO_AREA = "without area"
+_OUTSIDE = "wholly outside the picture"
+_OVER = "reaching out of the picture"
+_OTHER_SIZE = "drawn on a picture of another size than the file"
+
+
+def check(
+    pages: "Sequence[Page]",
+    indices: "Sequence[NDArray[np.int64]]",
+    sizes: Sequence[tuple[int, int] | None],
+    *,
+    rule: str,
+    where: str,
+) -> tuple[list[Boxes], tuple[str, ...]]:
+    """Return the boxes of every image, all inside their picture, and what was repaired.
+
+    Args:
+        pages: What the format read.
+        indices: Class index per box; ``LEFT_OUT`` for those that nobody wants.
+        sizes: Height and width of every picture; None where the file cannot be read.
+        rule: ``refuse`` or ``repair``.
+        where: What messages call the set.
+
+    Raises:
+        InputError: Bad boxes, and the rule is ``refuse``.
+    """
+    found: dict[str, list[str]] = {}
+    checked = [
+        _one(page, classes, size, found)
+        for page, classes, size in zip(pages, indices, sizes, strict=True)
+    ]
+    if not found:
+        return checked, ()
+    total = sum(len(page.xyxy) for page in pages)
+    bad = len({place for places in found.values() for place in places})
+    kinds = (
+        f"{len(places)} {kind} ({', '.join(places[:_SHOWN])}{', …' * (len(places) > _SHOWN)})"
+        for kind, places in sorted(found.items())
+    )
+    text = f"{bad} of {total} boxes are bad: {'; '.join(kinds)}"
+    if rule == "refuse":
+        raise InputError(
+            text,
+            where=where,
+            hint="mend them, or set on_bad_boxes: repair, which cuts boxes off at the picture's "
+            "border and leaves out those of which nothing remains",
+        )
+    return checked, (f"repaired, {text}",)
+
+
+def _one(
+    page: "Page",
+    classes: "NDArray[np.int64]",
+    size: tuple[int, int] | None,
+    found: dict[str, list[str]],
+) -> Boxes:
+    """Check one image's boxes and note the bad ones' places by kind."""
+    height, width = size or page.size or (np.inf, np.inf)
+    cut = np.clip(page.xyxy, 0, (width, height, width, height))
+    finite = (np.abs(page.xyxy) < _FARTHEST).all(1)
+    solid = finite & (page.xyxy[:, 2:] > page.xyxy[:, :2]).all(1)
+    inside = solid & (cut[:, 2:] > cut[:, :2]).all(1)
+    over = inside & (np.abs(cut - page.xyxy).max(1, initial=0) > ROUNDING_PX)
+    wanted = classes != LEFT_OUT
+    elsewhere = np.full_like(wanted, None not in {size, page.size} and size != page.size)
+    for kind, bad in (
+        (_NOT_FINITE, ~finite),
+        (_NO_AREA, finite & ~solid),
+        (_OUTSIDE, solid & ~inside),
+        (_OVER, over),
+        (_OTHER_SIZE, elsewhere),
+    ):
+        if (bad & wanted).any():
+            found.setdefault(kind, []).extend(
+                page.places[i] for i in np.flatnonzero(bad & wanted).tolist()
+            )
+    kept = inside & wanted
+    drawn = (cut[:, 2:] - cut[:, :2]).prod(1)
+    areas = np.where((page.areas > 0) & (page.areas < _FARTHEST**2), page.areas, drawn)
+    return Boxes.of(cut[kept], classes[kept], ignored=page.ignored[kept], areas=areas[kept])

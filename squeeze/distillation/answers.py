@@ -1,0 +1,114 @@
+"""Keep what the teacher said about an image, where training shows it the same image again.
+
+An answer is found by what the image holds, not by its place in the data: whatever augmentation
+does, an answer belongs to the very pixels that it was given for.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from squeeze.data.cache import limit_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from squeeze.recipe.schema import TrainSettings
+
+    Answer = dict[str, Tensor]
+
+_SEED = 20
+_SHARE_OF_GPU = 0.25
+
+
+def repeat(settings: "TrainSettings") -> bool:
+    """Tell whether a training shows the same images in every epoch.
+
+    Mirroring doubles them, everything else makes new ones. ``deterministic`` wants the same bits
+    from a training that was killed and goes on, which begins with no answers.
+    """
+    augment = settings.augment
+    varied = augment.shift or augment.draws_itself
+    return settings.epochs > 1 and not varied and not settings.deterministic
+
+
+@dataclass
+class Answers:
+    """A teacher's answers by image.
+
+    Attributes:
+        limit: Bytes; images that do not fit any more are asked about every time. None takes what
+            ``cache.limit_bytes`` allows, on a GPU a quarter of what is free there.
+        asked: Images that the teacher was asked about.
+        recalled: Images whose answer was there already.
+    """
+
+    limit: int | None = None
+    asked: int = 0
+    recalled: int = 0
+    _kept: "dict[tuple[int, int], Answer]" = field(default_factory=dict)
+    _bytes: int = 0
+    _factors: "Tensor | None" = None
+
+    def take(self, images: "Tensor", ask: "Callable[[Tensor], Answer]") -> "Answer":
+        """Return the answers to a batch ``(n, C, H, W)``, each tensor with ``n`` rows.
+
+        Args:
+            images: On any device; answers stay there.
+            ask: Returns tensors with one row per image, or of which it cannot be told: then nothing
+                of the batch is kept.
+        """
+        import torch
+
+        keys = self._keys(images)
+        new = [row for row, key in enumerate(keys) if key not in self._kept]
+        self.recalled += len(keys) - len(new)
+        self.asked += len(new)
+        if len(new) == len(keys):
+            whole = ask(images)
+            self._keep(keys, whole)
+            return whole
+        fresh: dict[tuple[int, int], Answer] = {}
+        if new:
+            part = ask(images[new])
+            fresh = {keys[row]: _row(part, place) for place, row in enumerate(new)}
+            self._keep([keys[row] for row in new], part)
+        rows = [self._kept.get(key) or fresh[key] for key in keys]
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _keep(self, keys: list[tuple[int, int]], answer: "Answer") -> None:
+        if any(len(tensor) != len(keys) for tensor in answer.values()):
+            return
+        need = sum(tensor.nbytes for tensor in answer.values())
+        if self.limit is None:
+            self.limit = _free(next(iter(answer.values())))
+        if self._bytes + need > self.limit:
+            return
+        self._bytes += need
+        self._kept.update((key, _row(answer, place)) for place, key in enumerate(keys))
+
+    def _keys(self, images: "Tensor") -> list[tuple[int, int]]:
+        """Return 128 bits for each image: sums of its words, times odd numbers of 64 bits."""
+        import torch
+
+        words = images.detach().float().contiguous().flatten(1).view(torch.int32).long()
+        if self._factors is None or self._factors.shape[0] != words.shape[1]:
+            chance = torch.Generator().manual_seed(_SEED)
+            drawn = torch.randint(-(2**62), 2**62, (words.shape[1], 2), generator=chance)
+            self._factors = drawn * 2 + 1
+        factors = self._factors = self._factors.to(words.device)
+        sums = torch.stack([(words * column).sum(1) for column in factors.unbind(1)], 1)
+        return [(first, second) for first, second in sums.tolist()]
+
+
+def _row(answer: "Answer", row: int) -> "Answer":
+    return {name: tensor[row] for name, tensor in answer.items()}
+
+
+def _free(tensor: "Tensor") -> int:
+    if tensor.device.type != "cuda":
+        return limit_bytes()
+    import torch
+
+    return int(_SHARE_OF_GPU * torch.cuda.mem_get_info(tensor.device)[0])

@@ -1,0 +1,71 @@
+"""The bank of recent embeddings that contrastive distillation draws its negatives from."""
+
+from typing import TYPE_CHECKING
+
+import torch  # noqa: TID253  (imported only to train)
+from torch import nn  # noqa: TID253
+from torch.nn import functional  # noqa: TID253
+
+from squeeze.core.errors import InputError
+from squeeze.distillation import mid_level
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from squeeze.distillation.losses.crd import Options
+
+
+class Bank(nn.Module):
+    """Two embeddings and a queue of what they gave: the loss of one tie.
+
+    Args:
+        student: Width ``D_s`` of the student's vectors.
+        teacher: Width ``D_t`` of the teacher's.
+        options: Of the loss.
+    """
+
+    labels: "Tensor"
+    next: "Tensor"
+
+    def __init__(self, student: int, teacher: int, options: "Options") -> None:
+        super().__init__()
+        self.student = nn.Linear(student, options.width)
+        self.teacher = nn.Linear(teacher, options.width)
+        self.contrast = mid_level.contrast(
+            options.width, options.bank, options.negatives, options.temperature
+        )
+        self.negatives = options.negatives
+        self.register_buffer("labels", torch.full((options.bank,), -1))
+        self.register_buffer("next", torch.zeros((), dtype=torch.long))
+
+    def forward(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
+        """Return the loss of vectors ``(N, D_s)`` and ``(N, D_t)``, and put them into the queue."""
+        size = len(self.labels)
+        if len(labels) >= size:
+            raise InputError(
+                f"a batch of {len(labels)} does not fit a bank of {size}",
+                where="crd",
+                hint="set options.bank to several batches",
+            )
+        own = functional.normalize(self.student(student))
+        goal = functional.normalize(self.teacher(teacher))
+        slots = (torch.arange(len(labels), device=labels.device) + self.next) % size
+        self.next.copy_((self.next + len(labels)) % size)
+        self._put(slots, own, goal, labels)
+        return mid_level.contrast_value(self.contrast, own, goal, slots, self._candidates(slots))
+
+    def _put(self, slots: "Tensor", own: "Tensor", goal: "Tensor", labels: "Tensor") -> None:
+        with torch.no_grad():
+            mid_level.bank_of(self.contrast, "student").index_copy_(0, slots, own.detach())
+            mid_level.bank_of(self.contrast, "teacher").index_copy_(0, slots, goal.detach())
+            self.labels.index_copy_(0, slots, labels)
+
+    def _candidates(self, slots: "Tensor") -> "Tensor":
+        """Return each sample's own slot and, after it, slots of other labels."""
+        others = self.labels[None, :] != self.labels[slots][:, None]
+        filled = (self.labels >= 0)[None, :].expand_as(others)
+        allowed = others & filled
+        lonely = ~allowed.any(dim=1, keepdim=True)  # a batch of one class, at the very start
+        weights = torch.where(lonely, filled, allowed).float()
+        drawn = torch.multinomial(weights, self.negatives, replacement=True)
+        return torch.cat([slots[:, None], drawn], dim=1)

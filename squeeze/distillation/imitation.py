@@ -1,0 +1,292 @@
+"""Turn loss blocks into an objective for the training loop: taps, ties, learned parts."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from squeeze.core.errors import InputError
+from squeeze.distillation.answers import Answers
+from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.taps import Kept, tap
+from squeeze.distillation.ties import Survey, Tie, choose, survey
+from squeeze.recipe import losses as blocks
+from squeeze.recipe.schema import LossBlock
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from squeeze.distillation.parts import Term
+    from squeeze.tasks.base import Labels
+    from squeeze.training.objective import Objective
+
+_MAP = 4
+_ANSWER = "answer"
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """What the training loop is given to let a student imitate a teacher.
+
+    Attributes:
+        objective: Weighted sum of the losses.
+        extra: The losses' learned parts, to be trained along and thrown away.
+        notes: Which layers are compared.
+        answers: The teacher's, where they are kept.
+    """
+
+    objective: "Objective"
+    extra: "nn.Module"
+    notes: list[str]
+    answers: Answers | None = None
+
+    def told(self) -> list[str]:
+        """Return the notes, and after the training how often the teacher was not asked again."""
+        found = self.answers
+        if found is None or not found.recalled:
+            return self.notes
+        share = found.recalled / (found.recalled + found.asked)
+        return [*self.notes, f"the teacher's answers were kept: {share:.0%} of its passes saved"]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two models under observation."""
+
+    module: "nn.Module"
+    kept: Kept
+    seen: Survey
+
+    def views(
+        self,
+        images: "Tensor",
+        outputs: Any,  # noqa: ANN401
+        paths: Sequence[str],
+        sizes: "Sequence[_Size]",
+    ) -> Views:
+        """Return what one loss gets to see of the forward pass that has just been."""
+        import torch
+        from torch.nn.functional import adaptive_avg_pool2d
+
+        seen = [self.kept.outputs[path].float() for path in paths]
+        several = () if isinstance(outputs, torch.Tensor) else tuple(x.float() for x in outputs)
+        vectors = [x.mean((2, 3)) if x.ndim == _MAP else x for x in seen]
+        maps = [
+            x if size is None or tuple(x.shape[2:]) == size else adaptive_avg_pool2d(x, size)
+            for x, size in zip(seen, sizes, strict=True)
+        ]
+        if not paths and self.seen.classifier is not None:
+            vectors = [self.kept.inputs[self.seen.classifier].float()]
+        return Views(
+            images=images,
+            logits=several[0] if several else outputs.float(),
+            maps=tuple(maps),
+            vectors=tuple(vectors),
+            look=lambda other: self.views(other, self.module(other), paths, sizes),
+            classifier=self._classifier(),
+            outputs=several,
+            detector=getattr(self.module, "detector", None),
+        )
+
+    def _classifier(self) -> "Callable[[Tensor], Tensor] | None":
+        path = self.seen.classifier
+        return None if path is None else self.module.get_submodule(path)
+
+
+_Size = tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A forward pass of one model."""
+
+    side: _Side
+    images: "Tensor"
+    outputs: Any
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A loss block with its layers.
+
+    Attributes:
+        ties: Layers that it compares; none where it takes logits or the classifiers' inputs.
+        sizes: To what height and width both maps of a tie are pooled.
+    """
+
+    block: LossBlock
+    traits: Traits
+    ties: list[Tie]
+    sizes: list[_Size]
+
+    def views(self, student: _Pass, teacher: _Pass) -> tuple[Views, Views]:
+        """Return what the loss gets to see of two forward passes."""
+        paths = [tie.student for tie in self.ties], [tie.teacher for tie in self.ties]
+        own, goal = (
+            run.side.views(run.images, run.outputs, side, self.sizes)
+            for run, side in zip((student, teacher), paths, strict=True)
+        )
+        return own, goal
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """A loss that is ready to be computed."""
+
+    plan: _Plan
+    weight: float
+    term: "Term"
+
+    def value(self, student: Views, teacher: Views, labels: Any) -> "Tensor":  # noqa: ANN401
+        """Return the weighted loss of a batch."""
+        if len(labels) < self.plan.traits.min_batch:
+            raise InputError(blocks.too_few(self.plan.block.name, len(labels)), where="batch_size")
+        value: Tensor = self.term(student, teacher, labels)
+        return self.weight * value
+
+
+@contextmanager
+def imitating(
+    student: "nn.Module",
+    teacher: "nn.Module",
+    losses: Sequence[LossBlock],
+    *,
+    labels: "Objective",
+    label_weight: float,
+    shape: Sequence[int],
+    answers: Answers | None = None,
+) -> Iterator[Imitation]:
+    """Observe two models for the time of the block, and give the training loop an objective.
+
+    Args:
+        student: Trained by the caller. It keeps no trace of the observation.
+        teacher: Put into eval mode and never changed otherwise; it follows the images' device.
+            Give a copy with ``requires_grad`` off.
+        losses: Added up by weight.
+        labels: The loss on labels, added by ``label_weight``.
+        label_weight: At least 0.
+        shape: An input's ``(C, H, W)``.
+        answers: Where the teacher's answers are kept; it is asked every time when None.
+
+    Yields:
+        Objective, learned parts and notes.
+
+    Raises:
+        InputError: A loss that does not exist, options or layer patterns that do not fit.
+    """
+    import torch
+    from torch import nn
+
+    example = torch.zeros(2, *shape)
+    seen = survey(student, example), survey(teacher, example)
+    planned = [_tied(number, block, *seen) for number, block in enumerate(losses)]
+    ties = [tie for plan in planned for tie in plan.ties]
+    with ExitStack() as stack:
+        kept = [
+            stack.enter_context(tap(module, paths, _heads(found)))
+            for module, paths, found in (
+                (student, {tie.student for tie in ties}, seen[0]),
+                (teacher, {tie.teacher for tie in ties}, seen[1]),
+            )
+        ]
+        sides = _Side(student, kept[0], seen[0]), _Side(teacher, kept[1], seen[1])
+        ready = [_ready(plan, sides, example) for plan in planned]
+        extra = nn.ModuleList(loss.term for loss in ready)
+        notes = [note for plan in planned if (note := _note(plan))]
+        ask = _asking(sides[1], answers)
+        objective = _objective(sides, ready, (labels, label_weight), ask)
+        yield Imitation(objective, extra, notes, answers)
+
+
+def _tied(number: int, block: LossBlock, student: Survey, teacher: Survey) -> _Plan:
+    traits: Traits = blocks.load(block).TRAITS
+    ties = choose(block.layers, traits, teacher, student, where=f"losses.{number}")
+    sizes = [_smaller(student.shapes[t.student], teacher.shapes[t.teacher]) for t in ties]
+    return _Plan(block, traits, ties, sizes)
+
+
+def _heads(found: Survey) -> list[str]:
+    return [found.classifier] if found.classifier else []
+
+
+def _ready(plan: _Plan, sides: tuple[_Side, _Side], example: "Tensor") -> _Loss:
+    """Build a loss from the shapes of a dry run."""
+    import torch
+
+    with torch.no_grad():
+        passes = [_Pass(side, example, side.module.eval()(example)) for side in sides]
+    term: Term = blocks.load(plan.block).build(blocks.options(plan.block), *plan.views(*passes))
+    weight = plan.traits.weight if plan.block.weight is None else plan.block.weight
+    return _Loss(plan, weight, term)
+
+
+def _smaller(left: Sequence[int], right: Sequence[int]) -> _Size:
+    """Return the smaller height and width of two maps; none where one is a vector."""
+    if len(left) != _MAP or len(right) != _MAP:
+        return None
+    return min(left[2], right[2]), min(left[3], right[3])
+
+
+def _note(plan: _Plan) -> str:
+    if not plan.ties:
+        return ""
+    how = "tied by the recipe" if plan.block.layers else "tied by their spatial size"
+    return f"{plan.block.name}: {', '.join(map(str, plan.ties))} ({how})"
+
+
+def _asking(guide: _Side, answers: Answers | None) -> "Callable[[Tensor], Any]":
+    """Return how the teacher's outputs, and in ``guide.kept`` its maps, are come by."""
+    if answers is None:
+        return guide.module
+
+    def anew(images: "Tensor") -> "dict[str, Tensor]":
+        import torch
+
+        given = guide.module(images)
+        parts = (given,) if torch.is_tensor(given) else given
+        found = {f"{_ANSWER}/{number}": part for number, part in enumerate(parts)}
+        found |= {f"outputs/{path}": tensor for path, tensor in guide.kept.outputs.items()}
+        return found | {f"inputs/{path}": tensor for path, tensor in guide.kept.inputs.items()}
+
+    def ask(images: "Tensor") -> Any:  # noqa: ANN401
+        found = answers.take(images, anew)
+        parts = []
+        for name, tensor in found.items():
+            kind, _, path = name.partition("/")
+            if kind == _ANSWER:
+                parts.append(tensor)
+            else:
+                getattr(guide.kept, kind)[path] = tensor
+        return parts[0] if len(parts) == 1 else tuple(parts)
+
+    return ask
+
+
+def _objective(
+    sides: tuple[_Side, _Side],
+    losses: Sequence[_Loss],
+    labels: "tuple[Objective, float]",
+    ask: "Callable[[Tensor], Any]",
+) -> "Objective":
+    (own, guide), (labels_loss, label_weight) = sides, labels
+
+    def objective(images: "Tensor", outputs: Any, labels: "Labels") -> "Tensor":  # noqa: ANN401
+        import torch
+
+        guide.module.to(images.device)  # does nothing but the first time
+        with torch.no_grad():
+            goal = ask(images)
+        total = label_weight * labels_loss(images, outputs, labels)
+        classes = labels
+        if torch.is_tensor(labels) and labels.ndim > 1:  # of mixed images
+            classes = labels.argmax(1)
+        with torch.autocast(images.device.type, enabled=False):
+            passes = _Pass(own, images, outputs), _Pass(guide, images, goal)
+            views = [loss.plan.views(*passes) for loss in losses]  # before a loss looks again
+            for loss, seen in zip(losses, views, strict=True):
+                total = total + loss.value(*seen, classes)
+        own.kept.clear()
+        guide.kept.clear()
+        return total
+
+    return objective

@@ -1,0 +1,287 @@
+"""What a prune step aims at: ratios, a cost on paper, or a measured speed-up."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from squeeze.core import cpu, plugins
+from squeeze.measure import cost as measured_cost
+from squeeze.pruning import budget, latency, ranking
+from squeeze.pruning.cost import CostModel
+from squeeze.pruning.graph import Survey, narrowed
+from squeeze.pruning.ranking import Kept, Limits
+from squeeze.pruning.stopwatch import Stopwatch
+from squeeze.recipe.schema import Cut, PruneStep, Speedup
+from squeeze.results import Unmet
+from squeeze.store import key_of, scratch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from squeeze.core.types import Progress
+    from squeeze.models.factory import Model
+
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Round:
+    """What widths are chosen from.
+
+    Attributes:
+        model: The model at the start of the round.
+        found: Its groups.
+        scores: Per unit, of the groups that have any.
+        in_loss_units: Whether they add up between groups.
+        limits: Alignment and the most that may go.
+        share: How much of the whole way is done after this round, (0, 1].
+        ratios: Fraction to remove by group, of the original channels; empty for other aims.
+    """
+
+    model: "Model"
+    found: Survey
+    scores: "Mapping[str, Tensor]"
+    in_loss_units: bool
+    limits: Limits
+    share: float
+    ratios: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Units kept by group, what to tell about them, and the aim where they miss it."""
+
+    kept: Kept
+    notes: list[str]
+    unmet: Unmet | None = None
+
+
+class Aim(Protocol):
+    """Chooses widths.
+
+    Attributes:
+        by_ratio: Whether it wants ``Round.ratios``.
+    """
+
+    by_ratio: bool
+
+    def choose(self, now: Round) -> Choice:
+        """Return the widths after a round."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+def open_aim(model: "Model", step: PruneStep, progress: "Progress") -> Aim:
+    """Return the step's aim; costs and speed-ups are against ``model``."""
+    if step.speedup is not None:
+        return SpeedupAim(model, step.speedup, progress, tune_align=step.align == "auto")
+    if step.macs is not None:
+        return CostAim("MACs", model, step.macs, measured_cost.macs, progress)
+    if step.params is not None:
+        return CostAim("params", model, step.params, measured_cost.params, progress)
+    if step.size is not None:
+        return CostAim("bytes", model, step.size, _file_bytes, progress)
+    return RatioAim(step.ranking)
+
+
+class RatioAim:
+    """Removes fractions of the channels."""
+
+    by_ratio = True
+
+    def __init__(self, scope: str) -> None:
+        self._scope = scope
+
+    def choose(self, now: Round) -> Choice:
+        """Return the widths after a round."""
+        ratios = {name: ratio * now.share for name, ratio in now.ratios.items()}
+        names = ratios.keys() & now.scores.keys()
+        groups = [group for group in now.found.prunable if group.name in names]
+        return Choice(ranking.by_ratio(groups, now.scores, now.limits, ratios, self._scope), [])
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class CostAim:
+    """Removes channels until MACs, params or the file's bytes have fallen far enough."""
+
+    by_ratio = False
+
+    def __init__(
+        self,
+        unit: str,
+        model: "Model",
+        cut: Cut,
+        measure: "Callable[[Model], int]",
+        progress: "Progress",
+    ) -> None:
+        self._unit, self._measure, self._progress = unit, measure, progress
+        self._full = measure(model)
+        self._goal = cut.at_most or self._full / (cut.times_fewer or 1)
+
+    def choose(self, now: Round) -> Choice:
+        """Return the widths after a round."""
+        model = CostModel(now.found, now.model.input)
+        groups = [group for group in now.found.prunable if group.name in now.scores]
+        units = {group.name: group.units for group in groups}
+        losses = budget.losses(groups, now.scores, in_loss_units=now.in_loss_units)
+        goal = self._full * (self._goal / self._full) ** now.share
+        every = now.found.prunable
+
+        def on_paper(shares: "NDArray[np.float64]") -> float:
+            if self._unit == "MACs":
+                return float(model.macs(shares).sum())
+            weights = float(model.weights(shares).sum())
+            return weights * _FLOAT_BYTES if self._unit == "bytes" else weights
+
+        def by_group(shares: "NDArray[np.float64]") -> float:
+            kept = dict(zip(units, shares, strict=True))
+            return on_paper(_every_share(every, kept))
+
+        def find(aim: float) -> Kept:
+            return budget.widths(groups, losses, now.limits, by_group, aim)
+
+        found = budget.search(
+            find,
+            lambda kept: by_group(latency.shares_of(kept, list(units), units)),
+            lambda kept: float(self._measure(narrowed(now.model, now.found, kept))),
+            goal,
+            self._progress,
+            show=lambda amount: f"{amount:,.0f} {self._unit}",
+        )
+        fewer = f"{self._full / found.measured:.2f}x fewer than at first"
+        told = f"{found.measured:,.0f} {self._unit}, {fewer} (goal {goal:,.0f})"
+        missed = Unmet(
+            aim=self._unit, limit=f"at most {goal:,.0f}", found=f"{found.measured:,.0f} at best"
+        )
+        return Choice(found.kept, [told], None if found.met else missed)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class SpeedupAim:
+    """Removes channels until the model is measured to be fast enough in its runtime."""
+
+    by_ratio = False
+
+    def __init__(
+        self, model: "Model", speedup: Speedup, progress: "Progress", *, tune_align: bool
+    ) -> None:
+        self._speedup, self._progress, self._tune_align = speedup, progress, tune_align
+        self._watch = Stopwatch(model, speedup)
+
+    def choose(self, now: Round) -> Choice:
+        """Return the widths after a round."""
+        cost = CostModel(now.found, now.model.input)
+        every = now.found.prunable
+        groups = [group for group in every if group.name in now.scores]
+        units = {group.name: group.units for group in every}
+        losses = budget.losses(groups, now.scores, in_loss_units=now.in_loss_units)
+        table = self._table(now, cost)
+        fitted = latency.LatencyModel(cost, table.points, units)
+        limits = replace(now.limits, align=table.align)
+        at_start = 1.0
+        if now.model is not self._watch.model:
+            at_start = 1 / self._watch.speedup(now.model).value
+
+        def predict(shares: "NDArray[np.float64]") -> float:
+            kept = dict(zip([g.name for g in groups], shares, strict=True))
+            return at_start * fitted(_every_share(every, kept))
+
+        def find(aim: float) -> Kept:
+            return budget.widths(groups, losses, limits, predict, aim)
+
+        seen: dict[str, str] = {}
+
+        def measure(kept: Kept) -> float:
+            found = self._watch.speedup(narrowed(now.model, now.found, kept), self._progress)
+            seen[str(kept)] = f"{found.value:.2f}x [{found.low:.2f}, {found.high:.2f}]"
+            return 1 / found.value
+
+        found = budget.search(
+            find,
+            lambda kept: predict(latency.shares_of(kept, [g.name for g in groups], units)),
+            measure,
+            self._speedup.at_least**-now.share,
+            self._progress,
+            show=lambda latency: f"{1 / latency:.2f}x",
+        )
+        place = (
+            f"{self._speedup.runtime}, {self._speedup.threads} thread(s), "
+            f"batch {self._speedup.batch_size}"
+        )
+        if hasattr(now.model.module, "detector"):
+            place += ", the network without decoding"
+        told = (
+            f"speed-up on {place}: predicted {1 / found.predicted:.2f}x, measured "
+            f"{seen[str(found.kept)]}, goal {self._speedup.at_least**now.share:.2f}x, "
+            f"{found.tries} widths tried"
+        )
+        source = " (from the cache)" if table.cached else ""
+        how = (
+            f"latency table of {len(table.points)} models{source}, fitted to {fitted.error:.1%} "
+            f"on average; channels aligned to {limits.align}"
+        )
+        missed = Unmet(
+            aim=f"speed-up on {place}",
+            limit=f"at least {self._speedup.at_least:.2f}x",
+            found=f"{seen[str(found.kept)]} at best",
+        )
+        return Choice(found.kept, [told, how], None if found.met else missed)
+
+    def close(self) -> None:
+        """Close the baseline's sessions."""
+        self._watch.close()
+
+    def _table(self, now: Round, cost: CostModel) -> latency.Table:
+        watch = Stopwatch(now.model, self._speedup)
+        runtime = plugins.load(plugins.RUNTIMES, self._speedup.runtime)
+        tensors = now.found.module.state_dict()
+        key = key_of(
+            now.model.architecture.build,
+            now.model.architecture.args,  # strides and the like leave shapes as they are
+            now.model.input.shape,
+            {name: tuple(tensor.shape) for name, tensor in tensors.items()},
+            [group.name for group in now.found.prunable],
+            self._speedup.model_dump(exclude={"at_least"}),
+            (cpu.host().model, runtime.version()),
+            (now.limits.max_ratio, self._tune_align or now.limits.align),
+        )
+
+        def make() -> latency.Table:
+            return latency.table(
+                now.found,
+                cost,
+                lambda kept: watch.ratio(narrowed(now.model, now.found, kept)),
+                now.limits,
+                self._progress,
+                tune_align=self._tune_align,
+                shares=latency.FEW_SHARES if runtime.ARTIFACT == "tflite" else latency.SHARES,
+            )
+
+        try:
+            return latency.cached(key, make, self._progress.warn)
+        finally:
+            watch.close()
+
+
+def _every_share(every: tuple, kept: Mapping[str, float]) -> "NDArray[np.float64]":  # type: ignore[type-arg]
+    """Return the shares of all groups; those without a score keep everything."""
+    import numpy as np
+
+    return np.array([kept.get(group.name, 1.0) for group in every])
+
+
+def _file_bytes(model: "Model") -> int:
+    """Return the size of the float file that ships, its description included."""
+    from squeeze.export import file
+
+    with scratch() as folder:
+        return file.write("model", model, "onnx", 1, folder, None).stat().st_size

@@ -1,0 +1,373 @@
+"""What can be pruned in a model: its groups of coupled channels, and why some stay.
+
+Torch-Pruning traces which layers share channels (a residual sum ties all its inputs); everything
+after that, which channels go and how many, works on the plain records made here.
+
+Source: Fang et al., DepGraph: Towards Any Structural Pruning (https://arxiv.org/abs/2301.12900).
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from squeeze.core import patterns
+from squeeze.core.errors import SqueezeError
+from squeeze.models import adapters
+from squeeze.models.copying import copied
+from squeeze.models.factory import PruningRound
+from squeeze.pruning import tracing, trial
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from squeeze.models.factory import Model
+
+
+OUTPUT = "makes the model's output"
+"""Why the last layer is left alone."""
+
+
+@dataclass(frozen=True)
+class Tie:
+    """One side of one layer (or one bare parameter) that loses channels with a group.
+
+    Attributes:
+        path: The layer's or parameter's path in the module.
+        kind: Its class.
+        is_out: Whether output channels go; input channels otherwise.
+        indices: The layer's own channels, one per entry of ``roots``.
+        roots: The group's channels that they belong to.
+        remove: Torch-Pruning's function, ``(layer or parameter, indices) -> it``.
+        dimension: The pruned dimension of a bare parameter.
+    """
+
+    path: str
+    kind: str
+    is_out: bool
+    indices: tuple[int, ...]
+    roots: tuple[int, ...]
+    remove: Callable[[Any, list[int]], Any] = field(repr=False)
+    dimension: int | None = None
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels of several layers that can only go together.
+
+    Attributes:
+        name: The layer whose output channels number the group's.
+        channels: How many there are.
+        parts: Equal parts that the channels come in: groups of a convolution, attention heads.
+        whole: Whether whole parts go, rather than the same channels of every part.
+        ties: All sides of layers that lose channels.
+        kept: Why the group is left alone; None where it can be pruned.
+        members: Torch-Pruning's own group with all channels, for its criteria.
+    """
+
+    name: str
+    channels: int
+    parts: int
+    whole: bool
+    ties: tuple[Tie, ...]
+    kept: str | None
+    members: Any = field(repr=False, compare=False)
+
+    @property
+    def unit(self) -> int:
+        """Channels that go at once."""
+        return self.channels // self.parts if self.whole else self.parts
+
+    @property
+    def units(self) -> int:
+        """How many times ``unit`` the group has."""
+        return self.channels // self.unit
+
+    def of_unit(self, unit: int) -> list[int]:
+        """Return the channels of one unit."""
+        size = self.channels // self.parts
+        if self.whole:
+            return list(range(unit * size, (unit + 1) * size))
+        return [part * size + unit for part in range(self.parts)]
+
+    def per_unit(self, scores: "Tensor") -> "Tensor":
+        """Sum scores ``(channels,)`` into ``(units,)``."""
+        by_part = scores.reshape(self.parts, -1)
+        return by_part.sum(1) if self.whole else by_part.sum(0)
+
+    @property
+    def shape(self) -> str:
+        """What the group is made of; equal for isomorphic groups."""
+        return " ".join(f"{tie.kind}.{'out' if tie.is_out else 'in'}" for tie in self.ties)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All groups of a module.
+
+    Attributes:
+        module: The module they were found in; adapted, otherwise as it was.
+        groups: In the order of their layers in the module.
+        adapters: What rewrote the module, in order.
+        unreached: Layers with weights that the forward pass never touches.
+        layers: Path to class name, as patterns speak of them.
+    """
+
+    module: "nn.Module"
+    groups: tuple[ChannelGroup, ...]
+    adapters: tuple[str, ...]
+    unreached: tuple[str, ...]
+    layers: "Mapping[str, str]" = field(default_factory=dict)
+
+    @property
+    def prunable(self) -> tuple[ChannelGroup, ...]:
+        """The groups that are not left alone."""
+        return tuple(group for group in self.groups if group.kept is None)
+
+
+def survey(model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = False) -> Survey:
+    """Find the groups of a copy of the model, and try out whether each can really be pruned.
+
+    Args:
+        model: Left as it is.
+        keep: Patterns of layers that are never touched.
+        whole_heads: Whether attention loses whole heads rather than channels inside each.
+
+    Raises:
+        InputError: A pattern of ``keep`` matches no layer.
+        SqueezeError: The model cannot be traced.
+    """
+    import torch
+
+    module = copied(model.module).eval().cpu()
+    # a pruned model was adapted before, and widths may look different now
+    rewritten = () if model.architecture.pruning else adapters.adapt_(module)
+    # classes are the user's, also where an adapter has put another one in their place
+    layers = patterns.layers_of(module) | patterns.layers_of(model.module)
+    kept = _kept(module, layers, keep)
+    example = torch.zeros(2, *model.input.shape)
+    wants_grad = {name: p.requires_grad for name, p in module.named_parameters()}
+    with torch.enable_grad():  # Torch-Pruning traces through autograd
+        module.requires_grad_(requires_grad=True)
+        try:
+            with trial.watched(module):
+                graph = tracing.trace(module, example)
+            blocks = _blocks(module, whole_heads=whole_heads)
+            groups = _groups(module, graph, kept, blocks)
+        except Exception as error:
+            raise SqueezeError(
+                f"Torch-Pruning cannot trace this model: {type(error).__name__}: {error}",
+                where=trial.culprit(error) or model.architecture.build,
+            ) from error
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad = wants_grad.get(name, True)
+    found = Survey(module, tuple(groups), rewritten, _unreached(module, graph), layers)
+    broken = trial.failures(found, example, remove_)
+    groups = [
+        replace(group, kept=broken[group.name]) if group.name in broken else group
+        for group in groups
+    ]
+    return replace(found, groups=tuple(groups))
+
+
+def remove_(
+    module: "nn.Module",
+    groups: Iterable[ChannelGroup],
+    gone: Mapping[str, Collection[int]],
+) -> None:
+    """Remove units of groups from a module of the surveyed structure, in place.
+
+    All indices are those of the survey: every layer is cut once, whatever groups it belongs to.
+
+    Args:
+        module: The surveyed module or a copy of it.
+        groups: Those of the survey.
+        gone: Group name to the units that go.
+    """
+    cuts: dict[tuple[str, bool], tuple[Tie, set[int]]] = {}
+    for group in groups:
+        roots = {channel for unit in gone.get(group.name, ()) for channel in group.of_unit(unit)}
+        if not roots:
+            continue
+        for tie in group.ties:
+            indices = {i for i, root in zip(tie.indices, tie.roots, strict=True) if root in roots}
+            cuts.setdefault((tie.path, tie.is_out), (tie, set()))[1].update(indices)
+    frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
+    for tie, indices in cuts.values():
+        _cut_(module, tie, sorted(indices))
+    adapters.resize_(module)
+    for name in frozen:  # Torch-Pruning makes new parameters, all of them trainable
+        module.get_parameter(name).requires_grad = False
+
+
+def narrowed(model: "Model", found: Survey, kept: Mapping[str, int]) -> "Model":
+    """Return the model at other widths, whatever channels go: for measuring costs.
+
+    Args:
+        model: The surveyed model.
+        found: Its groups.
+        kept: Group name to the units that stay; all where it is missing.
+    """
+    gone = {
+        group.name: range(kept[group.name], group.units)
+        for group in found.prunable
+        if kept.get(group.name, group.units) < group.units
+    }
+    module = copied(found.module)
+    remove_(module, found.groups, gone)
+    return model.pruned(module, PruningRound(importance="none", removed={}), found.adapters)
+
+
+def _cut_(module: "nn.Module", tie: Tie, indices: list[int]) -> None:
+    if not indices:
+        return
+    from torch_pruning.pruner.function import LayernormPruner
+
+    parent, _, leaf = tie.path.rpartition(".")
+    if tie.dimension is None:
+        layer = module.get_submodule(tie.path)
+        handler = tie.remove.__self__  # type: ignore[attr-defined]
+        if type(handler) is LayernormPruner and handler.pruning_dim == -1:
+            _cut_layer_norm_(layer, indices)
+        else:
+            tie.remove(layer, indices)
+        return
+    owner = module.get_submodule(parent)
+    tie.remove.__self__.pruning_dim = tie.dimension  # type: ignore[attr-defined]
+    setattr(owner, leaf, tie.remove(getattr(owner, leaf), indices))
+
+
+def _cut_layer_norm_(layer: Any, indices: list[int]) -> None:  # noqa: ANN401  (libraries subclass it)
+    """Remove the last dimension's channels.
+
+    Torch-Pruning 1.6.1 takes what is left in the order of a set, which mixes the weights up.
+    """
+    import torch
+    from torch import nn
+
+    gone = set(indices)
+    left = [index for index in range(layer.normalized_shape[-1]) if index not in gone]
+    layer.normalized_shape = (*layer.normalized_shape[:-1], len(left))
+    for name, parameter in list(layer.named_parameters(recurse=False)):
+        weights = parameter.detach()[..., torch.tensor(left, device=parameter.device)]
+        setattr(layer, name, nn.Parameter(weights))
+
+
+def _groups(
+    module: "nn.Module",
+    graph: Any,  # noqa: ANN401
+    kept: Mapping[str, str],
+    blocks: "Mapping[Any, adapters.Blocks]",
+) -> list[ChannelGroup]:
+    names = {part: path for path, part in module.named_modules()}
+    last = _output_layers(graph)
+    ends = {names[layer] for layer in last if layer in names}
+    found = []
+    for members in tracing.groups(graph, last):
+        root = members[0].dep.target.module
+        ties = tuple(_ties(members, graph, names))
+        made = [tie.path for tie in ties if tie.is_out]
+        # a kept layer's inputs stay as well: it is never touched
+        reason = next((kept[tie.path] for tie in ties if tie.path in kept), None)
+        if any(path in ends for path in made):
+            reason = OUTPUT
+        parts, whole = _parts(members, graph, blocks)
+        channels = graph.get_out_channels(root)
+        group = ChannelGroup(names[root], channels, parts, whole, ties, reason, members)
+        if reason is None and group.units == 1:
+            reason = "has a single channel" if group.parts == 1 else "has one channel per part"
+        found.append(replace(group, kept=reason))
+    order = {path: number for number, path in enumerate(names.values())}
+    return sorted(found, key=lambda group: order[group.name])
+
+
+def _ties(members: Any, graph: Any, names: "Mapping[nn.Module, str]") -> Iterable[Tie]:  # noqa: ANN401
+    from torch import nn
+
+    for item in members:
+        target = item.dep.target
+        is_parameter = isinstance(target.module, nn.Parameter)
+        path = (
+            graph._param_to_name[target.module]  # noqa: SLF001  (it has no public name for it)
+            if is_parameter
+            else names.get(target.module)
+        )
+        if path is None:
+            continue  # an operation such as a sum or a concatenation: nothing to cut
+        yield Tie(
+            path,
+            type(target.module).__name__,
+            bool(graph.is_out_channel_pruning_fn(item.dep.handler)),
+            tuple(item.idxs),
+            tuple(item.root_idxs),
+            item.dep.handler,
+            target.pruning_dim if is_parameter else None,
+        )
+
+
+def _parts(members: Any, graph: Any, blocks: Mapping[Any, adapters.Blocks]) -> tuple[int, bool]:  # noqa: ANN401
+    """Return the number of equal parts, and whether whole ones go."""
+    counts, whole = [1], False
+    for item in members:
+        layer = item.dep.target.module
+        is_out = graph.is_out_channel_pruning_fn(item.dep.handler)
+        if layer in blocks and is_out:
+            counts.append(blocks[layer].count)
+            whole = whole or blocks[layer].whole
+        counts.append(_channel_groups(layer))
+    return (max(counts), True) if whole else (math.lcm(*counts), False)
+
+
+def _blocks(module: "nn.Module", *, whole_heads: bool) -> "Mapping[Any, adapters.Blocks]":
+    found = adapters.blocks(module)
+    return {
+        layer: replace(own, whole=own.whole or (whole_heads and own.heads))
+        for layer, own in found.items()
+    }
+
+
+def _channel_groups(layer: object) -> int:
+    from torch import nn
+
+    if isinstance(layer, nn.modules.conv._ConvNd):  # noqa: SLF001  (the only common base)
+        return 1 if layer.groups == layer.out_channels else layer.groups
+    return layer.num_groups if isinstance(layer, nn.GroupNorm) else 1
+
+
+def _output_layers(graph: Any) -> "set[nn.Module]":  # noqa: ANN401
+    """Return the layers from which a way leads to an output without another layer on it."""
+    from torch_pruning import ops
+
+    ends = [node for node in graph.module2node.values() if not node.outputs]
+    found, seen = set(), set()
+    while ends:
+        node = ends.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.type in {ops.OPTYPE.CONV, ops.OPTYPE.LINEAR}:
+            found.add(node.module)
+        else:
+            ends.extend(node.inputs)
+    return found
+
+
+def _unreached(module: "nn.Module", graph: Any) -> tuple[str, ...]:  # noqa: ANN401
+    from torch import nn
+
+    layers = nn.modules.conv._ConvNd | nn.Linear  # noqa: SLF001
+    return tuple(
+        path
+        for path, part in module.named_modules()
+        if isinstance(part, layers) and part not in graph.module2node
+    )
+
+
+def _kept(module: "nn.Module", layers: Mapping[str, str], keep: Sequence[str]) -> dict[str, str]:
+    """Return the paths that a pattern keeps, with the reason."""
+    found: dict[str, str] = {}
+    for pattern in keep:
+        hits = set(patterns.matching(layers, pattern, where="keep"))
+        below = [path for path, _ in module.named_modules() if patterns.inside(path, hits)]
+        found |= dict.fromkeys(below, f"kept by the recipe ('{pattern}')")
+    return found

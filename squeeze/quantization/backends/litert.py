@@ -1,0 +1,176 @@
+"""Files of LiteRT through ai-edge-quantizer; static int8 is per channel, with int8 activations.
+
+The quantizer's own calibration averages the ranges of the images, which clips; here the recipe's
+calibrator finds them, and they are handed to it.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.core.chatter import chatter_to
+from squeeze.core.errors import InputError, SqueezeError, cause_of
+from squeeze.quantization import isolate
+from squeeze.quantization.biases import CHANNELS
+from squeeze.quantization.mixed_precision import litert as file
+from squeeze.quantization.observing import litert as activations
+from squeeze.quantization.request import Outcome, Request
+from squeeze.runtimes import litert as runtime
+from squeeze.runtimes.graphs import tflite_graphs
+from squeeze.store import new_file
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from numpy.typing import NDArray
+
+    from squeeze.core.cpu import Cpu
+    from squeeze.quantization.qat.matching import TrainedRanges
+    from squeeze.recipe.schema import Quantization
+
+RUNTIME = "litert"
+_LARGEST = 127
+_UNCALIBRATED = {
+    "dynamic_int8": "weights are int8; ranges of activations are found while it runs",
+    "weight_only_int8": "weights are int8; products are made in float",
+    "fp16": "weights of layers are fp16; products are made in float32",
+}
+"""What to tell of schemes that need no ranges."""
+
+
+def quantize(request: Request) -> Outcome:
+    """Write the ``.tflite`` of the step's scheme; inputs and outputs stay as the file has them.
+
+    Raises:
+        InputError: The file is quantized already.
+        SqueezeError: Activations are NaN or infinite, or the quantizer fails.
+    """
+    try:
+        with chatter_to(request.log):
+            told = _quantize(request)
+    except (SqueezeError, OSError):
+        raise
+    except Exception as error:
+        raise SqueezeError(
+            f"ai-edge-quantizer failed: {cause_of(error)}", where=str(request.source)
+        ) from error
+    return Outcome(16 if request.step.scheme == "fp16" else 8, (told,))
+
+
+def bits(step: "Quantization", target: "Cpu") -> int:
+    """Return how many bits weights are going to have: 8, whatever the step asks of ONNX Runtime."""
+    del step, target
+    return 8
+
+
+def _quantize(request: Request) -> str:
+    """Write the file and return what to tell of it."""
+    _refuse_quantized(request.source)
+    ranges, told = None, _UNCALIBRATED.get(request.step.scheme, "")
+    if not told:
+        ranges, told = request.found.ranges or activations.ranges(_worker(request), request)
+        if request.trained is not None:
+            told = _take_trained_(ranges, request.source, request.trained)
+        request.found.ranges = ranges, told
+    kept = _kept(request)
+    scopes = file.scopes(request.source)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "made.tflite"
+
+        def attempt(unfit: "Collection[str]") -> None:
+            worker = _worker(request)
+            for scope in [each for name in {*kept, *unfit} for each in scopes[name]]:
+                worker.update_quantization_recipe(scope, "*", algorithm_key="no_quantize")
+            made.unlink(missing_ok=True)  # the exporter refuses to overwrite
+            worker.quantize(ranges).export_model(str(made))
+            runtime.try_run(made)
+
+        kinds = {each.name: each.kind for each in file.operators(request.source)}
+        isolate.without_failing(attempt, kinds, request.found.unfit, who="LiteRT")
+        request.found.kept |= request.found.unfit
+        with new_file(request.destination) as inside:
+            shutil.copyfile(made, inside)
+    return told
+
+
+def _worker(request: Request) -> Any:  # noqa: ANN401
+    """Return the quantizer with the recipe of the scheme."""
+    from ai_edge_quantizer import quantizer
+
+    worker = quantizer.Quantizer(str(request.source))
+    worker.load_quantization_recipe(_recipe(request.step.scheme))
+    return worker
+
+
+def _recipe(scheme: str) -> Any:  # noqa: ANN401  (the quantizer's own)
+    """Return the quantizer's recipe for a scheme."""
+    from ai_edge_quantizer import qtyping, recipe, recipe_manager
+
+    if scheme == "fp16":
+        halves = recipe_manager.RecipeManager()
+        halves.add_weight_only_config(
+            ".*", qtyping.TFLOperationName.ALL_SUPPORTED, 16, algorithm_key="float_casting"
+        )
+        return halves.get_quantization_recipe()
+    recipes = {
+        "dynamic_int8": recipe.dynamic_wi8_afp32,
+        "weight_only_int8": recipe.weight_only_wi8_afp32,
+        "static_int8_int16": recipe.static_wi8_ai16,
+    }
+    return recipes.get(scheme, recipe.static_wi8_ai8)()
+
+
+def _kept(request: Request) -> list[str]:
+    """Return the names of the operators that stay float because of what they do."""
+    keep, found = request.keep_float, request.found
+    # training has simulated the one range of what is joined
+    found.kept = {} if request.trained else file.joins(request.source)
+    if keep is not None:
+        pinned, found.computed = keep.of_file(
+            file.operators(request.source), file.values(request.source, keep.images)
+        )
+        found.kept |= pinned
+    return list(found.kept)
+
+
+def _take_trained_(ranges: dict[str, Any], path: Path, trained: "TrainedRanges") -> str:
+    """Put trained ranges in the place of calibrated ones, and those of the weights beside them.
+
+    Weights that were trained for 7 bits stay what they are: their range is what gives 8 bits the
+    same step.
+    """
+    watched = activations.Watched(path)
+    watched.run(trained.image)
+    matched = trained.match(watched.first(ranges))
+    for name, (low, high) in matched.ranges.items():
+        shape = ranges[name]["min"].shape
+        for end, value in (("min", low), ("max", high)):
+            ranges[name][end] = np.full(shape, value, np.float32)
+    for operator in watched.file._get_ops_details():  # noqa: SLF001  (there is no public way)
+        if operator["op_name"] in CHANNELS:
+            index = operator["inputs"][1]
+            weight = watched.file.get_tensor(index)
+            name = watched.file._get_tensor_details(index, 0)["name"]  # noqa: SLF001
+            ranges[name] = _weight_range(weight, CHANNELS[operator["op_name"]], trained.largest)
+    return matched.note
+
+
+def _weight_range(weight: "NDArray[Any]", axis: int, largest: int) -> dict[str, Any]:
+    """Return the range of each output channel with which 8 bits have the trained step."""
+    others = tuple(other for other in range(weight.ndim) if other != axis)
+    reach = np.abs(weight).max(axis=others, keepdims=True) * (_LARGEST / largest)
+    return {"min": -reach, "max": reach}
+
+
+def _refuse_quantized(path: Path) -> None:
+    tensors = [tensor for graph in tflite_graphs.subgraphs(path) for tensor in graph.tensors]
+    if any(tensor.is_quantized for tensor in tensors):
+        found = "is already quantized"
+    elif any(tensor.kind == "float16" for tensor in tensors):
+        found = "is already half precision"
+    else:
+        return
+    raise InputError(found, where=str(path), hint="start from the float model")

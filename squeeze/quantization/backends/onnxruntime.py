@@ -1,0 +1,186 @@
+"""Files of ONNX Runtime; static int8 is QDQ with per-channel QInt8 weights.
+
+The target's processor decides between QUInt8 and QInt8 activations (``kernels``): the quantizer's
+own default, QInt8, leaves part of the convolutions in float on x86.
+"""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from squeeze.core.chatter import chatter_to
+from squeeze.core.errors import SqueezeError, cause_of
+from squeeze.quantization import isolate, kernels, onnx_operators, onnx_rewriting, onnx_weights
+from squeeze.quantization.mixed_precision import onnx as file
+from squeeze.quantization.observing import onnxruntime as activations
+from squeeze.quantization.request import Outcome, Request
+from squeeze.runtimes import onnxruntime as runtime
+from squeeze.store import new_file, scratch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from squeeze.core.cpu import Cpu
+    from squeeze.recipe.schema import Quantization
+
+RUNTIME = "onnxruntime"
+_Told = TypeVar("_Told")
+_UNCALIBRATED = {"dynamic_int8", "weight_only_int8", "fp16"}
+
+
+def quantize(request: Request) -> Outcome:
+    """Write the ``.onnx`` of the step's scheme.
+
+    Memory does not grow with the number of calibration samples.
+
+    Raises:
+        InputError: The file is quantized already.
+        SqueezeError: A tensor's values are NaN or infinite, or the quantizer fails.
+    """
+    bits, reason = kernels.weight_bits(request.step.weight_bits, request.cpu)
+    try:
+        with scratch(for_libraries=True) as folder, chatter_to(request.log):
+            onnx_weights.refuse_quantized(request.source)
+            if request.step.scheme in _UNCALIBRATED:
+                return _uncalibrated(request, Path(folder), bits, reason)
+            told = _quantize(request, Path(folder), bits)
+    except (SqueezeError, OSError):
+        raise
+    except Exception as error:
+        raise SqueezeError(
+            f"ONNX Runtime's quantizer failed: {cause_of(error)}",
+            where=str(request.source),
+        ) from error
+    if request.trained is not None:
+        reason = f"{bits}-bit weights, as they were trained"
+    return Outcome(bits, (reason, *told))
+
+
+def bits(step: "Quantization", target: "Cpu") -> int:
+    """Return how many bits weights are going to have on a processor."""
+    if step.scheme == "weight_only_int8":  # computed with in float, which cannot saturate
+        return kernels.FULL
+    return kernels.weight_bits(step.weight_bits, target)[0]
+
+
+def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Outcome:
+    """Write a file of a scheme that needs no ranges."""
+    scheme = request.step.scheme
+    if scheme == "fp16":
+        with new_file(request.destination) as inside:
+            return Outcome(16, (onnx_weights.half(request.source, inside),))
+    prepared = folder / "prepared.onnx"
+    _prepare(request.source, prepared)
+    kept = _kept(request, prepared)
+    if scheme == "dynamic_int8":
+        told = _shipped(
+            request,
+            prepared,
+            lambda path, unfit: onnx_weights.dynamic(prepared, path, [*kept, *unfit], bits=bits),
+        )
+        return Outcome(bits, (reason, told))
+    told = _shipped(
+        request,
+        prepared,
+        lambda path, unfit: onnx_weights.weight_only(prepared, path, [*kept, *unfit]),
+    )
+    return Outcome(kernels.FULL, (told,))
+
+
+def _quantize(request: Request, folder: Path, bits: int) -> list[str]:
+    """Write the file and return what to tell of its ranges."""
+    prepared, cache = folder / "prepared.onnx", folder / "ranges.json"
+    _prepare(request.source, prepared)
+    onnx_rewriting.scale_(prepared)
+    ranges, told = request.found.ranges or activations.ranges(prepared, folder, request)
+    if request.trained is not None:
+        matched = request.trained.match(
+            activations.values(prepared, list(ranges), request.trained.image)
+        )
+        ranges |= matched.ranges
+        told = matched.note
+    request.found.ranges = ranges, told
+    activations.write(ranges, cache)
+    kept = _kept(request, prepared)
+    signed, why = kernels.signed_activations(request.cpu)
+    reduced = bits == kernels.REDUCED
+
+    def insert(path: Path, unfit: "Collection[str]") -> list[str]:
+        names = [*kept, *unfit]
+        return _insert_qdq(prepared, path, cache, names, reduced=reduced, signed=signed)
+
+    return [why, told, *_shipped(request, prepared, insert)]
+
+
+def _shipped(
+    request: Request, prepared: Path, write: "Callable[[Path, Collection[str]], _Told]"
+) -> "_Told":
+    """Make the file and run it once; what fails in int8 stays float.
+
+    Args:
+        request: Its ``found`` learns what failed.
+        prepared: The float file.
+        write: Makes the file with these operators in float, and returns what to tell.
+    """
+    made = prepared.with_name("made.onnx")
+
+    def attempt(unfit: "Collection[str]") -> "_Told":
+        told = write(made, unfit)
+        runtime.try_run(made)
+        return told
+
+    kinds = {each.name: each.kind for each in file.operators(prepared) if each.name}
+    unfit = request.found.unfit
+    told = isolate.without_failing(attempt, kinds, unfit, who="ONNX Runtime")
+    request.found.kept |= unfit
+    with new_file(request.destination) as inside:
+        shutil.copyfile(made, inside)
+    return told
+
+
+def _prepare(source: Path, prepared: Path) -> None:
+    """Infer shapes, fold batch norms and pool, so that ranges are those of the graph that runs."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    onnx_rewriting.pool_(prepared)
+
+
+def _kept(request: Request, prepared: Path) -> list[str]:
+    """Return the names of the nodes that stay float."""
+    keep, found = request.keep_float, request.found
+    # training has simulated the one range of what is joined
+    found.kept = {} if request.trained else file.joins(prepared) | file.proposals(prepared)
+    found.kept |= onnx_operators.clips_beside_zero(prepared)
+    if keep is not None:
+        pinned, found.computed = keep.of_file(
+            file.operators(prepared), file.values(prepared, keep.images)
+        )
+        found.kept |= pinned
+    return list(found.kept)
+
+
+def _insert_qdq(
+    prepared: Path, destination: Path, cache: Path, kept: list[str], *, reduced: bool, signed: bool
+) -> list[str]:
+    """Write the int8 file; return what to tell of which operators are quantized."""
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    choice = onnx_operators.choose(prepared)
+    quantize_static(
+        str(prepared),
+        str(destination),
+        None,
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=choice.types,
+        per_channel=True,
+        reduce_range=reduced,
+        activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=kept,
+        calibration_cache_path=cache,
+        extra_options=choice.options,
+    )
+    file.hold_apart_(destination, kept)
+    onnx_rewriting.gate_(destination)
+    return [choice.note] if choice.note else []

@@ -1,0 +1,163 @@
+"""Which layers of a quantize step stay float: the recipe's, and those found by measuring."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from squeeze.core import cpu, plugins
+from squeeze.core.errors import SqueezeError
+from squeeze.quantization.mixed_precision import kept
+from squeeze.quantization.mixed_precision.ladder import Trial, mix
+from squeeze.recipe.schema import MixedPrecision, Quantization, QuantizeStep, Target
+from squeeze.results import Ladder, Unmet
+from squeeze.runtimes.base import Execution
+
+if TYPE_CHECKING:
+    from squeeze.data.splits import Split
+    from squeeze.measure.judge import Judge
+    from squeeze.models.factory import Model
+    from squeeze.quantization.request import Outcome, Request
+
+_SHOWN = 6
+
+
+@dataclass
+class Choice:
+    """What stays float in all files of a quantize step.
+
+    Attributes:
+        step: The recipe's.
+        where: Its place in the recipe.
+        calibration: The samples that set ranges.
+        train: What losses are measured on, without what calibrates.
+        judge: Reads the outputs.
+        seed: Draws the samples.
+        in_float: Of every file made, the operators that stay float, with the reason.
+        ladders: Of every file made with ``mixed_precision``.
+    """
+
+    step: Quantization
+    where: str
+    calibration: "Split | None"
+    train: "Split | None"
+    judge: "Judge"
+    seed: int
+    in_float: dict[Path, Mapping[str, str]] = field(default_factory=dict)
+    ladders: list[Ladder] = field(default_factory=list)
+
+    @property
+    def unmet(self) -> Unmet | None:
+        """The first limit that no mixture held."""
+        missed = next((ladder for ladder in self.ladders if not ladder.met), None)
+        if missed is None:
+            return None
+        best = next(rung for rung in missed.rungs if rung.chosen)
+        return Unmet(
+            aim=f"mixed_precision on {missed.target}",
+            limit=f"loss of {missed.metric} at most {100 * missed.max_drop:.2f} points",
+            found=f"{100 * best.drop:.2f} points with layers in float: {len(best.layers)}",
+            hint="allow a larger max_drop or more max_layers, or train with scheme: qat_int8",
+        )
+
+    def keep_float(
+        self, model: "Model | None", exported: "Model", batch_size: int
+    ) -> kept.KeepFloat | None:
+        """Return what stays float in a file because the recipe says so; None if nothing may.
+
+        Args:
+            model: Whose layers the recipe's patterns name.
+            exported: What the float file is made from: the same, or rewritten by recovery.
+            batch_size: Of the file.
+
+        Raises:
+            InputError: A pattern names no layer.
+        """
+        step = self.step
+        if not isinstance(step, QuantizeStep) or not (step.keep_float or step.mixed_precision):
+            return None
+        if model is None or self.calibration is None:
+            raise SqueezeError("needs a float model and calibration data", where=self.where)
+        where = f"{self.where}.keep_float"
+        reasons = kept.reasons(model.module, step.keep_float, where=where)
+        return kept.keep_float(exported, reasons, self.calibration, batch_size=batch_size)
+
+    def quantize(
+        self,
+        quantize: "Callable[[Request], Outcome]",
+        request: "Request",
+        target: Target,
+        batch_size: int,
+    ) -> "Outcome":
+        """Make a file, and remember what stays float in it.
+
+        Args:
+            quantize: The backend's function.
+            request: For one float file.
+            target: Where it is going to run.
+            batch_size: What is timed.
+        """
+        settings = self.step.mixed_precision if isinstance(self.step, QuantizeStep) else None
+        if settings is None:
+            outcome, notes = quantize(request), []
+        else:
+            trial = self._trial(settings, target, batch_size)
+            outcome, ladder = mix(quantize, request, trial)
+            self.ladders.append(ladder)
+            notes = [_told(ladder)]
+        found = self.in_float[request.destination] = dict(request.found.kept)
+        for reason in dict.fromkeys(found.values()):
+            count = sum(other == reason for other in found.values())
+            notes.append(f"{count} operator{'s' * (count > 1)} {reason}")
+        return replace(outcome, notes=(*outcome.notes, *notes))
+
+    def _trial(self, settings: MixedPrecision, target: Target, batch_size: int) -> Trial:
+        samples, source = self._samples(settings.samples)
+        return Trial(
+            settings,
+            plugins.load(plugins.RUNTIMES, target.runtime),
+            Execution(target.threads, target.device, "int8"),
+            batch_size,
+            samples,
+            source,
+            self.judge,
+            target.label,
+            cpu.other_than_host(target.cpu),
+        )
+
+    def _samples(self, count: int) -> "tuple[Split, str]":
+        """Return what losses are measured on, and what to call it."""
+        if self.calibration is None:
+            raise SqueezeError("needs calibration data", where=self.where)
+        hidden = set(self.calibration.digests)
+        if self.train is not None:
+            free = [p for p, digest in enumerate(self.train.digests) if digest not in hidden]
+            if free:
+                drawn = np.random.default_rng(self.seed).permutation(free)[:count]
+                split = replace(self.train.take(np.sort(drawn).tolist()), keep=False)
+                return split, "training images that calibrate nothing"
+        return (
+            self.calibration.take(range(min(count, len(self.calibration)))),
+            "calibration images, which also set the ranges: the loss may be larger elsewhere",
+        )
+
+
+def _told(ladder: Ladder) -> str:
+    plain = next(rung for rung in ladder.rungs if not rung.layers)
+    best = next(rung for rung in ladder.rungs if rung.chosen)
+    what = f"loss of {ladder.metric} on {ladder.samples} {ladder.source}"
+    limit = f"limit {100 * ladder.max_drop:.2f}"
+    if not best.layers:
+        state = "holds" if ladder.met else "misses"
+        return (
+            f"mixed precision: all in int8 {state} the limit: {what} {100 * plain.drop:.2f} "
+            f"points, {limit}"
+        )
+    names = ", ".join(best.layers[:_SHOWN]) + (", …" if len(best.layers) > _SHOWN else "")
+    verdict = "" if ladder.met else "; no mixture holds the limit, this is the best found"
+    return (
+        f"mixed precision: {len(best.layers)} of {len(ladder.ranking)} layers in float ({names}): "
+        f"{what} {100 * plain.drop:.2f} → {100 * best.drop:.2f} points, {limit}{verdict}"
+    )

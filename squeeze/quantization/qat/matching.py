@@ -1,0 +1,135 @@
+"""Which tensor of an exported file is which activation of the simulation: those of equal values.
+
+Names and layouts change on the way to a file, values do not: the float model and the float file
+see the same images, and a tensor whose sorted values are those of an activation is that one.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from squeeze.quantization.mixed_precision.kept import KeepFloat
+from squeeze.quantization.mixed_precision.layers import operations
+from squeeze.quantization.qat import floats
+from squeeze.quantization.qat import simulation as simulations
+from squeeze.quantization.recovery.recover import LARGEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from squeeze.data.splits import Split
+    from squeeze.models.factory import Model
+    from squeeze.quantization.qat.simulation import Ranges
+
+_TOLERANCE = 1e-4
+"""Of an activation's largest value; float kernels differ by far less, activations by far more."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation of one image: its range, and its values in ascending order."""
+
+    name: str
+    range: tuple[float, float]
+    values: "NDArray[np.float32]"
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Ranges for a file's tensors, and which activations none of them is.
+
+    Attributes:
+        ranges: Tensor to (low, high).
+        missing: Activations of the simulation that the file does not have.
+        note: For the report.
+    """
+
+    ranges: dict[str, tuple[float, float]]
+    missing: tuple[str, ...]
+    note: str
+
+
+class TrainedRanges:
+    """The ranges that a model was trained with, looked up by a file's tensors.
+
+    Args:
+        model: Trained, float.
+        ranges: Found by the training.
+        images: Some that show every activation; the first is used.
+    """
+
+    def __init__(self, model: "Model", ranges: "Ranges", images: "Split") -> None:
+        self._model, self._ranges = model, ranges
+        self.image, _ = images.batch([0])
+        self._known = _activations(model, ranges, self.image)
+
+    @property
+    def largest(self) -> int:
+        """The largest integer of a weight."""
+        return LARGEST[self._ranges.bits]
+
+    def simulation(self) -> "simulations.Simulation":
+        """Return a simulation of the int8 files."""
+        return simulations.of_trained(self._model, self._ranges)
+
+    def keep_float(self, exported: "Model", batch_size: int) -> KeepFloat | None:
+        """Return which operators of a file stay float, as they were trained; None if none do.
+
+        Args:
+            exported: Folded, what the float file is made from.
+            batch_size: Of the file.
+        """
+        kept = self._ranges.in_float
+        if not kept:
+            return None
+        own = {floats.BETWEEN, floats.NORMED, floats.UNKNOWN, floats.CUT}  # no layer's
+        images = np.repeat(self.image, batch_size, axis=0)
+        required = tuple(dict.fromkeys(kept[name] for name in kept if kept[name] not in own))
+        return KeepFloat(images, tuple(operations(exported.module, images)), kept, required)
+
+    def match(self, tensors: "Iterable[tuple[str, NDArray[Any]]]") -> Matched:
+        """Return the ranges of those tensors that are activations of the simulation.
+
+        Args:
+            tensors: Names and values of a float file's tensors on ``image``.
+        """
+        found: dict[str, tuple[float, float]] = {}
+        covered: set[str] = set()
+        for name, values in tensors:
+            ascending = np.sort(np.ravel(values))
+            equal = [known for known in self._known if _same(known.values, ascending)]
+            if equal:
+                found[name] = equal[0].range
+                covered.update(known.name for known in equal)
+        missing = tuple(known.name for known in self._known if known.name not in covered)
+        note = f"trained ranges of {len(covered)} of {len(self._known)} activations are in the file"
+        return Matched(found, missing, note + (f", not of {', '.join(missing)}" if missing else ""))
+
+
+def _activations(model: "Model", ranges: "Ranges", image: "NDArray[Any]") -> list[Activation]:
+    import torch
+    from torch.fx import Interpreter
+
+    found: list[Activation] = []
+
+    class Watched(Interpreter):  # type: ignore[misc, unused-ignore]
+        def run_node(self, n: Any) -> Any:  # noqa: ANN401
+            output = super().run_node(n)
+            if n.name in ranges.activations:
+                values = np.sort(output.numpy().ravel())
+                found.append(Activation(n.name, ranges.activations[n.name], values))
+            return output
+
+    with torch.inference_mode():
+        Watched(simulations.folded(model.module)).run(torch.from_numpy(image))
+    return found
+
+
+def _same(known: "NDArray[Any]", values: "NDArray[Any]") -> bool:
+    if known.shape != values.shape:
+        return False
+    scale = float(np.abs(known).max())
+    return bool(np.abs(known - values).max() <= _TOLERANCE * scale)

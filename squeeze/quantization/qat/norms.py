@@ -1,0 +1,95 @@
+"""Norms as int8 files compute them: batch norms as convolutions, layer norms without weights.
+
+In DenseNet a batch norm follows a concatenation and activates. Neither runtime has an int8 kernel
+for it: ONNX Runtime scales in float, LiteRT multiplies and adds in int8 with one step for the
+scales of all channels. A depthwise convolution of size 1 computes the same, has a step of its own
+for every weight, so that rounding changes none, and runs in both runtimes' int8 kernels.
+
+What a layer norm multiplies and adds is put into the linear layers behind it. LiteRT's converter
+does so by itself, and weights that it changes after they were trained are no longer on their grid.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from squeeze.quantization.recovery import graph as graphs
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.fx import GraphModule, Node
+
+
+def write_out_(graph: "GraphModule") -> None:
+    """Write out the norms of a folded graph, in place.
+
+    Batch norms of ``(N, C, H, W)`` that are left become convolutions. Layer norms lose their
+    weights where all that reads them are linear layers.
+    """
+    from torch import nn
+
+    for node in graph.graph.nodes:
+        norm: Any = graphs.submodule(graph, node)
+        parent, _, name = str(node.target).rpartition(".")
+        if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
+            setattr(graph.get_submodule(parent), name, _convolution(norm))
+        elif isinstance(norm, nn.LayerNorm) and norm.elementwise_affine:
+            readers = _linear_readers(graph, node)
+            if readers:
+                _hand_on_weights_(norm, readers)
+                plain = nn.LayerNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
+                setattr(graph.get_submodule(parent), name, plain.eval())
+    graph.recompile()
+
+
+def take_back_(norm: Any, convolution: Any) -> None:  # noqa: ANN401
+    """Let a batch norm compute what a convolution of one weight per channel computes.
+
+    One without weights of its own does it by its statistics, where a negative scale finds no place:
+    training would have to carry it over 0.
+    """
+    import torch
+
+    scale = convolution.weight.flatten()
+    if norm.affine:
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1 - norm.eps)
+        norm.weight.copy_(scale)
+        norm.bias.copy_(convolution.bias)
+    else:
+        scale = scale.clamp(min=torch.finfo(scale.dtype).eps)
+        norm.running_var.copy_(scale**-2 - norm.eps)
+        norm.running_mean.copy_(-convolution.bias / scale)
+
+
+def _convolution(norm: Any) -> "nn.Conv2d":  # noqa: ANN401
+    import torch
+    from torch import nn
+
+    count = norm.num_features
+    made = nn.Conv2d(count, count, 1, groups=count).eval()
+    with torch.no_grad():
+        scale = (norm.running_var + norm.eps).rsqrt() * (norm.weight if norm.affine else 1.0)
+        added = (norm.bias if norm.affine else 0.0) - norm.running_mean * scale
+    made.weight = nn.Parameter(scale.view(-1, 1, 1, 1))
+    made.bias = nn.Parameter(added)
+    return made
+
+
+def _linear_readers(graph: "GraphModule", node: "Node") -> "list[nn.Linear]":
+    """Return the linear layers with biases that read a node, or none where anything else does."""
+    from torch import nn
+
+    often = graphs.shared(graph)
+    found = [graphs.layer(graph, user) for user in node.users]
+    is_free = not any(str(each.target) in often for each in (node, *node.users))
+    fits = all(isinstance(part, nn.Linear) and part.bias is not None for part in found)
+    return found if is_free and fits else []
+
+
+def _hand_on_weights_(norm: Any, readers: "list[nn.Linear]") -> None:  # noqa: ANN401
+    import torch
+
+    with torch.no_grad():
+        for layer in readers:
+            if norm.bias is not None:
+                layer.bias.add_(layer.weight @ norm.bias)
+            layer.weight.mul_(norm.weight)

@@ -1,0 +1,118 @@
+"""Trained weights back into the model's own structure, so that any factory and bundle fits."""
+
+from typing import TYPE_CHECKING, Any
+
+from squeeze.models.copying import copied
+from squeeze.quantization.qat import norms as scales
+from squeeze.quantization.recovery import graph as graphs
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.fx import GraphModule
+
+
+def unfolded(module: "nn.Module", graph: "GraphModule") -> "nn.Module":
+    """Return a copy of the float module that computes what a trained, folded graph computes.
+
+    Weights come out rounded where the graph rounds them. A batch norm that was folded stays, as a
+    sum with the bias: its mean is the negative bias, its variance 1. Exporters fold it again, by a
+    factor of 1. One that became a convolution scales and adds again. Layer norms whose weights were
+    put into the layers behind them multiply by 1.
+
+    Args:
+        module: What the graph was traced from.
+        graph: Trained.
+    """
+    import torch
+    from torch import nn
+
+    own: Any = copied(module).eval()
+    norms = _folded_norms(module, graph)
+    _take_over_(own, graph)
+    with torch.no_grad():
+        for path, part in graph.named_modules():
+            if isinstance(part, nn.LayerNorm) and not part.elementwise_affine:
+                _set_plain_(own.get_submodule(path))
+            if isinstance(part, nn.Conv2d | nn.Linear):
+                norm = own.get_submodule(norms[path]) if path in norms else None
+                _set_layer_(_owner(own, path), part, norm)
+    return own  # type: ignore[no-any-return]
+
+
+def _set_layer_(layer: Any, part: Any, norm: Any) -> None:  # noqa: ANN401
+    """Let a layer of the model, with its batch norm, compute what a layer of the graph computes."""
+    from torch import nn
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    from squeeze.quantization.qat.rounding import rounded
+
+    largest = getattr(part, "largest", None)  # of layers that round
+    weight = part.weight if largest is None else rounded(part.weight, largest)
+    if isinstance(layer, _BatchNorm):
+        scales.take_back_(layer, part)
+        return
+    is_joint = isinstance(layer, nn.MultiheadAttention)
+    (layer.in_proj_weight if is_joint else layer.weight).copy_(weight)
+    if norm is not None:
+        _pass_bias_(layer, norm, part.bias)
+    elif part.bias is not None:
+        (layer.in_proj_bias if is_joint else layer.bias).copy_(part.bias)
+
+
+def _take_over_(own: "nn.Module", graph: "GraphModule") -> None:
+    """Take over what has the same path and shape in the graph: tokens, positions, norms."""
+    known, trained = own.state_dict(), graph.state_dict()
+    same = {
+        path: trained[path]
+        for path, tensor in known.items()
+        if path in trained and trained[path].shape == tensor.shape
+    }
+    own.load_state_dict(known | same)
+
+
+def _set_plain_(norm: Any) -> None:  # noqa: ANN401
+    if norm.elementwise_affine:
+        norm.weight.fill_(1)
+        if norm.bias is not None:
+            norm.bias.zero_()
+
+
+def _owner(module: "nn.Module", path: str) -> Any:  # noqa: ANN401
+    """Return the layer of this path, or what it is a part of that the model itself does not have.
+
+    Those are batch norms that also activate, and the joint layer of attention.
+    """
+    own = dict(module.named_modules())
+    return own[path if path in own else path.rpartition(".")[0]]
+
+
+def _pass_bias_(layer: Any, norm: Any, bias: Any) -> None:  # noqa: ANN401
+    if layer.bias is not None:
+        layer.bias.zero_()
+    norm.running_mean.copy_(-bias)
+    norm.running_var.fill_(1 - norm.eps)
+    if norm.affine:
+        norm.weight.fill_(1)
+        norm.bias.zero_()
+
+
+def _folded_norms(module: "nn.Module", graph: "GraphModule") -> dict[str, str]:
+    """Return the batch norm of every layer that has swallowed one, by paths."""
+    import torch
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    from squeeze.quantization.qat import attention
+
+    separate = copied(module).eval()
+    attention.open_(separate)
+    graphs.separate_activations_(separate)
+    plain: Any = torch.fx.symbolic_trace(separate)
+    left = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
+    own = dict(module.named_modules())
+    found = {}
+    for node in plain.graph.nodes:
+        path = str(node.target)
+        if isinstance(graphs.submodule(plain, node), _BatchNorm) and path not in left:
+            # one that also activated was split in two
+            found[str(node.args[0].target)] = path if path in own else path.rpartition(".")[0]
+    return found

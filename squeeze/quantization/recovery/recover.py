@@ -1,0 +1,162 @@
+"""Recover accuracy before quantization: fold, equalize, round, correct biases.
+
+All is done on the float torch module, so that every runtime profits: the weights come out on the
+integer grid that the runtimes' quantizers will find.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from squeeze.quantization.recovery import bias, equalize, graph, moments, passed_over, rounding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+    from torch.fx import GraphModule
+
+    from squeeze.core.types import Progress
+    from squeeze.data.splits import Split
+    from squeeze.models.factory import Model
+    from squeeze.recipe.schema import RecoverySettings
+
+LARGEST = {7: 64, 8: 127}
+"""The largest integer of a weight, by its bits; runtimes' grids are symmetric."""
+
+_SAME = 1e-3
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A float model that quantizes better, and what was done, for the report."""
+
+    model: "Model"
+    notes: tuple[str, ...]
+
+
+def recover(
+    model: "Model",
+    settings: "RecoverySettings",
+    calibration: "Split",
+    progress: "Progress",
+    *,
+    bits: int,
+) -> Recovered:
+    """Return a model whose int8 file comes closer to the float model; ``model`` stays as it is.
+
+    A module that cannot be traced comes back unchanged, with a note that says why.
+
+    Args:
+        model: The float model.
+        settings: What to do.
+        calibration: At most 256 of its images are used.
+        progress: Where the bars go.
+        bits: 7 or 8, of the weights.
+    """
+    if not settings.active:
+        return Recovered(model, ("accuracy recovery: switched off",))
+    notes = []
+    try:
+        rewritten = graph.folded(model.module, shared=True)
+        if settings.equalize:
+            done = equalize.equalize_(rewritten, calibration, progress, largest=LARGEST[bits])
+            notes.append(equalize.told(rewritten, done))
+        _refuse_change(model, rewritten, calibration)
+        if settings.bias_correction or settings.rounding == "adaptive":
+            seen = moments.collect(rewritten, calibration, progress)
+            left = passed_over.layers(rewritten, model.module)
+            notes.append(round_(rewritten, seen, settings, largest=LARGEST[bits], left=left))
+    except graph.UntraceableError as error:
+        reason = f"accuracy recovery: none, weights are rounded to nearest: {error}"
+        return Recovered(model, (reason,))
+    return Recovered(replace(model, module=rewritten), tuple(notes))
+
+
+def round_(
+    rewritten: "GraphModule",
+    seen: "dict[str, moments.Moments]",
+    settings: "RecoverySettings",
+    *,
+    largest: int,
+    left: "Mapping[str, str] | None" = None,
+) -> str:
+    """Put all weights on the grid and correct the biases, in place; return the note.
+
+    Args:
+        rewritten: What ``seen`` was gathered in.
+        seen: Of the inputs of every layer.
+        settings: What to do.
+        largest: The largest integer of a weight.
+        left: Layers that are passed over, with the reason.
+    """
+    import torch
+    from torch import nn
+
+    shifts, plain, wants_adaptive = [], list[str](), settings.rounding == "adaptive"
+    with torch.no_grad():
+        for path, known in seen.items():
+            part: Any = rewritten.get_submodule(path)
+            weight = part.weight.double().reshape(*known.mean.shape[:1], -1, known.mean.shape[1])
+            if not bool(known.sum.isfinite().all()):
+                raise graph.UntraceableError(f"the inputs of {path} are NaN or infinite")
+            integers = _adaptive(weight, known, largest) if wants_adaptive else None
+            if integers is None:
+                integers = rounding.nearest(weight, largest)
+                plain.append(_why_nearest(known, wants_adaptive=wants_adaptive))
+            rounded = integers * rounding.steps(weight, largest)[..., None]
+            part.weight.copy_(rounded.reshape(part.weight.shape))
+            if settings.bias_correction:
+                shift = bias.shift(rounded - weight, known.mean).float()
+                if part.bias is None:
+                    part.bias = nn.Parameter(torch.zeros_like(shift))
+                part.bias += shift
+                shifts.append(float(shift.abs().mean()))
+    why = f" ({', '.join(f'{n} {each}' for each, n in Counter(plain).items())})" if plain else ""
+    told = (
+        f"weights of {len(seen) - len(plain)} layers rounded adaptively, of {len(plain)} to "
+        f"nearest{why}"
+    )
+    if shifts:
+        told += f"; {len(shifts)} biases corrected, by {sum(shifts) / len(shifts):.2g} on average"
+    unseen = {str(node.target) for node in graph.layers(rewritten)} - seen.keys()
+    reasons = [*(left or {}).values(), *["whose outputs are no images"] * len(unseen)]
+    return told + passed_over.told(reasons)
+
+
+def _why_nearest(known: moments.Moments, *, wants_adaptive: bool) -> str:
+    if not wants_adaptive:
+        return "as the recipe says"
+    if known.square is None:
+        return f"with more than {moments.LARGEST_FAN_IN} inputs"
+    return "whose inputs tell too little"
+
+
+def _adaptive(weight: "Tensor", known: moments.Moments, largest: int) -> "Tensor | None":
+    """Return integers, or None where the inputs are too many or tell too little."""
+    import torch
+
+    covariance = known.covariance
+    if covariance is None:
+        return None
+    try:
+        return rounding.adaptive(weight, covariance, largest)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # not positive definite
+        return None
+
+
+def _refuse_change(model: "Model", rewritten: "GraphModule", calibration: "Split") -> None:
+    import torch
+
+    images, _ = calibration.batch(range(min(2, len(calibration))))
+    with torch.inference_mode():
+        expected = model.module.eval()(torch.from_numpy(images))
+        found = rewritten(torch.from_numpy(images))
+    if torch.is_tensor(expected):
+        expected, found = (expected,), (found,)
+    for before, after in zip(expected, found, strict=True):
+        difference, scale = float((after - before).abs().max()), float(before.abs().max())
+        if not difference <= _SAME * scale:
+            raise graph.UntraceableError(
+                f"the rewritten graph's outputs differ by {difference:.2g} of {scale:.2g}"
+            )

@@ -1,0 +1,93 @@
+"""The neutral request that every quantization backend takes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from squeeze.core.cpu import Cpu, host
+from squeeze.core.errors import SqueezeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from squeeze.core.types import Progress
+    from squeeze.data.splits import Split
+    from squeeze.models.factory import Model
+    from squeeze.quantization.mixed_precision.kept import KeepFloat
+    from squeeze.quantization.qat.matching import TrainedRanges
+    from squeeze.recipe.schema import Quantization
+    from squeeze.results import Unmet
+
+
+@dataclass
+class Found:
+    """What a backend finds out about a float file, to be reused when it is quantized again.
+
+    Attributes:
+        ranges: Of its activations, in the backend's own form, with what to tell of them.
+        computed: Which of the module's operations each of the file's operators computes.
+        kept: Operators that stay float, with the reason: the request says so, or they are unfit.
+        unfit: Operators that the quantizer or the runtime cannot take in int8, with the reason.
+    """
+
+    ranges: Any = None
+    computed: "Mapping[str, frozenset[str]] | None" = None
+    kept: dict[str, str] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Quantize one exported float file.
+
+    Attributes:
+        source: The float file.
+        destination: The file to write.
+        step: The recipe's numbers.
+        calibration: Samples that set the activation ranges; schemes that set none do without.
+        progress: Where the bar goes.
+        log: Where the library's chatter goes.
+        trained: Ranges from training, which go before those of calibration.
+        keep_float: What stays float.
+        model: The torch model that the file was exported from.
+        cpu: The processor that will run the file.
+        found: Filled by the backend; what it holds already is not looked for again.
+    """
+
+    source: Path
+    destination: Path
+    step: "Quantization"
+    calibration: "Split | None"
+    progress: "Progress"
+    log: Path | None
+    trained: "TrainedRanges | None" = None
+    keep_float: "KeepFloat | None" = None
+    found: Found = field(default_factory=Found)
+    model: "Model | None" = None
+    cpu: Cpu = field(default_factory=host)
+
+    @property
+    def samples(self) -> "Split":
+        """The calibration samples.
+
+        Raises:
+            SqueezeError: There are none.
+        """
+        if self.calibration is None:
+            raise SqueezeError("needs calibration data", where=self.step.scheme)
+        return self.calibration
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, for the report.
+
+    Attributes:
+        weight_bits: 7 or 8; 16 of half-precision floats.
+        notes: Choices made and why.
+        unmet: An aim that the backend missed; the file is the best that it found.
+    """
+
+    weight_bits: int
+    notes: tuple[str, ...]
+    unmet: "Unmet | None" = None

@@ -1,1 +1,0 @@
-"""Where models and data come from: references, factories, bundles, datasets."""

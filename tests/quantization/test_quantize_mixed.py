@@ -1,0 +1,199 @@
+"""Mixed precision: the layer that is known to be bad is found, and it alone stays float."""
+
+import copy
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+
+from squeeze.core.types import Silent
+from squeeze.data.splits import Data
+from squeeze.models.factory import Model
+from squeeze.quantization.backends import litert as litert_backend
+from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.mixed_precision import layers
+from squeeze.quantization.mixed_precision.search import climb
+from squeeze.quantization.mixed_precision.step import Choice
+from squeeze.quantization.mixed_precision.units import units
+from squeeze.quantization.recovery import graph as graphs
+from squeeze.quantization.request import Request
+from squeeze.recipe.schema import QuantizeStep, Target
+from squeeze.results import Ladder
+from squeeze.runtimes import litert, onnxruntime
+from squeeze.runtimes.base import Execution
+from squeeze.tasks import classification
+
+pytestmark = pytest.mark.usefixtures("portable_cpu")
+
+RUNTIMES: dict[str, tuple[Any, Any]] = {
+    "onnx": (onnxruntime, onnx_backend),
+    "tflite": (litert, litert_backend),
+}
+BAD = "stages.1.0.conv2"
+NOTHING = {"equalize": False, "bias_correction": False, "rounding": "nearest"}
+
+
+@pytest.fixture(scope="module")
+def spoilt(trained: Model) -> Model:
+    """The trained model with weights that 8 bits cannot hold in one layer.
+
+    Its first input channel is always 0; weights of 1000 on it change nothing in float, and leave no
+    integers to the other weights.
+    """
+    model = replace(trained, module=copy.deepcopy(trained.module))
+    block: Any = model.module.get_submodule("stages.1.0")
+    with torch.no_grad():
+        block.bn1.weight[0], block.bn1.bias[0] = 0.0, -1.0
+        block.conv2.weight[:, 0] = 1000 * block.conv2.weight.abs().mean()
+    return model
+
+
+@pytest.fixture(scope="module")
+def spoilt_files(spoilt: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    from squeeze.export import litert as to_litert
+    from squeeze.export import onnx as to_onnx
+
+    folder = tmp_path_factory.mktemp("spoilt")
+    paths = {kind: folder / f"float.{kind}" for kind in RUNTIMES}
+    to_onnx.export(spoilt, paths["onnx"])
+    to_litert.export(spoilt, paths["tflite"])
+    return paths
+
+
+def choice(digits: Data, **step: Any) -> Choice:
+    settings = QuantizeStep.model_validate({"recovery": NOTHING, **step})
+    return Choice(settings, "steps.0", digits.calibration, digits.train, classification, 0)
+
+
+def quantized(
+    chosen: Choice, kind: str, model: Model, files: dict[str, Path], out: Path
+) -> tuple[Ladder, Request]:
+    assert chosen.calibration is not None
+    request = Request(
+        files[kind],
+        out,
+        chosen.step,
+        chosen.calibration,
+        Silent(),
+        None,
+        keep_float=chosen.keep_float(model, model, 1),
+    )
+    runtime, backend = RUNTIMES[kind]
+    name = runtime.__name__.rpartition(".")[2]
+    chosen.quantize(backend.quantize, request, Target(runtime=name), 1)
+    return chosen.ladders[0], request
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_one_bad_layer_is_found_and_kept(
+    kind: str, spoilt: Model, spoilt_files: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    chosen = choice(digits, mixed_precision={"metric": "agreement", "max_drop": 0.03})
+    out = tmp_path / f"mixed.{kind}"
+    ladder, request = quantized(chosen, kind, spoilt, spoilt_files, out)
+    assert ladder.met
+    assert chosen.unmet is None
+    assert (ladder.ranking[0].layer, len(ladder.ranking)) == (BAD, 13)
+    assert ladder.ranking[0].sqnr_db < 10 < ladder.ranking[1].sqnr_db
+    plain, best = ladder.rungs
+    assert (plain.layers, plain.chosen, plain.int8) == ((), False, 10)
+    assert (best.layers, best.chosen, best.int8, best.total) == ((BAD,), True, 9, 10)
+    assert plain.drop > 5 * 0.03
+    assert best.drop <= 0.03
+    assert ladder.source == "training images that calibrate nothing"
+
+    runtime = RUNTIMES[kind][0]
+    (left,) = runtime.coverage(out).survivors
+    assert request.found.kept[left.name] == "kept in float by mixed_precision"
+    images, _ = digits.validation.batch(range(len(digits.validation)))
+    found = []
+    for path in (spoilt_files[kind], out):
+        session = runtime.open_session(path, Execution())
+        found.append(session.invoke(session.prepare(images)).argmax(1))
+        session.close()
+    assert (found[0] == found[1]).mean() > 0.97
+
+
+def test_what_the_user_keeps_is_not_searched(
+    spoilt: Model, spoilt_files: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    chosen = choice(digits, keep_float=[BAD], mixed_precision={"max_drop": 0.03, "samples": 64})
+    ladder, request = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "mixed.onnx")
+    assert ladder.met
+    assert [rung.layers for rung in ladder.rungs] == [()]
+    assert (ladder.rungs[0].int8, ladder.ranking, ladder.samples) == (9, (), 64)
+    assert set(request.found.kept.values()) == {f"kept in float by keep_float '{BAD}'"}
+
+
+def test_a_limit_out_of_reach_ships_the_best_and_says_so(
+    spoilt: Model, spoilt_files: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    assert digits.calibration is not None
+    block = {"metric": "agreement", "max_drop": 0.0, "max_layers": 1}
+    settings = QuantizeStep.model_validate({"recovery": NOTHING, "mixed_precision": block})
+    chosen = Choice(settings, "steps.0", digits.calibration, None, cast("Any", _Strict()), 0)
+    ladder, _ = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "mixed.onnx")
+    assert not ladder.met
+    assert ladder.rungs[-1].layers == (BAD,)
+    assert ladder.source.startswith("calibration images, which also set the ranges")
+    assert chosen.unmet is not None
+    assert chosen.unmet.aim == "mixed_precision on onnxruntime"
+    assert chosen.unmet.found.endswith("points with layers in float: 1")
+    assert (tmp_path / "mixed.onnx").exists()
+
+
+class _Strict:
+    """Finds one image in a hundred more that differs than there are, whatever stays float."""
+
+    METRIC, DECODES = "top-1", False
+    predictions = staticmethod(classification.predictions)
+
+    @staticmethod
+    def agreement(before: Any, after: Any) -> float:
+        return classification.agreement(before, after) - 0.01
+
+
+def test_units_are_layers_with_what_is_fused_into_them(trained: Model, digits: Data) -> None:
+    images, _ = digits.validation.batch([0])
+    operations = layers.operations(graphs.folded(trained.module), images)
+    found = {unit.name: unit for unit in units(operations, {"a": frozenset({operations[1].name})})}
+    assert set(found) == {"conv1"}  # a file that computes nothing else
+    everything = {each.name: frozenset({each.name}) for each in operations}
+    found = {unit.name: unit for unit in units(operations, everything)}
+    assert found["conv1"].operations == {"conv1", "relu"}
+    assert found["stages.1.0.conv2"].operations == {"stages_1_0_conv2"}  # a sum reads two
+    assert found["stages.1.0 (add)"].operations == {"add_1", "relu_4"}
+    assert sum(len(unit.operations) for unit in found.values()) == len(operations) - 1
+
+
+LOSSES = {"a": 0.3, "b": 0.2, "c": 0.05, "d": 0.04, "e": 0.0, "f": 0.0}
+
+
+def loss(kept: tuple[str, ...]) -> float:
+    """Add up what every layer loses that is not float."""
+    return sum(value for name, value in LOSSES.items() if name not in kept)
+
+
+@pytest.mark.parametrize(
+    ("limit", "chosen"),
+    [(0.6, ""), (0.3, "a"), (0.1, "ab"), (0.05, "abc"), (0.045, "abc"), (0.01, "abcd")],
+)
+def test_the_fewest_layers_that_suffice_are_found(limit: float, chosen: str) -> None:
+    found = climb("abcdef", loss, max_drop=limit)
+    assert (found.chosen, found.met) == (tuple(chosen), True)
+    assert math.isclose(found.drops[found.chosen], loss(tuple(chosen)))
+
+
+def test_layers_that_are_not_needed_are_taken_back() -> None:
+    found = climb("ecabdf", loss, max_drop=0.1)
+    assert (found.chosen, found.met) == (("a", "b"), True)
+
+
+def test_without_a_mixture_that_holds_the_limit_the_best_one_is_chosen() -> None:
+    found = climb("abcdef", loss, max_drop=0.01, max_layers=2)
+    assert (found.chosen, found.met) == (("a", "b"), False)
+    assert list(found.drops) == [(), ("a",), ("a", "b")]
+    assert climb("abcdef", lambda _: 0.5, max_drop=0.1).chosen == ()
