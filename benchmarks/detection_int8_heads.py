@@ -138,8 +138,13 @@ def _decoded(detector: Detector) -> Decoded:
 
 def _last(model: Model) -> tuple[str, ...]:
     """Return the layers that make the outputs, which pruning leaves alone."""
-    groups = graph.survey(model).groups
-    ends = [tie.path for group in groups if group.kept == graph.OUTPUT for tie in group.ties]
+    groups = graph.find_groups(model).groups
+    ends = [
+        dependency.path
+        for group in groups
+        if group.kept == graph.OUTPUT
+        for dependency in group.dependencies
+    ]
     return tuple(dict.fromkeys(ends))
 
 

@@ -20,7 +20,7 @@ from squeeze.core import plugins
 from squeeze.data.splits import Data
 from squeeze.measure import cost
 from squeeze.models.factory import Model
-from squeeze.pruning.step import Surroundings, run
+from squeeze.pruning.step import PruneContext, run
 from squeeze.recipe.schema import PruneStep, TrainSettings
 from squeeze.tasks import classification
 from squeeze.training.loop import train_
@@ -33,7 +33,7 @@ CUTS = {"50 %": 1 - 0.5**0.5, "70 %": 1 - 0.3**0.5}
 def pruned(model: Model, data: Data, criterion: str, ratio: float, seed: int) -> Model:
     """Prune at one ratio, aligned to nothing, and re-estimate batch norms."""
     step = PruneStep(pruning_ratio=ratio, importance=criterion, align=1)
-    return run(model, step, Surroundings(seed, data.train, classification)).model
+    return run(model, step, PruneContext(seed, data.train, classification)).model
 
 
 def spread(values: list[float]) -> str:

@@ -29,10 +29,10 @@ from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.measure import cost
 from squeeze.models.factory import Model, PruningRound
-from squeeze.pruning.graph import Survey, survey
+from squeeze.pruning.graph import PruningGroups, find_groups
 from squeeze.pruning.importance.base import Evidence
-from squeeze.pruning.step import Surroundings, run, scores
-from squeeze.pruning.stopwatch import Stopwatch
+from squeeze.pruning.step import PruneContext, run, scores
+from squeeze.pruning.variant_timer import VariantTimer
 from squeeze.recipe.schema import InputSpec, PruneStep, Speedup, TrainSettings
 from squeeze.tasks import classification
 from squeeze.training.loop import train_
@@ -79,7 +79,7 @@ def uniform(model: Model, data: Data, step: PruneStep, ratio: float) -> Model:
 
 def drawn(data: Data, step: PruneStep) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield the samples that squeeze's criterion and re-estimation see."""
-    split = Surroundings(0, data.train).drawn(step.samples)
+    split = PruneContext(0, data.train).drawn(step.samples)
     if split is None:
         raise SystemExit("there is no training data")
     for x, y in split.batches(64):
@@ -87,7 +87,7 @@ def drawn(data: Data, step: PruneStep) -> Iterator[tuple[torch.Tensor, torch.Ten
 
 
 def same_latency(
-    model: Model, data: Data, step: PruneStep, goal: Model, watch: Stopwatch
+    model: Model, data: Data, step: PruneStep, goal: Model, watch: VariantTimer
 ) -> tuple[Model, float]:
     """Return the uniformly pruned model with the smallest ratio that is as fast as ``goal``."""
     low, high = 0.0, 0.9
@@ -103,7 +103,9 @@ def same_latency(
     return best, high
 
 
-def kept_importance(found: Survey, scored: dict[str, torch.Tensor | None], model: Model) -> float:
+def kept_importance(
+    found: PruningGroups, scored: dict[str, torch.Tensor | None], model: Model
+) -> float:
     """Return the share of all importance whose channels the model still has."""
     removed = model.architecture.pruning[-1].removed
     total = lost = 0.0
@@ -176,12 +178,12 @@ def compare(
     importance, epochs, seed = how
     speedup = Speedup(runtime="onnxruntime", at_least=GOAL)
     step = PruneStep(speedup=speedup, importance=importance)
-    around = Surroundings(0, data.train, classification, Silent())
-    found = survey(model)
+    around = PruneContext(0, data.train, classification, Silent())
+    found = find_groups(model)
     scored = scores(found, step, around)
     outcome = run(model, step, around)
     notes.append("; ".join(outcome.notes))
-    watch = Stopwatch(model, speedup)
+    watch = VariantTimer(model, speedup)
     other, ratio = same_latency(model, data, step, outcome.model, watch)
     notes[-1] += f"; uniform ratio {ratio:.3f}"
     both = {"squeeze": outcome.model, "uniform Torch-Pruning": other}

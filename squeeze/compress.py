@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from squeeze.measure import cost, environment
 from squeeze.models import bundle, factory, reference
 from squeeze.models.factory import Model
 from squeeze.pruning.recover import finetuner, sparsifier
-from squeeze.pruning.step import Surroundings
+from squeeze.pruning.step import PruneContext
 from squeeze.pruning.step import run as prune
 from squeeze.quantization.qat import simulation
 from squeeze.quantization.qat import step as qat
@@ -27,11 +27,11 @@ from squeeze.recipe.schema import (
     Recipe,
     TrainSettings,
 )
-from squeeze.results import EpochRecord, State, Unmet
+from squeeze.results import Epoch, MissedGoal, ModelRecord
 from squeeze.store import RunFolder, key_of
 from squeeze.training import distributed
 from squeeze.training.checkpoint import Checkpoints
-from squeeze.training.loop import Epoch, Training, train_
+from squeeze.training.loop import Training, train_
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 BASELINE = "baseline"
 _RECORDS = 3
-"""Raised when ``State`` changes, so that steps of earlier versions are done anew."""
+"""Raised when ``ModelRecord`` changes, so that steps of earlier versions are done anew."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Done:
     epochs: list[Epoch]
     notes: list[str]
     ranges: simulation.Ranges | None = None
-    unmet: Unmet | None = None
+    missed_goal: MissedGoal | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ModelState:
         ranges: Of a model that was trained to be quantized; such a float model does not ship.
     """
 
-    record: State
+    record: ModelRecord
     model: Model
     bundle: Path
     ranges: simulation.Ranges | None = None
@@ -166,7 +166,7 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
     if found is not None:
         steps.progress.say(f"{name}: reused from run {found['reused_from']}")
         source = distributed.from_first(place.resolve)
-        record = _noted(State.model_validate(found), warn)
+        record = _noted(ModelRecord.model_validate(found), warn)
         return ModelState(record, bundle.load(source), place, simulation.read(source))
     steps.progress.say(f"{name}: starts")
     started = time.perf_counter()
@@ -176,21 +176,21 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
     model = done.model
     steps.checkpoints.pop()
     if distributed.rank():  # the first process writes
-        record = State(name=name, method=method, params=0, macs=0, seconds=0.0)
+        record = ModelRecord(name=name, method=method, params=0, macs=0, seconds=0.0)
         return ModelState(record, model, place, done.ranges)
     bundle.save(model, place)
     if done.ranges is not None:
         simulation.write(done.ranges, place)
-    record = State(
+    record = ModelRecord(
         name=name,
         method=method,
         params=cost.params(model),
         macs=cost.macs(model),
         seconds=time.perf_counter() - started,
         notes=tuple(done.notes),
-        epochs=tuple(EpochRecord(**asdict(epoch)) for epoch in done.epochs),
+        epochs=tuple(done.epochs),
         bundle=str(place.relative_to(steps.folder.path)),
-        unmet=done.unmet,
+        missed_goal=done.missed_goal,
         computed_with=computed_with() if done.epochs or method != BASELINE else {},
     )
     steps.folder.finish_step(name, key, record.model_dump(mode="json"))
@@ -202,7 +202,7 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
     return ModelState(record, model, place, done.ranges)
 
 
-def _noted(record: State, warn: "Callable[[str], None]") -> State:
+def _noted(record: ModelRecord, warn: "Callable[[str], None]") -> ModelRecord:
     """Return a reused step's record; where this run would compute otherwise, with a note."""
     now, then = computed_with(), record.computed_with
     other = [f"{n} {then[n]} (now {now[n]})" for n in now if then.get(n, now[n]) != now[n]]
@@ -244,7 +244,7 @@ def _work(
         if training is not None:
             sparse = sparsifier(step, training)
             tuned = finetuner(step, current, training)
-        around = Surroundings(
+        around = PruneContext(
             steps.recipe.seed,
             steps.data.train,
             steps.task,
@@ -255,7 +255,7 @@ def _work(
         done = prune(current, step, around)
         before, after = cost.macs(current), cost.macs(done.model)
         notes = [f"{before / after:.2f}x fewer MACs", *done.notes]
-        return Done(done.model, done.epochs, notes, unmet=done.unmet)
+        return Done(done.model, done.epochs, notes, missed_goal=done.missed_goal)
 
     def run_distill(step: DistillStep) -> Done:
         import torch

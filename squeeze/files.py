@@ -9,7 +9,7 @@ from squeeze.core import cpu, plugins
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.export import file
 from squeeze.measure.target import Candidate
-from squeeze.quantization.mixed_precision.step import Choice
+from squeeze.quantization.mixed_precision.step import FloatLayers
 from squeeze.quantization.qat.agreement import agreement
 from squeeze.quantization.qat.matching import TrainedRanges
 from squeeze.quantization.qat.simulation import folded
@@ -17,7 +17,7 @@ from squeeze.quantization.recovery.recover import Recovered, recover
 from squeeze.quantization.request import Request
 from squeeze.recipe import schemes
 from squeeze.recipe.schema import Quantization, QuantizeStep, Recipe, Target
-from squeeze.results import Row, State, Unmet
+from squeeze.results import MissedGoal, ModelRecord, Row
 from squeeze.runtimes.base import Execution
 from squeeze.store import scratch
 from squeeze.tasks import nms_file
@@ -41,11 +41,11 @@ class Shipped:
 
     candidates: dict[tuple[str, int], list[Candidate]] = field(default_factory=dict)
     skipped: list[Row] = field(default_factory=list)
-    records: list[State] = field(default_factory=list)
+    records: list[ModelRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class _Place:
+class _FilePlace:
     """Where a state is going to run: one of a target's batch sizes."""
 
     target: Target
@@ -54,7 +54,7 @@ class _Place:
     def without(self, state: str, reason: str) -> Row:
         """Return the row that says why a state is not measured here."""
         return Row(
-            state=state,
+            model=state,
             target=self.target.label,
             runtime=self.target.runtime,
             device=self.target.device,
@@ -80,12 +80,12 @@ class _Quantizing:
     step: Quantization
     calibration: "Split | None"
     task: "Task"
-    mixed: Choice
+    mixed: FloatLayers
     trained: "ModelState | None" = None
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     recovered: "dict[int, Recovered]" = field(default_factory=dict)
-    unmet: Unmet | None = None
+    missed_goal: MissedGoal | None = None
 
 
 def check_targets(recipe: Recipe) -> None:
@@ -176,7 +176,7 @@ def end_at_boxes_(
         for number, candidate in enumerate(shipped.candidates[key]):
             path = nms_file.path_of(candidate.path)
             if not path.exists():
-                with progress.task(f"suppression inside {candidate.state}", 1) as advance:
+                with progress.task(f"suppression inside {candidate.name}", 1) as advance:
                     done = nms_file.write(candidate.path, candidate.model or model, images)
                     advance()
                 progress.say(
@@ -208,10 +208,10 @@ def _runtime(target: Target) -> "Runtime":
     return runtime
 
 
-def _places(recipe: Recipe) -> Iterator[_Place]:
+def _places(recipe: Recipe) -> Iterator[_FilePlace]:
     for target in recipe.targets:
         for batch_size in target.batch_sizes:
-            yield _Place(target, batch_size)
+            yield _FilePlace(target, batch_size)
 
 
 def _quantizing(
@@ -225,7 +225,7 @@ def _quantizing(
     task = task.of(states[-1].model.module)  # which a distilled student may have changed
     for number, step in enumerate(recipe.steps, start=1):
         if isinstance(step, Quantization):
-            mixed = Choice(step, f"steps.{number - 1}", calibration, train, task, recipe.seed)
+            mixed = FloatLayers(step, f"steps.{number - 1}", calibration, train, task, recipe.seed)
             return _Quantizing(f"{number}-{step.method}", step, calibration, task, mixed, trained)
     return None
 
@@ -239,7 +239,7 @@ def _float_precision(target: Target, made_by_step: str | None) -> str:
 
 def _exported(
     state: "ModelState",
-    place: _Place,
+    place: _FilePlace,
     precision: str,
     folder: "RunFolder",
     progress: "Progress",
@@ -263,7 +263,7 @@ def _exported(
 
 def _quantized(
     source: Candidate,
-    place: _Place,
+    place: _FilePlace,
     quantizing: _Quantizing,
     folder: "RunFolder",
     progress: "Progress",
@@ -307,7 +307,7 @@ def _quantized(
             )
         if kind != "bundle":
             file.describe(path, source.model or model, place.batch_size)
-        quantizing.unmet = quantizing.unmet or outcome.unmet
+        quantizing.missed_goal = quantizing.missed_goal or outcome.missed_goal
         notes = [_chosen(step.backend, name), *outcome.notes]
         if trained is not None and quantizing.calibration is not None:
             session = _runtime(place.target).open_session(path, Execution())
@@ -367,11 +367,11 @@ def _recovered(
     return quantizing.recovered[bits]
 
 
-def _record(quantizing: _Quantizing, before: State) -> State:
+def _record(quantizing: _Quantizing, before: ModelRecord) -> ModelRecord:
     """Return the state's record; quantization removes neither parameters nor MACs."""
     training = None if quantizing.trained is None else quantizing.trained.record
     notes = (*(training.notes if training else ()), *quantizing.notes)
-    return State(
+    return ModelRecord(
         name=quantizing.state,
         method=quantizing.step.method,
         params=before.params,
@@ -380,7 +380,7 @@ def _record(quantizing: _Quantizing, before: State) -> State:
         notes=tuple(dict.fromkeys(notes)),
         epochs=training.epochs if training else (),
         bundle=training.bundle if training else None,
-        unmet=quantizing.unmet or quantizing.mixed.unmet,
-        ladders=tuple(quantizing.mixed.ladders),
+        missed_goal=quantizing.missed_goal or quantizing.mixed.missed_goal,
+        searches=tuple(quantizing.mixed.searches),
         reused_from=training.reused_from if training else None,
     )

@@ -32,13 +32,12 @@ from squeeze.recipe.schema import (
 )
 from squeeze.report import gates, write
 from squeeze.report.warnings import warnings
-from squeeze.results import DataRecord, PictureBlock, Results, Row
+from squeeze.results import DataRecord, Epoch, PictureBlock, Results, Row
 from squeeze.store import LOG, RunFolder, scratch, start_or_take_up
 from squeeze.tasks import nms_file, open_task
 from squeeze.tasks.base import Task
 from squeeze.training import distributed, parameters
 from squeeze.training.checkpoint import Checkpoints
-from squeeze.training.loop import Epoch
 from squeeze.training.preview import contact_sheet
 
 if TYPE_CHECKING:
@@ -46,14 +45,14 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from squeeze.measure.judge import Predictions
+    from squeeze.measure.evaluator import Predictions
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 @dataclass
-class Stopwatch:
+class StageTimes:
     """Seconds by stage, and the stage that runs now."""
 
     stages_s: dict[str, float] = field(default_factory=dict)
@@ -120,7 +119,7 @@ def _run(
 ) -> tuple[Results, RunFolder]:
     """Run a recipe; what is open at the end, whatever the end, is closed by ``closing``."""
     recipe, progress = loaded.recipe, journal
-    started, watch = datetime.now(UTC), Stopwatch()
+    started, watch = datetime.now(UTC), StageTimes()
     plan.check(loaded)
     files.check_targets(recipe)
     model, data, task = _opened(loaded, progress)
@@ -157,7 +156,7 @@ def _run(
         recipe=recipe.model_dump(mode="json", by_alias=True),
         environment=_environment(recipe),
         data=_data_records(data),
-        states=records,
+        models=records,
         rows=tuple(rows),
         gates=tuple(gates.decide(recipe.gates, rows, records)),
         pictures=tuple(_changed(seen, task, data.validation)),

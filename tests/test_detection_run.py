@@ -51,17 +51,17 @@ def results(folder: Path) -> Results:
 
 
 def test_every_state_is_measured_as_a_detector_in_both_runtimes(results: Results) -> None:
-    assert [state.name for state in results.states] == STATES
+    assert [state.name for state in results.models] == STATES
     for target in ("onnxruntime", "litert"):
         rows = [row for row in results.rows if row.target == target]
-        assert [row.state for row in rows] == STATES
+        assert [row.model for row in rows] == STATES
         for row in rows:
             assert isinstance(row.accuracy, DetectionAccuracy)
             assert row.accuracy.samples == 12
             assert len(row.accuracy.per_class) == 10
             assert row.latency is not None
             assert row.network_latency is not None
-            assert (row.change is None) == (row.state == "baseline")
+            assert (row.change is None) == (row.model == "baseline")
         assert isinstance(rows[-1].change, DetectionChange)
         assert rows[-1].coverage is not None
         assert rows[-1].coverage.int8 > 0.9 * rows[-1].coverage.total
@@ -72,7 +72,7 @@ def test_the_same_model_scores_the_same_in_both_runtimes(results: Results) -> No
         found = [
             row.accuracy.map.value
             for row in results.rows
-            if row.state == state and isinstance(row.accuracy, DetectionAccuracy)
+            if row.model == state and isinstance(row.accuracy, DetectionAccuracy)
         ]
         assert len(found) == 2
         assert found[0] == pytest.approx(found[1], abs=0.02)
@@ -81,7 +81,7 @@ def test_the_same_model_scores_the_same_in_both_runtimes(results: Results) -> No
 def test_pruning_left_the_heads_outputs_and_files_tell_how_to_read_them(
     folder: Path, results: Results
 ) -> None:
-    assert results.states[0].macs / results.states[1].macs > 1.5
+    assert results.models[0].macs / results.models[1].macs > 1.5
     for kind in ("onnx", "tflite"):
         record = json.loads((folder / "artifacts" / f"3-quantize.{kind}.json").read_text())
         assert record["detector"]["decoder"] == "anchor_free"

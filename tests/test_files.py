@@ -13,7 +13,7 @@ from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.models.factory import Model
 from squeeze.recipe.schema import Recipe
-from squeeze.results import Parity, Row, State
+from squeeze.results import ModelRecord, Parity, Row
 from squeeze.store import RunFolder
 from squeeze.tasks import classification
 
@@ -32,7 +32,7 @@ def recipe(targets: list[dict[str, Any]], **step: Any) -> Recipe:
 
 
 def states(trained: Model, bundle: Path) -> list[ModelState]:
-    record = State(name="baseline", method="baseline", params=7, macs=9, seconds=0)
+    record = ModelRecord(name="baseline", method="baseline", params=7, macs=9, seconds=0)
     return [ModelState(record, trained, bundle)]
 
 
@@ -99,7 +99,7 @@ def test_what_stays_float_says_why(
     ]
     chosen = recipe(targets, backend="litert")
     shipped, _ = make(chosen, trained, digits, files["bundle"], tmp_path)
-    assert [(row.target, row.state, row.skipped) for row in shipped.skipped] == [
+    assert [(row.target, row.model, row.skipped) for row in shipped.skipped] == [
         (
             "pytorch",
             "1-quantize",

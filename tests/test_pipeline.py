@@ -79,10 +79,10 @@ def results_of(folder: Path) -> Results:
 def test_every_state_has_a_row_on_every_target(finished: Path) -> None:
     results = results_of(finished)
     states = ["baseline", "1-prune", "2-distill", "3-quantize"]
-    assert [state.name for state in results.states] == states
+    assert [state.name for state in results.models] == states
     for place in (("onnxruntime", 1), ("onnxruntime", 4), ("litert", 1), ("pytorch", 1)):
         rows = [row for row in results.rows if (row.target, row.batch_size) == place]
-        assert sorted(row.state for row in rows) == sorted(states), place
+        assert sorted(row.model for row in rows) == sorted(states), place
         for row in rows:
             if row.skipped is not None:
                 assert place[0] == "pytorch"
@@ -94,7 +94,7 @@ def test_every_state_has_a_row_on_every_target(finished: Path) -> None:
             assert row.latency.median_s > 0
             assert row.size_bytes
             assert row.peak_memory_bytes
-            assert (row.speedup is None) == (row.state == "baseline")
+            assert (row.speedup is None) == (row.model == "baseline")
             assert (row.parity is None) == (row.precision == "int8")
     if not torch.cuda.is_available():
         (cuda,) = (row for row in results.rows if row.target == "pytorch-cuda")
@@ -107,7 +107,7 @@ def test_the_same_model_scores_the_same_in_every_runtime(finished: Path) -> None
         scores = [
             row.accuracy.top1.value
             for row in results.rows
-            if row.state == state and row.accuracy is not None
+            if row.model == state and row.accuracy is not None
         ]
         assert len(scores) >= 4
         assert max(scores) - min(scores) < 2 / 540, state
@@ -159,10 +159,10 @@ def test_gates_states_and_data_are_recorded(finished: Path) -> None:
         ("calibration", 32),
         ("validation", 540),
     ]
-    baseline, pruned = results.states[:2]
+    baseline, pruned = results.models[:2]
     assert baseline.macs > 2 * pruned.macs
     assert len(baseline.epochs) == 3
-    assert any("-bit weights: " in note for note in results.states[-1].notes)
+    assert any("-bit weights: " in note for note in results.models[-1].notes)
 
 
 def test_results_follow_their_schema(finished: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_second_run_takes_finished_steps_over(finished: Path) -> None:
     folder = finished.parents[2]
     loaded = squeeze.load_recipe(folder / "recipe.yaml", ("targets=[{runtime: onnxruntime}]",))
     results, run = squeeze.run(loaded, output=folder / "runs")
-    assert [state.reused_from for state in results.states] == [finished.name] * 3 + [None]
+    assert [state.reused_from for state in results.models] == [finished.name] * 3 + [None]
     first = squeeze.load_bundle(finished / "steps" / "2-distill").state_dict()
     for key, value in squeeze.load_bundle(run.path / "steps" / "2-distill").state_dict().items():
         assert torch.equal(value, first[key])
@@ -206,7 +206,7 @@ def test_a_second_run_takes_finished_steps_over(finished: Path) -> None:
         ("targets=[{runtime: onnxruntime}]", "steps.1.lr=0.01"),
     )
     results, _ = squeeze.run(changed, output=folder / "runs")
-    assert [state.reused_from is None for state in results.states] == [False, False, True, True]
+    assert [state.reused_from is None for state in results.models] == [False, False, True, True]
 
 
 def test_every_speedup_is_the_ratio_of_the_medians_in_its_rows(finished: Path) -> None:
@@ -219,8 +219,8 @@ def test_every_speedup_is_the_ratio_of_the_medians_in_its_rows(finished: Path) -
         assert first.latency is not None
         assert row.speedup.value == pytest.approx(first.latency.median_s / row.latency.median_s)
         assert row.speedup.low <= row.speedup.value <= row.speedup.high
-        if row.state == "3-quantize":
-            source = next(r for r in rows if (r.target, r.batch_size, r.state) == (*place, LAST))
+        if row.model == "3-quantize":
+            source = next(r for r in rows if (r.target, r.batch_size, r.model) == (*place, LAST))
             assert source.latency is not None
             assert row.over_float is not None
             expected = source.latency.median_s / row.latency.median_s
@@ -282,7 +282,7 @@ def test_ctrl_c_keeps_what_was_finished(
     assert not list(run.rglob(".*"))
     loaded = squeeze.load_recipe(path, ("steps.1.epochs=1", "targets=[{runtime: onnxruntime}]"))
     results, _ = squeeze.run(loaded, output=output)
-    assert [s.reused_from for s in results.states[:3]] == [run.name, run.name, None]
+    assert [s.reused_from for s in results.models[:3]] == [run.name, run.name, None]
 
 
 def test_the_terminal_shows_what_was_left_out_and_why(
@@ -305,7 +305,7 @@ def test_fresh_takes_nothing_over_and_gives_the_same_weights(
     sets = ("steps=[]", "targets=[{runtime: onnxruntime}]", "gates=[]")
     loaded = squeeze.load_recipe(folder / "recipe.yaml", sets)
     results, again = squeeze.run(loaded, output=folder / "runs", fresh=True)
-    assert [state.reused_from for state in results.states] == [None]
+    assert [state.reused_from for state in results.models] == [None]
     weights = Path("steps/baseline/weights.safetensors")
     assert (again.path / weights).read_bytes() == (finished / weights).read_bytes()
 

@@ -22,7 +22,7 @@ def test_random_weights_are_those_of_the_seed_and_a_warning_heads_the_report(
     weights = [run.path / "steps/baseline/weights.safetensors" for _, run in found]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     results, run = found[0]
-    assert results.states[0].notes == ("random weights, as the recipe says",)
+    assert results.models[0].notes == ("random weights, as the recipe says",)
     assert results.warnings[0].startswith("baseline on pytorch ")
     lines = (run.path / "report.md").read_text(encoding="utf-8").splitlines()
     assert lines[4] == "## Read this first"

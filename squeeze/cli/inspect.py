@@ -10,7 +10,7 @@ from squeeze.cli import flag_names, one_step, options
 
 if TYPE_CHECKING:
     from squeeze.models.factory import Model
-    from squeeze.pruning.graph import Survey
+    from squeeze.pruning.graph import PruningGroups
     from squeeze.pruning.sensitivity import Curve
     from squeeze.recipe.load import LoadedRecipe
 
@@ -113,12 +113,12 @@ def inspect(
         if sensitivity:
             _refuse_untrained(loaded)
         from squeeze.models import factory
-        from squeeze.pruning.graph import survey
+        from squeeze.pruning.graph import find_groups
 
         built = factory.build(loaded.recipe.model, loaded.folder)
         for note in built.notes:
             terminal.say(note)
-        found = survey(built, keep=keep or [])
+        found = find_groups(built, keep=keep or [])
     shown: dict[str, Any] = {}
     if pruning:
         shown["groups"] = _groups(found)
@@ -201,7 +201,7 @@ def _refuse_untrained(loaded: "LoadedRecipe") -> None:
 
 def _curves(
     model: "Model",
-    found: "Survey",
+    found: "PruningGroups",
     loaded: "LoadedRecipe",
     how: tuple[str, int],
     progress: Any,  # noqa: ANN401  (a terminal or nothing)
@@ -218,7 +218,7 @@ def _curves(
     kind = "detection" if opened.validation.has_boxes else "classification"
     task = open_task(kind, model.input)
     task.check_model(found.module, model.input, len(opened.classes))
-    around = step.Surroundings(0, opened.validation, task.of(found.module), progress)
+    around = step.PruneContext(0, opened.validation, task.of(found.module), progress)
     wanted = PruneStep(pruning_ratio=0.5, importance=importance, samples=samples)
     scored = step.scores(found, wanted, around)
     if not any(score is not None for score in scored.values()):
@@ -231,7 +231,7 @@ def _curves(
     return sensitivity.curves(found, scored, split, task, progress)
 
 
-def _groups(found: "Survey") -> list[dict[str, Any]]:
+def _groups(found: "PruningGroups") -> list[dict[str, Any]]:
     return [
         {
             "group": group.name,
@@ -239,21 +239,25 @@ def _groups(found: "Survey") -> list[dict[str, Any]]:
             "unit": group.unit,
             "kept": group.kept,
             "layers": [
-                {"layer": tie.path, "kind": tie.kind, "side": "out" if tie.is_out else "in"}
-                for tie in group.ties
+                {
+                    "layer": dependency.path,
+                    "kind": dependency.kind,
+                    "side": "out" if dependency.is_out else "in",
+                }
+                for dependency in group.dependencies
             ],
         }
         for group in found.groups
     ]
 
 
-def _print_groups(found: "Survey") -> None:
+def _print_groups(found: "PruningGroups") -> None:
     from squeeze.cli import console
 
     rows = []
     for group in found.groups:
-        made = [tie.path for tie in group.ties if tie.is_out]
-        read = [tie.path for tie in group.ties if not tie.is_out]
+        made = [dependency.path for dependency in group.dependencies if dependency.is_out]
+        read = [dependency.path for dependency in group.dependencies if not dependency.is_out]
         unit = {1: "one"}.get(group.unit, str(group.unit))
         rows.append(
             [

@@ -76,10 +76,10 @@ def execute(loaded: "LoadedRecipe", output: Path, show: dict[str, bool]) -> None
     else:
         console.summary(results)
         for file in sorted((folder.path / "artifacts").glob("*")):
-            if file.suffix != ".json" and file.name.startswith(results.states[-1].name):
+            if file.suffix != ".json" and file.name.startswith(results.models[-1].name):
                 console.out(f"file    {file}")
         for row in results.rows:
-            if row.state == results.states[-1].name and row.runtime == "pytorch" and row.artifact:
+            if row.model == results.models[-1].name and row.runtime == "pytorch" and row.artifact:
                 console.out(f"bundle  {folder.path / row.artifact}")
         console.out(f"report  {folder.path / 'report.html'}")
     if not results.passed:

@@ -12,7 +12,7 @@ _SOURCE = re.compile(r"Source:\s*(.*?https?://[^\s)>;,]+\)?)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Description:
+class ExtensionDescription:
     """An extension in words.
 
     Attributes:
@@ -24,7 +24,7 @@ class Description:
     source: str = ""
 
 
-def describe(group: str) -> dict[str, Description]:
+def describe(group: str) -> dict[str, ExtensionDescription]:
     """Return the description of every extension of a group; empty where there is no docstring."""
     return {name: _read(_file(module)) for name, module in plugins.names(group).items()}
 
@@ -42,9 +42,11 @@ def _file(module: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _read(file: Path | None) -> Description:
+def _read(file: Path | None) -> ExtensionDescription:
     if file is None:
-        return Description()
+        return ExtensionDescription()
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     source = _SOURCE.search(text)
-    return Description(text.partition("\n")[0], " ".join(source[1].split()) if source else "")
+    return ExtensionDescription(
+        text.partition("\n")[0], " ".join(source[1].split()) if source else ""
+    )

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import InputError
-from squeeze.distillation.answers import Answers
 from squeeze.distillation.losses.base import Traits, Views
-from squeeze.distillation.taps import Kept, tap
-from squeeze.distillation.ties import Survey, Tie, choose, survey
+from squeeze.distillation.pairing import LayerOutputs, LayerPair, choose, layer_outputs
+from squeeze.distillation.taps import TappedTensors, tap
+from squeeze.distillation.teacher_cache import TeacherCache
 from squeeze.recipe import losses as blocks
 from squeeze.recipe.schema import LossBlock
 
@@ -38,7 +38,7 @@ class Imitation:
     objective: "Objective"
     extra: "nn.Module"
     notes: list[str]
-    answers: Answers | None = None
+    answers: TeacherCache | None = None
 
     def told(self) -> list[str]:
         """Return the notes, and after the training how often the teacher was not asked again."""
@@ -54,8 +54,8 @@ class _Side:
     """One of the two models under observation."""
 
     module: "nn.Module"
-    kept: Kept
-    seen: Survey
+    kept: TappedTensors
+    seen: LayerOutputs
 
     def views(
         self,
@@ -116,12 +116,12 @@ class _Plan:
 
     block: LossBlock
     traits: Traits
-    ties: list[Tie]
+    pairs: list[LayerPair]
     sizes: list[_Size]
 
     def views(self, student: _Pass, teacher: _Pass) -> tuple[Views, Views]:
         """Return what the loss gets to see of two forward passes."""
-        paths = [tie.student for tie in self.ties], [tie.teacher for tie in self.ties]
+        paths = [pair.student for pair in self.pairs], [pair.teacher for pair in self.pairs]
         own, goal = (
             run.side.views(run.images, run.outputs, side, self.sizes)
             for run, side in zip((student, teacher), paths, strict=True)
@@ -154,7 +154,7 @@ def imitating(
     labels: "Objective",
     label_weight: float,
     shape: Sequence[int],
-    answers: Answers | None = None,
+    answers: TeacherCache | None = None,
 ) -> Iterator[Imitation]:
     """Observe two models for the time of the block, and give the training loop an objective.
 
@@ -178,15 +178,15 @@ def imitating(
     from torch import nn
 
     example = torch.zeros(2, *shape)
-    seen = survey(student, example), survey(teacher, example)
+    seen = layer_outputs(student, example), layer_outputs(teacher, example)
     planned = [_tied(number, block, *seen) for number, block in enumerate(losses)]
-    ties = [tie for plan in planned for tie in plan.ties]
+    pairs = [pair for plan in planned for pair in plan.pairs]
     with ExitStack() as stack:
         kept = [
             stack.enter_context(tap(module, paths, _heads(found)))
             for module, paths, found in (
-                (student, {tie.student for tie in ties}, seen[0]),
-                (teacher, {tie.teacher for tie in ties}, seen[1]),
+                (student, {pair.student for pair in pairs}, seen[0]),
+                (teacher, {pair.teacher for pair in pairs}, seen[1]),
             )
         ]
         sides = _Side(student, kept[0], seen[0]), _Side(teacher, kept[1], seen[1])
@@ -198,14 +198,14 @@ def imitating(
         yield Imitation(objective, extra, notes, answers)
 
 
-def _tied(number: int, block: LossBlock, student: Survey, teacher: Survey) -> _Plan:
+def _tied(number: int, block: LossBlock, student: LayerOutputs, teacher: LayerOutputs) -> _Plan:
     traits: Traits = blocks.load(block).TRAITS
-    ties = choose(block.layers, traits, teacher, student, where=f"losses.{number}")
-    sizes = [_smaller(student.shapes[t.student], teacher.shapes[t.teacher]) for t in ties]
-    return _Plan(block, traits, ties, sizes)
+    pairs = choose(block.layers, traits, teacher, student, where=f"losses.{number}")
+    sizes = [_smaller(student.shapes[t.student], teacher.shapes[t.teacher]) for t in pairs]
+    return _Plan(block, traits, pairs, sizes)
 
 
-def _heads(found: Survey) -> list[str]:
+def _heads(found: LayerOutputs) -> list[str]:
     return [found.classifier] if found.classifier else []
 
 
@@ -228,13 +228,13 @@ def _smaller(left: Sequence[int], right: Sequence[int]) -> _Size:
 
 
 def _note(plan: _Plan) -> str:
-    if not plan.ties:
+    if not plan.pairs:
         return ""
     how = "tied by the recipe" if plan.block.layers else "tied by their spatial size"
-    return f"{plan.block.name}: {', '.join(map(str, plan.ties))} ({how})"
+    return f"{plan.block.name}: {', '.join(map(str, plan.pairs))} ({how})"
 
 
-def _asking(guide: _Side, answers: Answers | None) -> "Callable[[Tensor], Any]":
+def _asking(guide: _Side, answers: TeacherCache | None) -> "Callable[[Tensor], Any]":
     """Return how the teacher's outputs, and in ``guide.kept`` its maps, are come by."""
     if answers is None:
         return guide.module

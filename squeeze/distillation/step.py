@@ -4,14 +4,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from squeeze.core.errors import InputError
-from squeeze.distillation.answers import Answers, repeat
 from squeeze.distillation.imitation import imitating
+from squeeze.distillation.teacher_cache import TeacherCache, repeat
 from squeeze.models.copying import copied
 from squeeze.models.factory import Model
 from squeeze.recipe import losses as blocks
 from squeeze.recipe.schema import DistillStep
+from squeeze.results import Epoch
 from squeeze.training import objective as objectives
-from squeeze.training.loop import Epoch, Training, train_
+from squeeze.training.loop import Training, train_
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +46,7 @@ def distill(
         labels=objectives.of_task(training.task.of(module), step),
         label_weight=step.label_weight,
         shape=student.input.shape,
-        answers=Answers() if repeat(step) else None,
+        answers=TeacherCache() if repeat(step) else None,
     ) as imitation:
         epochs = train_(module, step, training, imitation.objective, extra=imitation.extra)
     return replace(student, module=module), epochs, imitation.told()

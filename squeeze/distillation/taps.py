@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Kept:
+class TappedTensors:
     """What the last forward pass left, by module path."""
 
     outputs: "dict[str, Tensor]" = field(default_factory=dict)
@@ -24,7 +24,9 @@ class Kept:
 
 
 @contextmanager
-def tap(module: "nn.Module", outputs: Iterable[str], inputs: Iterable[str] = ()) -> Iterator[Kept]:
+def tap(
+    module: "nn.Module", outputs: Iterable[str], inputs: Iterable[str] = ()
+) -> Iterator[TappedTensors]:
     """Keep what submodules return and take, as long as the context lasts.
 
     A submodule that runs several times in a forward pass leaves its last tensor. Anything that
@@ -38,7 +40,7 @@ def tap(module: "nn.Module", outputs: Iterable[str], inputs: Iterable[str] = ())
     Yields:
         The tensors of the most recent forward pass.
     """
-    kept, named = Kept(), dict(module.named_modules())
+    kept, named = TappedTensors(), dict(module.named_modules())
     after, before = [(p, named[p]) for p in outputs], [(p, named[p]) for p in inputs]
     handles: list[RemovableHandle] = []
     try:
@@ -50,7 +52,7 @@ def tap(module: "nn.Module", outputs: Iterable[str], inputs: Iterable[str] = ())
             handle.remove()
 
 
-def _output(kept: Kept, path: str) -> Callable[..., None]:
+def _output(kept: TappedTensors, path: str) -> Callable[..., None]:
     def keep(_module: "nn.Module", _inputs: Any, output: Any) -> None:  # noqa: ANN401
         import torch
 
@@ -60,7 +62,7 @@ def _output(kept: Kept, path: str) -> Callable[..., None]:
     return keep
 
 
-def _input(kept: Kept, path: str) -> Callable[..., None]:
+def _input(kept: TappedTensors, path: str) -> Callable[..., None]:
     def keep(_module: "nn.Module", inputs: Any) -> None:  # noqa: ANN401
         import torch
 

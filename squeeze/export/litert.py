@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError, cause_of
+from squeeze.core.output import redirect_output
 from squeeze.models.copying import copied
 from squeeze.models.factory import Model
 from squeeze.recipe.two_stage import NO_LITERT
@@ -33,7 +33,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
     module = copied(model.module).eval()
     with new_file(path) as inside, scratch(for_libraries=True):
         try:
-            with chatter_to(log):
+            with redirect_output(log):
                 import litert_torch
 
                 channel_last = litert_torch.to_channel_last_io(module, args=[0])

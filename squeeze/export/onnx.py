@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError, cause_of
+from squeeze.core.output import redirect_output
 from squeeze.export import bounds, suppression
 from squeeze.models.copying import copied
 from squeeze.models.factory import Model
@@ -38,7 +38,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
     module = copied(model.module).eval()
     with new_file(path) as inside:
         try:
-            with chatter_to(log):
+            with redirect_output(log):
                 trace(module, inside, model.input.shape)
         except OSError:
             raise
@@ -100,7 +100,7 @@ def draft(model: Model, path: Path, *, batch_size: int) -> None:
     example = torch.zeros(batch_size, *model.input.shape)
     module = copied(model.module).eval()
     suppression.teach_older_exporter_()
-    with new_file(path) as inside, chatter_to(None):
+    with new_file(path) as inside, redirect_output(None):
         torch.onnx.export(module, (example,), inside, dynamo=False, input_names=["images"])
 
 

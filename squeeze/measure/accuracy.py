@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
-    from squeeze.measure.judge import Judge, Predictions
+    from squeeze.measure.evaluator import Evaluator, Predictions
     from squeeze.models.factory import Model
     from squeeze.runtimes.base import Outputs, Session
 
@@ -26,7 +26,7 @@ _PARITY_SAMPLES = 16
 def predict(
     session: "Session",
     split: "Split",
-    task: "Judge",
+    task: "Evaluator",
     batch_size: int,
     progress: "Progress",
     label: str,
@@ -58,7 +58,7 @@ def torch_outputs(model: "Model", images: "NDArray[np.float32]") -> "Outputs":
 
 
 def parity(
-    model: "Model", session: "Session", split: "Split", batch_size: int, task: "Judge"
+    model: "Model", session: "Session", split: "Split", batch_size: int, task: "Evaluator"
 ) -> Parity:
     """Compare a float file with torch on the first samples of a set.
 

@@ -42,8 +42,8 @@ def compare(
         drop=statistics.paired_drop(best, best_after),
         top5_drop=float(among.mean() - among_after.mean()),
         agreement=agreement(before, after),
-        broken=int((best & ~best_after).sum()),
-        mended=int((~best & best_after).sum()),
+        regressions=int((best & ~best_after).sum()),
+        fixes=int((~best & best_after).sum()),
     )
 
 

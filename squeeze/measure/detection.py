@@ -13,6 +13,7 @@ import numpy as np
 
 from squeeze.core.boxes import Boxes, Detections, count_boxes, overlaps
 from squeeze.core.errors import SqueezeError
+from squeeze.results import ClassPrecision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,28 +22,6 @@ _HALF = 0.5
 _IOU_50, _IOU_75 = 0, 5
 _ALL, _SMALL, _MEDIUM, _LARGE = range(4)
 _HUNDRED = 2
-
-
-@dataclass(frozen=True)
-class ClassPrecision:
-    """Average precisions of one class, in [0, 1]; None where the set has no box of it.
-
-    Attributes:
-        name: The class.
-        boxes: How many boxes it has; ignored ones do not count.
-        ap: Mean over the IoU thresholds 0.5, 0.55, … 0.95.
-        ap50: At IoU 0.5.
-        voc_ap50: The same by VOC's rule.
-        curve: Precision at the recalls 0, 0.01, … 1 for IoU 0.5, of at most 100 detections per
-            image.
-    """
-
-    name: str
-    boxes: int
-    ap: float | None
-    ap50: float | None
-    voc_ap50: float | None
-    curve: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -102,12 +81,12 @@ def score(
     counts = count_boxes(truth, len(classes))
     per_class = tuple(
         ClassPrecision(
-            name,
-            int(counts[k]),
-            _mean(precision[:, :, k, _ALL]),
-            _mean(precision[_IOU_50, :, k, _ALL]),
-            voc[k],
-            tuple(np.maximum(precision[_IOU_50, :, k, _ALL], 0).tolist()),
+            name=name,
+            boxes=int(counts[k]),
+            ap=_mean(precision[:, :, k, _ALL]),
+            ap50=_mean(precision[_IOU_50, :, k, _ALL]),
+            voc_ap50=voc[k],
+            curve=tuple(np.maximum(precision[_IOU_50, :, k, _ALL], 0).tolist()),
         )
         for k, name in enumerate(classes)
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from squeeze.core.boxes import Boxes, Detections, overlaps
 from squeeze.measure import detection, detection_change, pictures
-from squeeze.results import ClassPrecision, DetectionAccuracy, DetectionChange, DetectionPicture
+from squeeze.results import DetectionAccuracy, DetectionChange, DetectionPicture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,13 +39,7 @@ def score(
         recall=figures.recall,
         voc_ap50=figures.voc_ap50,
         per_class=tuple(
-            ClassPrecision(
-                name=each.name,
-                boxes=each.boxes,
-                ap=each.ap,
-                ap50=each.ap50,
-                curve=tuple(round(value, 4) for value in each.curve),
-            )
+            each.model_copy(update={"curve": tuple(round(value, 4) for value in each.curve)})
             for each in figures.per_class
         ),
     )

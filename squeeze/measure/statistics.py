@@ -46,12 +46,12 @@ def paired_drop(before: "NDArray[np.bool_]", after: "NDArray[np.bool_]") -> Esti
     Source: Agresti and Min, Simple improved confidence intervals for comparing matched
     proportions, Statistics in Medicine 24 (2005), section 3.
     """
-    broken = int((before & ~after).sum())
-    mended = int((~before & after).sum())
+    regressions = int((before & ~after).sum())
+    fixes = int((~before & after).sum())
     total = len(before)
-    drop = (broken - mended) / total
-    centre = (broken - mended) / (total + 2)
-    spread = _Z * float(np.sqrt(broken + mended + 1 - (broken - mended) ** 2 / (total + 2)))
+    drop = (regressions - fixes) / total
+    centre = (regressions - fixes) / (total + 2)
+    spread = _Z * float(np.sqrt(regressions + fixes + 1 - (regressions - fixes) ** 2 / (total + 2)))
     spread /= total + 2
     return Estimate(value=drop, low=min(drop, centre - spread), high=max(drop, centre + spread))
 

@@ -1,6 +1,6 @@
 """Measure all states of a model on one target: accuracy, latency in turns, cost, kernels."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from squeeze.core import cpu, plugins
 from squeeze.measure import accuracy, latency, layer_times, memory, statistics
 from squeeze.recipe import schemes
-from squeeze.results import AuditedKernel, Estimate, KernelCoverage, LayerTime, Parity, Row
+from squeeze.results import Estimate, KernelCoverage, LayerTime, Parity, Row
 from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
-    from squeeze.measure.judge import Judge, Predictions
+    from squeeze.measure.evaluator import Evaluator, Predictions
     from squeeze.models.factory import Model
     from squeeze.recipe.schema import Target
-    from squeeze.runtimes.base import Coverage, Profile, Runtime, Session
+    from squeeze.runtimes.base import Profile, Runtime, Session
 
 _EVALUATION_BATCH = 32
 
@@ -32,7 +32,7 @@ class Candidate:
     """One state's file for a target.
 
     Attributes:
-        state: The state's name.
+        name: The model's name in the record.
         path: The exported file or bundle.
         precision: What the file holds.
         model: The torch model it was exported from, for parity; None for quantized files, which
@@ -41,7 +41,7 @@ class Candidate:
         with_nms: The file that ends at boxes, where there is one; it is not measured.
     """
 
-    state: str
+    name: str
     path: Path
     precision: str
     model: "Model | None"
@@ -58,12 +58,12 @@ class Bench:
     """
 
     validation: "Split"
-    task: "Judge"
+    task: "Evaluator"
     progress: "Progress"
     root: Path
-    readers: "Mapping[str, Judge]" = field(default_factory=dict)
+    readers: "Mapping[str, Evaluator]" = field(default_factory=dict)
 
-    def reader(self, state: str) -> "Judge":
+    def reader(self, state: str) -> "Evaluator":
         """Return who reads the outputs of a state."""
         return self.readers.get(state, self.task)
 
@@ -92,23 +92,23 @@ def measure(
         A row per candidate, and the predictions by state.
     """
     runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
-    sessions = {c.state: runtime.open_session(c.path, _execution(target, c)) for c in candidates}
+    sessions = {c.name: runtime.open_session(c.path, _execution(target, c)) for c in candidates}
     try:
         evaluation_batch = batch_size if runtime.FIXED_BATCH else _EVALUATION_BATCH
         predictions = {
-            c.state: accuracy.predict(
-                sessions[c.state],
+            c.name: accuracy.predict(
+                sessions[c.name],
                 bench.validation,
-                bench.reader(c.state),
+                bench.reader(c.name),
                 evaluation_batch,
                 bench.progress,
-                f"evaluating {target.label} {c.state}",
+                f"evaluating {target.label} {c.name}",
             )
             for c in candidates
         }
         parities = {
-            c.state: accuracy.parity(
-                c.model, sessions[c.state], bench.validation, batch_size, bench.reader(c.state)
+            c.name: accuracy.parity(
+                c.model, sessions[c.name], bench.validation, batch_size, bench.reader(c.name)
             )
             for c in candidates
             if c.model is not None and c.precision == "fp32"
@@ -118,7 +118,7 @@ def measure(
         for session in sessions.values():
             session.close()
     measured = _Measured(predictions, parities, timings, network)
-    place = _Place(target, batch_size, candidates, measured)
+    place = _TargetRun(target, batch_size, candidates, measured)
     with bench.progress.task(f"peak memory on {target.label}", len(candidates)) as advance:
         rows = []
         for c in candidates:
@@ -128,7 +128,7 @@ def measure(
 
 
 @dataclass(frozen=True)
-class _Place:
+class _TargetRun:
     """A target and batch size, with all candidates and what was measured of them."""
 
     target: "Target"
@@ -144,10 +144,10 @@ class _Place:
         return next((c for c in reversed(before) if c.model is not None), None)
 
 
-def _row(place: _Place, candidate: Candidate, bench: Bench) -> Row:
+def _row(place: _TargetRun, candidate: Candidate, bench: Bench) -> Row:
     """Put one candidate's figures together, against the baseline's."""
     target, measured = place.target, place.measured
-    state, baseline = candidate.state, place.candidates[0].state
+    state, baseline = candidate.name, place.candidates[0].name
     runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
     change = speedup = network_speedup = over_float = slow = None
     network = measured.network.get(state)
@@ -160,12 +160,12 @@ def _row(place: _Place, candidate: Candidate, bench: Bench) -> Row:
             network_speedup = _ratio(measured.network, baseline, state)
     source = place.source(candidate)
     if source is not None:
-        over_float = _ratio(measured.timings, source.state, state)
+        over_float = _ratio(measured.timings, source.name, state)
         if over_float.high < 1:
             slow = _slow_layers(place, source, candidate, bench)
     is_int8 = schemes.is_int8(candidate.precision)
     return Row(
-        state=state,
+        model=state,
         target=target.label,
         runtime=target.runtime,
         device=target.device,
@@ -195,7 +195,7 @@ def _ratio(timings: "Mapping[str, latency.Timing]", baseline: str, state: str) -
 
 
 def _slow_layers(
-    place: _Place, source: Candidate, candidate: Candidate, bench: Bench
+    place: _TargetRun, source: Candidate, candidate: Candidate, bench: Bench
 ) -> tuple[LayerTime, ...] | None:
     """Return the layers that make a quantized file slower, where the runtime times layers."""
     runtime = plugins.load(plugins.RUNTIMES, place.target.runtime)
@@ -245,25 +245,16 @@ def _images(batch_size: int, bench: Bench) -> "NDArray[np.float32]":
     return images
 
 
-def _decoded(session: "Session", prepared: object, reader: "Judge") -> object:
+def _decoded(session: "Session", prepared: object, reader: "Evaluator") -> object:
     return reader.predictions(session.invoke(prepared))
 
 
-def _coverage(found: "Coverage | None", kept: "Mapping[str, str]") -> KernelCoverage | None:
+def _coverage(found: KernelCoverage | None, kept: "Mapping[str, str]") -> KernelCoverage | None:
+    """Give the recipe's reasons to what it keeps in float."""
     if found is None:
         return None
-    return KernelCoverage(
-        int8=found.int8,
-        total=found.total,
-        convolutions_int8=found.convolutions[0],
-        convolutions=found.convolutions[1],
-        conversions=found.conversions,
-        survivors=tuple(
-            AuditedKernel(name=n.name, op=n.op, reason=kept.get(n.name, n.reason))
-            for n in found.survivors
-        ),
-        slow=tuple(AuditedKernel(name=n.name, op=n.op, reason=n.reason) for n in found.slow),
-    )
+    survivors = tuple(replace(n, reason=kept.get(n.name, n.reason)) for n in found.survivors)
+    return replace(found, survivors=survivors)
 
 
 def _execution(target: "Target", candidate: Candidate) -> Execution:
@@ -280,7 +271,7 @@ def _memory(target: "Target", candidate: Candidate, batch_size: int, bench: Benc
         )
     except (RuntimeError, OSError) as error:
         bench.progress.say(
-            f"peak memory of {candidate.state} on {target.label} could not be measured: {error}"
+            f"peak memory of {candidate.name} on {target.label} could not be measured: {error}"
         )
         return None
 

@@ -33,7 +33,7 @@ _LEAST_LOSS = 1e-12
 
 
 @dataclass(frozen=True)
-class Found:
+class FittingWidths:
     """The outcome of a search.
 
     Attributes:
@@ -122,7 +122,7 @@ def search(
     progress: "Progress",
     *,
     show: Callable[[float], str],
-) -> Found:
+) -> FittingWidths:
     """Find widths whose measured cost is at most ``goal`` and as near to it as can be.
 
     What the model predicts wrongly is corrected by aiming lower or higher, a few times.
@@ -137,14 +137,14 @@ def search(
 
     """
     aim, best, tries = goal, None, 0
-    tried: dict[tuple[tuple[str, int], ...], Found] = {}
+    tried: dict[tuple[tuple[str, int], ...], FittingWidths] = {}
     for _ in range(_TRIES):
         kept = find(aim)
         if tuple(sorted(kept.items())) in tried:
             break
         tries += 1
         predicted, measured = predict(kept), measure(kept)
-        now = Found(kept, predicted, measured, tries, met=measured <= goal)
+        now = FittingWidths(kept, predicted, measured, tries, met=measured <= goal)
         tried[tuple(sorted(kept.items()))] = now
         progress.say(
             f"widths predicted at {show(predicted)} reach {show(measured)}, goal {show(goal)}"

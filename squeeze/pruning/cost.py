@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.pruning.graph import ChannelGroup, Survey
+from squeeze.pruning.graph import ChannelGroup, PruningGroups
 from squeeze.recipe.schema import InputSpec
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class LayerCost:
 class CostModel:
     """Weights and MACs per layer as functions of the groups' kept shares."""
 
-    def __init__(self, survey: Survey, spec: InputSpec) -> None:
+    def __init__(self, survey: PruningGroups, spec: InputSpec) -> None:
         self.layers = _layers(survey, spec)
         self.names = [group.name for group in survey.prunable]
         index = {name: column for column, name in enumerate(self.names)}
@@ -74,7 +74,7 @@ class CostModel:
         return found
 
 
-def _layers(survey: Survey, spec: InputSpec) -> list[LayerCost]:
+def _layers(survey: PruningGroups, spec: InputSpec) -> list[LayerCost]:
     positions = _positions(survey, spec)
     sides = _sides(survey.prunable)
     found = []
@@ -101,13 +101,13 @@ def _sides(groups: Sequence[ChannelGroup]) -> dict[tuple[str, bool], dict[str, i
     """Return, for every side of a layer, how many of its channels belong to which group."""
     found: dict[tuple[str, bool], dict[str, int]] = {}
     for group in groups:
-        for tie in group.ties:
-            side = found.setdefault((tie.path, tie.is_out), {})
-            side[group.name] = side.get(group.name, 0) + len(set(tie.indices))
+        for dependency in group.dependencies:
+            side = found.setdefault((dependency.path, dependency.is_out), {})
+            side[group.name] = side.get(group.name, 0) + len(set(dependency.indices))
     return found
 
 
-def _positions(survey: Survey, spec: InputSpec) -> dict[str, int]:
+def _positions(survey: PruningGroups, spec: InputSpec) -> dict[str, int]:
     """Run once; return the positions per image at which every layer that ran multiplies."""
     import torch
     from torch import nn

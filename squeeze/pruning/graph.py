@@ -29,7 +29,7 @@ OUTPUT = "makes the model's output"
 
 
 @dataclass(frozen=True)
-class Tie:
+class Dependency:
     """One side of one layer (or one bare parameter) that loses channels with a group.
 
     Attributes:
@@ -69,7 +69,7 @@ class ChannelGroup:
     channels: int
     parts: int
     whole: bool
-    ties: tuple[Tie, ...]
+    dependencies: tuple[Dependency, ...]
     kept: str | None
     members: Any = field(repr=False, compare=False)
 
@@ -98,11 +98,14 @@ class ChannelGroup:
     @property
     def shape(self) -> str:
         """What the group is made of; equal for isomorphic groups."""
-        return " ".join(f"{tie.kind}.{'out' if tie.is_out else 'in'}" for tie in self.ties)
+        return " ".join(
+            f"{dependency.kind}.{'out' if dependency.is_out else 'in'}"
+            for dependency in self.dependencies
+        )
 
 
 @dataclass(frozen=True)
-class Survey:
+class PruningGroups:
     """All groups of a module.
 
     Attributes:
@@ -125,7 +128,9 @@ class Survey:
         return tuple(group for group in self.groups if group.kept is None)
 
 
-def survey(model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = False) -> Survey:
+def find_groups(
+    model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = False
+) -> PruningGroups:
     """Find the groups of a copy of the model, and try out whether each can really be pruned.
 
     Args:
@@ -161,7 +166,7 @@ def survey(model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = Fals
             ) from error
     for name, parameter in module.named_parameters():
         parameter.requires_grad = wants_grad.get(name, True)
-    found = Survey(module, tuple(groups), rewritten, _unreached(module, graph), layers)
+    found = PruningGroups(module, tuple(groups), rewritten, _unreached(module, graph), layers)
     broken = trial.failures(found, example, remove_)
     groups = [
         replace(group, kept=broken[group.name]) if group.name in broken else group
@@ -184,23 +189,29 @@ def remove_(
         groups: Those of the survey.
         gone: Group name to the units that go.
     """
-    cuts: dict[tuple[str, bool], tuple[Tie, set[int]]] = {}
+    cuts: dict[tuple[str, bool], tuple[Dependency, set[int]]] = {}
     for group in groups:
         roots = {channel for unit in gone.get(group.name, ()) for channel in group.of_unit(unit)}
         if not roots:
             continue
-        for tie in group.ties:
-            indices = {i for i, root in zip(tie.indices, tie.roots, strict=True) if root in roots}
-            cuts.setdefault((tie.path, tie.is_out), (tie, set()))[1].update(indices)
+        for dependency in group.dependencies:
+            indices = {
+                i
+                for i, root in zip(dependency.indices, dependency.roots, strict=True)
+                if root in roots
+            }
+            cuts.setdefault((dependency.path, dependency.is_out), (dependency, set()))[1].update(
+                indices
+            )
     frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
-    for tie, indices in cuts.values():
-        _cut_(module, tie, sorted(indices))
+    for dependency, indices in cuts.values():
+        _cut_(module, dependency, sorted(indices))
     adapters.resize_(module)
     for name in frozen:  # Torch-Pruning makes new parameters, all of them trainable
         module.get_parameter(name).requires_grad = False
 
 
-def narrowed(model: "Model", found: Survey, kept: Mapping[str, int]) -> "Model":
+def narrowed(model: "Model", found: PruningGroups, kept: Mapping[str, int]) -> "Model":
     """Return the model at other widths, whatever channels go: for measuring costs.
 
     Args:
@@ -218,23 +229,23 @@ def narrowed(model: "Model", found: Survey, kept: Mapping[str, int]) -> "Model":
     return model.pruned(module, PruningRound(importance="none", removed={}), found.adapters)
 
 
-def _cut_(module: "nn.Module", tie: Tie, indices: list[int]) -> None:
+def _cut_(module: "nn.Module", dependency: Dependency, indices: list[int]) -> None:
     if not indices:
         return
     from torch_pruning.pruner.function import LayernormPruner
 
-    parent, _, leaf = tie.path.rpartition(".")
-    if tie.dimension is None:
-        layer = module.get_submodule(tie.path)
-        handler = tie.remove.__self__  # type: ignore[attr-defined]
+    parent, _, leaf = dependency.path.rpartition(".")
+    if dependency.dimension is None:
+        layer = module.get_submodule(dependency.path)
+        handler = dependency.remove.__self__  # type: ignore[attr-defined]
         if type(handler) is LayernormPruner and handler.pruning_dim == -1:
             _cut_layer_norm_(layer, indices)
         else:
-            tie.remove(layer, indices)
+            dependency.remove(layer, indices)
         return
     owner = module.get_submodule(parent)
-    tie.remove.__self__.pruning_dim = tie.dimension  # type: ignore[attr-defined]
-    setattr(owner, leaf, tie.remove(getattr(owner, leaf), indices))
+    dependency.remove.__self__.pruning_dim = dependency.dimension  # type: ignore[attr-defined]
+    setattr(owner, leaf, dependency.remove(getattr(owner, leaf), indices))
 
 
 def _cut_layer_norm_(layer: Any, indices: list[int]) -> None:  # noqa: ANN401  (libraries subclass it)
@@ -265,15 +276,17 @@ def _groups(
     found = []
     for members in tracing.groups(graph, last):
         root = members[0].dep.target.module
-        ties = tuple(_ties(members, graph, names))
-        made = [tie.path for tie in ties if tie.is_out]
+        dependencies = tuple(_dependencies(members, graph, names))
+        made = [dependency.path for dependency in dependencies if dependency.is_out]
         # a kept layer's inputs stay as well: it is never touched
-        reason = next((kept[tie.path] for tie in ties if tie.path in kept), None)
+        reason = next(
+            (kept[dependency.path] for dependency in dependencies if dependency.path in kept), None
+        )
         if any(path in ends for path in made):
             reason = OUTPUT
         parts, whole = _parts(members, graph, blocks)
         channels = graph.get_out_channels(root)
-        group = ChannelGroup(names[root], channels, parts, whole, ties, reason, members)
+        group = ChannelGroup(names[root], channels, parts, whole, dependencies, reason, members)
         if reason is None and group.units == 1:
             reason = "has a single channel" if group.parts == 1 else "has one channel per part"
         found.append(replace(group, kept=reason))
@@ -281,7 +294,11 @@ def _groups(
     return sorted(found, key=lambda group: order[group.name])
 
 
-def _ties(members: Any, graph: Any, names: "Mapping[nn.Module, str]") -> Iterable[Tie]:  # noqa: ANN401
+def _dependencies(
+    members: Any,  # noqa: ANN401
+    graph: Any,  # noqa: ANN401
+    names: "Mapping[nn.Module, str]",
+) -> Iterable[Dependency]:
     from torch import nn
 
     for item in members:
@@ -294,7 +311,7 @@ def _ties(members: Any, graph: Any, names: "Mapping[nn.Module, str]") -> Iterabl
         )
         if path is None:
             continue  # an operation such as a sum or a concatenation: nothing to cut
-        yield Tie(
+        yield Dependency(
             path,
             type(target.module).__name__,
             bool(graph.is_out_channel_pruning_fn(item.dep.handler)),

@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter
 
 from squeeze.core.errors import SqueezeError
 from squeeze.pruning.cost import CostModel
-from squeeze.pruning.graph import Survey
+from squeeze.pruning.graph import PruningGroups
 from squeeze.pruning.ranking import Kept, Limits
 from squeeze.store import checksums, write_text
 
@@ -72,7 +72,7 @@ class Table:
 
 
 def table(
-    survey: Survey,
+    survey: PruningGroups,
     cost: CostModel,
     ratio_of: Callable[[Kept], float],
     limits: Limits,
@@ -169,7 +169,7 @@ def shares_of(kept: Kept, names: "list[str]", units: Mapping[str, int]) -> "NDAr
     return np.array([kept.get(name, units[name]) / units[name] for name in names])
 
 
-def _all_together(survey: Survey, limits: Limits, aligns: Sequence[int]) -> list[Point]:
+def _all_together(survey: PruningGroups, limits: Limits, aligns: Sequence[int]) -> list[Point]:
     found = []
     for align in aligns:
         aligned = replace(limits, align=align)
@@ -179,7 +179,7 @@ def _all_together(survey: Survey, limits: Limits, aligns: Sequence[int]) -> list
     return found
 
 
-def _one_at_a_time(survey: Survey, limits: Limits, shares: Sequence[float]) -> list[Point]:
+def _one_at_a_time(survey: PruningGroups, limits: Limits, shares: Sequence[float]) -> list[Point]:
     found = []
     for group in survey.prunable:
         widths = {limits.nearest(group, group.units * share) for share in shares}
@@ -187,7 +187,7 @@ def _one_at_a_time(survey: Survey, limits: Limits, shares: Sequence[float]) -> l
     return found
 
 
-def _best_align(points: Sequence[Point], survey: Survey, cost: CostModel) -> int:
+def _best_align(points: Sequence[Point], survey: PruningGroups, cost: CostModel) -> int:
     """Return the smallest alignment that is nearly the fastest at equal MACs.
 
     Coarse alignments keep more channels, so times are compared at the same MACs, between the

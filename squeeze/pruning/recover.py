@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from squeeze.core import plugins
 from squeeze.distillation.step import distill
 from squeeze.models.factory import Model
-from squeeze.pruning.graph import survey
+from squeeze.pruning.graph import find_groups
 from squeeze.pruning.sparse.base import all_weights
 from squeeze.recipe.schema import DistillStep, PruneStep
-from squeeze.training.loop import Epoch, Training, train_
+from squeeze.results import Epoch
+from squeeze.training.loop import Training, train_
 
 if TYPE_CHECKING:
     from squeeze.pruning.step import Train
@@ -28,7 +29,7 @@ def sparsifier(step: PruneStep, training: Training) -> "Train | None":
         from torch import nn
 
         del number
-        found = survey(model, keep=step.keep, whole_heads=step.attention == "heads")
+        found = find_groups(model, keep=step.keep, whole_heads=step.attention == "heads")
         plugin = plugins.load(plugins.SPARSE, settings.regularizer)
         pull = plugin.regularizer(all_weights(found, found.prunable), settings.strength)
         label = f"{training.label}: sparse training"

@@ -8,9 +8,9 @@ import numpy as np
 
 from squeeze.core.errors import SqueezeError
 from squeeze.models.copying import copied
-from squeeze.pruning.graph import Survey, remove_
+from squeeze.pruning.graph import PruningGroups, remove_
 from squeeze.pruning.ranking import Limits, weakest
-from squeeze.recipe.schema import Sensitivity
+from squeeze.recipe.schema import SensitivitySettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,7 @@ def draw(split: "Split", samples: int, seed: int) -> list[int]:
 
 
 def curves(
-    found: Survey,
+    found: PruningGroups,
     scores: "Mapping[str, Tensor | None]",
     split: "Split",
     task: "Task",
@@ -97,11 +97,11 @@ def curves(
 
 
 def ratios(
-    found: Survey,
+    found: PruningGroups,
     scores: "Mapping[str, Tensor | None]",
     split: "Split | None",
     task: "Task | None",
-    settings: Sensitivity,
+    settings: SensitivitySettings,
     progress: "Progress",
 ) -> dict[str, float]:
     """Return, for every group, the largest fraction that alone costs at most ``max_drop``.

@@ -11,12 +11,12 @@ from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Progress, Silent
 from squeeze.models.copying import copied
 from squeeze.models.factory import Model, PruningRound
-from squeeze.pruning import aims, ranking, sensitivity
-from squeeze.pruning.graph import OUTPUT, Survey, remove_, survey
+from squeeze.pruning import goals, ranking, sensitivity
+from squeeze.pruning.graph import OUTPUT, PruningGroups, find_groups, remove_
 from squeeze.pruning.importance.base import Evidence
 from squeeze.pruning.ranking import Kept, Limits
 from squeeze.recipe.schema import PruneStep, SensitivityRatios
-from squeeze.results import Unmet
+from squeeze.results import MissedGoal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from squeeze.data.splits import Split
     from squeeze.pruning.importance.base import Scorer
+    from squeeze.results import Epoch
     from squeeze.tasks.base import Labels, Task
-    from squeeze.training.loop import Epoch
 
     Train = Callable[[Model, int], tuple[Model, list[Epoch]]]
     """A model and the number of the round to the trained model."""
@@ -38,7 +38,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class PruneContext:
     """What a prune step may use besides its model.
 
     Attributes:
@@ -65,13 +65,13 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PruneOutcome:
     """The pruned model, with what to tell about it, and its aim where that was missed."""
 
     model: Model
     epochs: "list[Epoch]"
     notes: list[str]
-    unmet: Unmet | None = None
+    missed_goal: MissedGoal | None = None
 
 
 def prune(model: Model, step: PruneStep, *, seed: int) -> Model:
@@ -80,10 +80,10 @@ def prune(model: Model, step: PruneStep, *, seed: int) -> Model:
     Raises:
         InputError, SqueezeError: See ``run``.
     """
-    return run(model, step, Surroundings(seed)).model
+    return run(model, step, PruneContext(seed)).model
 
 
-def run(model: Model, step: PruneStep, around: Surroundings) -> Outcome:
+def run(model: Model, step: PruneStep, around: PruneContext) -> PruneOutcome:
     """Prune a copy of the model in ``step.rounds`` rounds.
 
     Args:
@@ -98,20 +98,20 @@ def run(model: Model, step: PruneStep, around: Surroundings) -> Outcome:
     notes: list[str] = []
     epochs: list[Epoch] = []
     rounds_before = len(model.architecture.pruning)
-    aim = aims.open_aim(model, step, around.progress)
+    aim = goals.open_goal(model, step, around.progress)
     if around.sparsify is not None:
         model, epochs = around.sparsify(model, 0)
     original: dict[str, int] = {}
     ratios: dict[str, float] = {}
     try:
         for number in range(1, step.rounds + 1):
-            found = survey(model, keep=step.keep, whole_heads=step.attention == "heads")
+            found = find_groups(model, keep=step.keep, whole_heads=step.attention == "heads")
             _check(found, model)
             original = original or {group.name: group.channels for group in found.groups}
             scored = scores(found, step, around)
             if number == 1 and aim.by_ratio:  # of the channels before the first round
                 ratios = _ratios(found, scored, step, around)
-            now = aims.Round(
+            now = goals.ScoredGroups(
                 model,
                 found,
                 {name: score for name, score in scored.items() if score is not None},
@@ -142,10 +142,12 @@ def run(model: Model, step: PruneStep, around: Surroundings) -> Outcome:
             where=model.architecture.build,
             hint="ask for more, raise max_ratio, or lower align",
         )
-    return Outcome(model, epochs, notes, chosen.unmet)
+    return PruneOutcome(model, epochs, notes, chosen.missed_goal)
 
 
-def scores(found: Survey, step: PruneStep, around: Surroundings) -> "dict[str, Tensor | None]":
+def scores(
+    found: PruningGroups, step: PruneStep, around: PruneContext
+) -> "dict[str, Tensor | None]":
     """Return the score of every unit of every prunable group, None where there is none.
 
     Raises:
@@ -177,7 +179,7 @@ def scores(found: Survey, step: PruneStep, around: Surroundings) -> "dict[str, T
     return scored
 
 
-def _evidence(module: "nn.Module", step: PruneStep, around: Surroundings) -> Evidence:
+def _evidence(module: "nn.Module", step: PruneStep, around: PruneContext) -> Evidence:
     import torch
 
     split = around.drawn(step.samples)
@@ -201,7 +203,7 @@ def _align(step: PruneStep) -> int:
 
 
 def _ratios(
-    found: Survey, scored: "Scores", step: PruneStep, around: Surroundings
+    found: PruningGroups, scored: "Scores", step: PruneStep, around: PruneContext
 ) -> dict[str, float]:
     """Return the fraction to remove from every prunable group.
 
@@ -218,7 +220,10 @@ def _ratios(
         hits = [
             group
             for group in found.groups
-            if any(tie.is_out and patterns.inside(tie.path, named) for tie in group.ties)
+            if any(
+                dependency.is_out and patterns.inside(dependency.path, named)
+                for dependency in group.dependencies
+            )
         ]
         if not hits:
             raise InputError(
@@ -233,7 +238,7 @@ def _ratios(
     return ratios
 
 
-def _check(found: Survey, model: Model) -> None:
+def _check(found: PruningGroups, model: Model) -> None:
     if found.prunable:
         return
     reasons = {group.kept: group.name for group in found.groups}
@@ -246,7 +251,7 @@ def _check(found: Survey, model: Model) -> None:
 
 
 def _apply(
-    model: Model, found: Survey, kept: Kept, scored: "Scores", step: PruneStep
+    model: Model, found: PruningGroups, kept: Kept, scored: "Scores", step: PruneStep
 ) -> tuple[Model, dict[str, set[int]]]:
     """Remove the weakest units of every group; return the model and what went."""
     gone: dict[str, set[int]] = {}
@@ -268,7 +273,7 @@ def _apply(
     return model.pruned(module.eval(), record, found.adapters), gone
 
 
-def _reestimated(model: Model, step: PruneStep, around: Surroundings) -> Model:
+def _reestimated(model: Model, step: PruneStep, around: PruneContext) -> Model:
     """Average the batch norms' statistics anew: those of the wider model no longer fit."""
     import torch
     from torch import nn
@@ -289,7 +294,7 @@ def _reestimated(model: Model, step: PruneStep, around: Surroundings) -> Model:
 
 
 def _removed(
-    found: Survey, scored: "Scores", gone: Mapping[str, set[int]], step: PruneStep
+    found: PruningGroups, scored: "Scores", gone: Mapping[str, set[int]], step: PruneStep
 ) -> list[str]:
     channels = sum(group.channels for group in found.prunable)
     removed = sum(len(gone.get(group.name, ())) * group.unit for group in found.prunable)
@@ -307,7 +312,7 @@ def _removed(
     return notes
 
 
-def _left(found: Survey, scored: "Scores", step: PruneStep) -> list[str]:
+def _left(found: PruningGroups, scored: "Scores", step: PruneStep) -> list[str]:
     """Name everything that was not pruned, with the reason."""
     kept = [g for g in found.groups if g.kept is not None and g.kept != OUTPUT]
     return [

@@ -75,11 +75,11 @@ def _all_channels(layer: "nn.Module", graph: Any) -> Any:  # noqa: ANN401
 def _alone(layer: "nn.Module", graph: Any) -> Any:  # noqa: ANN401
     """Return the group of a layer's own channels, without what they are tied to."""
     node = graph.module2node[layer]
-    ties, node.dependencies = node.dependencies, []
+    dependencies, node.dependencies = node.dependencies, []
     try:
         return _all_channels(layer, graph)
     finally:
-        node.dependencies = ties
+        node.dependencies = dependencies
 
 
 def _is_depthwise(layer: Any) -> bool:  # noqa: ANN401

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from squeeze.pruning.graph import ChannelGroup, Survey
+    from squeeze.pruning.graph import ChannelGroup, PruningGroups
 
     Remove = Callable[[nn.Module, Sequence[ChannelGroup], dict[str, set[int]]], None]
 
 _CULPRIT = "squeeze_culprit"
 
 
-def failures(survey: "Survey", example: "Tensor", remove_: "Remove") -> dict[str, str]:
+def failures(survey: "PruningGroups", example: "Tensor", remove_: "Remove") -> dict[str, str]:
     """Return the groups whose pruning breaks the model, each with the reason.
 
     One unit of every group is removed from a copy and the copy is run. Only if that fails are the
@@ -64,7 +64,7 @@ def culprit(error: BaseException) -> str | None:
 
 
 def _breaks(
-    survey: "Survey",
+    survey: "PruningGroups",
     groups: "Sequence[ChannelGroup]",
     example: "Tensor",
     remove_: "Remove",

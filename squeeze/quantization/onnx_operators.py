@@ -26,7 +26,7 @@ _ELEMENTWISE = {_NORM, "Add", "Mul", "Softmax", "Sigmoid", "Where", "InstanceNor
 
 
 @dataclass(frozen=True)
-class Choice:
+class OperatorSelection:
     """What ``quantize_static`` is told.
 
     Attributes:
@@ -40,7 +40,7 @@ class Choice:
     note: str = ""
 
 
-def choose(prepared: Path) -> Choice:
+def choose(prepared: Path) -> OperatorSelection:
     """Return what to quantize of a float file."""
     import onnx
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
@@ -48,9 +48,9 @@ def choose(prepared: Path) -> Choice:
     graph = onnx.load(prepared, load_external_data=False).graph
     kinds = {node.op_type for node in onnx_graphs.nodes(graph)}
     if _NORM not in kinds:
-        return Choice()
+        return OperatorSelection()
     types = sorted((set(QLinearOpsRegistry) | set(QDQRegistry)) - _ELEMENTWISE)
-    return Choice(
+    return OperatorSelection(
         types,
         {"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
         "layer norms: convolutions and matrix products are int8, what lies between them is float",

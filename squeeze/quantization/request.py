@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from squeeze.quantization.mixed_precision.kept import KeepFloat
     from squeeze.quantization.qat.matching import TrainedRanges
     from squeeze.recipe.schema import Quantization
-    from squeeze.results import Unmet
+    from squeeze.results import MissedGoal
 
 
 @dataclass
-class Found:
+class FileFacts:
     """What a backend finds out about a float file, to be reused when it is quantized again.
 
     Attributes:
@@ -62,7 +62,7 @@ class Request:
     log: Path | None
     trained: "TrainedRanges | None" = None
     keep_float: "KeepFloat | None" = None
-    found: Found = field(default_factory=Found)
+    found: FileFacts = field(default_factory=FileFacts)
     model: "Model | None" = None
     cpu: Cpu = field(default_factory=host)
 
@@ -79,7 +79,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class QuantizedFile:
     """What was done, for the report.
 
     Attributes:
@@ -90,4 +90,4 @@ class Outcome:
 
     weight_bits: int
     notes: tuple[str, ...]
-    unmet: "Unmet | None" = None
+    missed_goal: "MissedGoal | None" = None

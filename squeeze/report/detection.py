@@ -20,7 +20,7 @@ class ClassTable:
     """
 
     place: str
-    states: tuple[str, str]
+    models: tuple[str, str]
     rows: tuple[tuple[str, ...], ...]
 
 
@@ -37,7 +37,7 @@ def sizes(pairs: list[tuple[Row, Row]]) -> list[tuple[str, ...]]:
             found = row.accuracy
             if isinstance(found, DetectionAccuracy):
                 shares = (found.small, found.medium, found.large, found.voc_ap50, found.recall)
-                lines.append((row.target, row.state, *(_percent(share) for share in shares)))
+                lines.append((row.target, row.model, *(_percent(share) for share in shares)))
     return lines
 
 
@@ -54,13 +54,13 @@ def curves(pairs: list[tuple[Row, Row]]) -> str:
     shared = [(both, pair) for pair in pairs if (both := _both(*pair))]
     if not shared:
         return ""
-    both, states = shared[0]
+    both, models = shared[0]
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     order = sorted(range(len(both[0].per_class)), key=lambda k: -both[0].per_class[k].boxes)
     shown = [k for k in order if both[0].per_class[k].boxes][:_PANELS]
-    names = [f"{row.state} ({row.runtime})" for row in states]
+    names = [f"{row.model} ({row.runtime})" for row in models]
     columns = min(4, len(shown))
     lines = -(-len(shown) // columns)
     with mpl.rc_context({"svg.hashsalt": "squeeze", "font.size": 9, "svg.fonttype": "none"}):
@@ -103,7 +103,7 @@ def _class_table(before: Row, after: Row) -> ClassTable:
         figures = (one.ap, other.ap, one.ap50, other.ap50)
         rows.append((one.name, str(one.boxes), *(_percent(figure) for figure in figures)))
     place = f"{after.target}, batch {after.batch_size}"
-    return ClassTable(place, (before.state, after.state), tuple(rows))
+    return ClassTable(place, (before.model, after.model), tuple(rows))
 
 
 def _percent(share: float | None) -> str:

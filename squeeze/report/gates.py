@@ -13,7 +13,7 @@ from squeeze.recipe.schema import (
     LatencyGate,
     SizeGate,
 )
-from squeeze.results import Estimate, GateResult, Row, State
+from squeeze.results import Estimate, GateResult, ModelRecord, Row
 
 _NOTHING = "nothing to compare"
 _UNCHANGED = "the baseline itself is what ships here: it is no faster, smaller or worse than itself"
@@ -63,7 +63,7 @@ class _Judged:
         return GateResult(
             gate=gate.metric,
             target=self.label,
-            model=self.row.state,
+            model=self.row.model,
             limit=finding.limit,
             found=finding.found,
             passed=finding.passed,
@@ -71,7 +71,9 @@ class _Judged:
         )
 
 
-def decide(gates: Sequence[Gate], rows: Sequence[Row], states: Sequence[State]) -> list[GateResult]:
+def decide(
+    gates: Sequence[Gate], rows: Sequence[Row], states: Sequence[ModelRecord]
+) -> list[GateResult]:
     """Return one result per gate, limit and row of the last model.
 
     What cannot be checked is not passed: a gate fails where the last model was not made for a
@@ -80,16 +82,16 @@ def decide(gates: Sequence[Gate], rows: Sequence[Row], states: Sequence[State]) 
     """
     found = [
         GateResult(
-            gate=state.unmet.aim,
+            gate=state.missed_goal.aim,
             target=None,
             model=state.name,
-            limit=state.unmet.limit,
-            found=state.unmet.found,
+            limit=state.missed_goal.limit,
+            found=state.missed_goal.found,
             passed=False,
-            note=state.unmet.hint,
+            note=state.missed_goal.hint,
         )
         for state in states
-        if state.unmet is not None
+        if state.missed_goal is not None
     ]
     for gate in gates:
         if isinstance(gate, CostGate):
@@ -110,7 +112,7 @@ def decide(gates: Sequence[Gate], rows: Sequence[Row], states: Sequence[State]) 
     return found
 
 
-def _on_targets(gate: Gate, rows: Sequence[Row], states: Sequence[State]) -> list[GateResult]:
+def _on_targets(gate: Gate, rows: Sequence[Row], states: Sequence[ModelRecord]) -> list[GateResult]:
     wanted = getattr(gate, "target", None)
     results = []
     for judged in _judged(rows, states):
@@ -138,19 +140,19 @@ def _on_targets(gate: Gate, rows: Sequence[Row], states: Sequence[State]) -> lis
     return results
 
 
-def _judged(rows: Sequence[Row], states: Sequence[State]) -> Iterator[_Judged]:
+def _judged(rows: Sequence[Row], states: Sequence[ModelRecord]) -> Iterator[_Judged]:
     """Yield per target and batch size the row of the recipe's last model, or why there is none."""
     order = {state.name: number for number, state in enumerate(states)}
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.target, row.batch_size), []).append(row)
     for group in groups.values():
-        group.sort(key=lambda row: order.get(row.state, 0))
+        group.sort(key=lambda row: order.get(row.model, 0))
         last, baseline = group[-1], group[0]
         measured = [row for row in group if row.skipped is None]
         if last.skipped is None:
             missing = None
-            if last.state != states[-1].name:
+            if last.model != states[-1].name:
                 missing = f"no file of {states[-1].name} was made for this target"
             yield _Judged(last, baseline, missing)
             continue
@@ -277,7 +279,7 @@ def _coverage(gate: CoverageGate, row: Row) -> Iterable[_Finding]:
         yield _Finding(limit, found, share >= gate.min)
 
 
-def _cost(gate: CostGate, states: Sequence[State]) -> Iterable[_Finding]:
+def _cost(gate: CostGate, states: Sequence[ModelRecord]) -> Iterable[_Finding]:
     first, last = (getattr(state, gate.metric) for state in (states[0], states[-1]))
     if gate.max is not None:
         yield _Finding(f"<= {gate.max:,}", f"{last:,}", last <= gate.max)

@@ -27,7 +27,7 @@ def headlines(results: Results) -> list[Headline]:
     return [
         Headline(
             f"{after.target}, batch {after.batch_size}{tables.elsewhere(after)}: "
-            f"{before.state} → {after.state}",
+            f"{before.model} → {after.model}",
             (*_accuracy(before, after), *_latency(before, after), *_size(before, after)),
         )
         for before, after in tables.finals(results)

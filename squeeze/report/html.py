@@ -4,7 +4,7 @@ from pathlib import Path
 
 from squeeze.core.text import printable
 from squeeze.recipe import document
-from squeeze.report import detection, headlines, ladders, plots, tables
+from squeeze.report import detection, headlines, mixed_precision, plots, tables
 from squeeze.report.markdown import verdict_of
 from squeeze.results import DetectionPicture, Picture, Results
 
@@ -41,8 +41,8 @@ def render(results: Results) -> str:
         nms_files=detection.nms_files(results),
         boxed=[p for p in results.pictures if isinstance(p, DetectionPicture)],
         pictures=[p for p in results.pictures if isinstance(p, Picture)],
-        ladder_columns=ladders.COLUMNS,
-        ladders=list(ladders.ladder_tables(results)),
+        search_columns=mixed_precision.COLUMNS,
+        searches=list(mixed_precision.search_tables(results)),
         recipe=document.dump(results.recipe),
         audited=[row for row in results.rows if row.coverage is not None],
         parities=[row for row in results.rows if row.parity is not None],

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from squeeze.core.text import printable
-from squeeze.report import detection, headlines, ladders, tables
+from squeeze.report import detection, headlines, mixed_precision, tables
 from squeeze.results import Results
 
 _LEGEND = (
@@ -54,10 +54,10 @@ def render(results: Results) -> str:
         lines += [f"With decoding and suppression inside: {escaped(', '.join(nms_files))}.", ""]
     lines += list(_outside_int8(results))
     lines += list(_by_class(results))
-    lines += list(_ladders(results))
-    if any(state.notes for state in results.states):
+    lines += list(_searches(results))
+    if any(state.notes for state in results.models):
         lines += ["## Steps", ""]
-        for state in results.states:
+        for state in results.models:
             notes = (f"    - {escaped(note)}" for note in state.notes)
             lines += [f"- {escaped(state.name)}", *notes]
         lines.append("")
@@ -79,7 +79,7 @@ def _emphasized(cells: tuple[str, ...]) -> tuple[str, ...]:
 def _outside_int8(results: Results) -> Iterator[str]:
     """Yield which convolutions and matrix products of int8 files run in no fast int8 kernel."""
     rows = [
-        (row.target, row.state, name, node.name, node.op, node.reason)
+        (row.target, row.model, name, node.name, node.op, node.reason)
         for row in results.rows
         if row.coverage is not None
         for name, nodes in (
@@ -101,7 +101,7 @@ def _outside_int8(results: Results) -> Iterator[str]:
 def _by_class(results: Results) -> Iterator[str]:
     """Yield average precision by class, where the run was about boxes."""
     for table in detection.class_tables(tables.finals(results)):
-        before, after = table.states
+        before, after = table.models
         yield from (f"## Average precision by class, {escaped(table.place)}", "")
         heads = (f"AP {before}", f"AP {after}", f"AP50 {before}", f"AP50 {after}")
         yield _line(("Class", "Boxes", *heads))
@@ -110,12 +110,12 @@ def _by_class(results: Results) -> Iterator[str]:
         yield ""
 
 
-def _ladders(results: Results) -> Iterator[str]:
+def _searches(results: Results) -> Iterator[str]:
     """Yield what mixed precision tried."""
-    for table in ladders.ladder_tables(results):
+    for table in mixed_precision.search_tables(results):
         yield from (f"## Mixed precision, {escaped(table.title)}", "", escaped(table.told), "")
-        yield _line(ladders.COLUMNS)
-        yield _line(("---",) * len(ladders.COLUMNS))
+        yield _line(mixed_precision.COLUMNS)
+        yield _line(("---",) * len(mixed_precision.COLUMNS))
         yield from (_line(row) for row in table.rows)
         yield from ("", escaped(table.worst), "")
 

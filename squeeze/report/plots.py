@@ -23,13 +23,13 @@ def accuracy_over_latency(results: Results) -> str:
             places.setdefault((row.target, row.batch_size), []).append(row)
     if not places:
         return ""
-    colours = {state.name: _COLOURS[i % len(_COLOURS)] for i, state in enumerate(results.states)}
+    colours = {state.name: _COLOURS[i % len(_COLOURS)] for i, state in enumerate(results.models)}
     with mpl.rc_context({"svg.hashsalt": "squeeze", "font.size": 9, "svg.fonttype": "none"}):
         figure = Figure(figsize=(4.4 * len(places), 3.4), layout="constrained")
         panels = figure.subplots(1, len(places), squeeze=False)[0]
         for panel, ((target, batch), rows) in zip(panels, places.items(), strict=True):
             for row in rows:
-                _point(panel, row, colours.get(row.state, "#000000"))
+                _point(panel, row, colours.get(row.model, "#000000"))
             place = f"{target}, batch {batch}{tables.elsewhere(rows[0])}"
             panel.set_title(_name(place), fontsize=10, loc="left")
             decoded = "" if rows[0].network_latency is None else " with decoding"
@@ -106,7 +106,7 @@ def _name(text: str) -> str:
 
 def _headline(row: Row) -> tuple[str, Estimate]:
     if row.accuracy is None:
-        raise ValueError(f"{row.state} has no accuracy")
+        raise ValueError(f"{row.model} has no accuracy")
     return row.accuracy.headline
 
 
@@ -127,5 +127,5 @@ def _point(panel: object, row: Row, colour: str) -> None:
         capsize=2,
         lw=1,
         yerr=[[100 * (figure.value - figure.low)], [100 * (figure.high - figure.value)]],
-        label=_name(row.state),
+        label=_name(row.model),
     )

@@ -9,11 +9,11 @@ from squeeze.results import (
     DetectionAccuracy,
     Estimate,
     GateResult,
-    Ladder,
     Latency,
+    MixedPrecisionSearch,
+    ModelRecord,
     Results,
     Row,
-    State,
 )
 
 _PLACE = ("Target", "Model")
@@ -46,28 +46,28 @@ def columns(results: Results) -> tuple[str, ...]:
 
 def rows(results: Results) -> Iterator[TableRow]:
     """Yield the table's lines in the order of targets and states."""
-    states = {state.name: state for state in results.states}
+    states = {state.name: state for state in results.models}
     order = list(states)
     places = list(dict.fromkeys((row.target, row.batch_size) for row in results.rows))
     for place in places:
         group = sorted(
             (row for row in results.rows if (row.target, row.batch_size) == place),
-            key=lambda row: order.index(row.state) if row.state in order else -1,
+            key=lambda row: order.index(row.model) if row.model in order else -1,
         )
         for number, row in enumerate(group):
-            cells = _cells(row, states.get(row.state), len(columns(results)))
+            cells = _cells(row, states.get(row.model), len(columns(results)))
             yield TableRow(cells, row.skipped is not None, number == 0)
 
 
-def _cells(row: Row, state: State | None, count: int) -> tuple[str, ...]:
+def _cells(row: Row, state: ModelRecord | None, count: int) -> tuple[str, ...]:
     place = target_label(row)
     params = f"{state.params / 1e6:.3g} M" if state else ""
     macs = f"{state.macs / 1e6:.3g} M" if state else ""
     if row.skipped is not None or row.accuracy is None or row.latency is None:
-        return (place, row.state, f"not measured: {row.skipped}", *[""] * (count - 3))
+        return (place, row.model, f"not measured: {row.skipped}", *[""] * (count - 3))
     return (
         place,
-        row.state,
+        row.model,
         *_accuracy(row, row.accuracy),
         *_latency(row, row.latency),
         size(row.size_bytes),
@@ -113,7 +113,7 @@ def _median(latency: Latency) -> str:
 
 def finals(results: Results) -> list[tuple[Row, Row]]:
     """Return baseline and furthest measured state per target and batch size."""
-    order = [state.name for state in results.states]
+    order = [state.name for state in results.models]
     pairs = []
     for place in dict.fromkeys((row.target, row.batch_size) for row in results.rows):
         group = [
@@ -122,7 +122,7 @@ def finals(results: Results) -> list[tuple[Row, Row]]:
             if (row.target, row.batch_size) == place and row.skipped is None
         ]
         if len(group) > 1:
-            group.sort(key=lambda row: order.index(row.state))
+            group.sort(key=lambda row: order.index(row.model))
             pairs.append((group[0], group[-1]))
     return pairs
 
@@ -135,7 +135,7 @@ def target_label(row: Row) -> str:
     )
 
 
-def elsewhere(row: Row | Ladder) -> str:
+def elsewhere(row: Row | MixedPrecisionSearch) -> str:
     """Return which other processor the target names, to be put behind the target; else nothing."""
     return f", for {row.made_for}, measured on this host" if row.made_for else ""
 

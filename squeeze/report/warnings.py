@@ -45,8 +45,8 @@ def doubts(rows: Sequence[Row]) -> Iterator[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for doubt in row.accuracy.doubts if row.accuracy is not None else ():
-            found.setdefault((row.state, doubt), []).append(row.target)
-    first = rows[0].state if rows else ""
+            found.setdefault((row.model, doubt), []).append(row.target)
+    first = rows[0].model if rows else ""
     for (state, doubt), targets in sorted(found.items(), key=lambda item: item[0][0] != first):
         places = ", ".join(dict.fromkeys(targets))
         so = ": drops, agreement and gates against it mean nothing" if state == first else ""
@@ -56,7 +56,7 @@ def doubts(rows: Sequence[Row]) -> Iterator[str]:
 def _noise(rows: Sequence[Row]) -> Iterator[str]:
     noisy = sorted(
         {
-            f"{row.target} {row.state}"
+            f"{row.target} {row.model}"
             for row in rows
             if row.latency is not None and row.latency.noisy
         }

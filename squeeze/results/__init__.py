@@ -1,4 +1,4 @@
-"""The record of a run, version 1: ``results.json``, from which every report is rendered.
+"""The record of a run, version 2: ``results.json``, from which every report is rendered.
 
 Measurements write these blocks and reports read them; neither knows the other. Units are in the
 names; a multiply-add counts as one MAC; intervals are 95 %.
@@ -19,13 +19,20 @@ from squeeze.results.accuracy import (
     DetectionChange,
     Estimate,
 )
-from squeeze.results.rows import AuditedKernel, KernelCoverage, Latency, LayerTime, Parity, Row
-from squeeze.results.states import EpochRecord, Ladder, Rung, Sensitivity, State, Unmet
+from squeeze.results.models import (
+    Epoch,
+    LayerSensitivity,
+    MissedGoal,
+    MixedPrecisionSearch,
+    MixedPrecisionTrial,
+    ModelRecord,
+)
+from squeeze.results.rows import AuditedNode, KernelCoverage, Latency, LayerTime, Parity, Row
 
 __all__ = [
     "Accuracy",
     "AccuracyBlock",
-    "AuditedKernel",
+    "AuditedNode",
     "Change",
     "ChangeBlock",
     "ClassPrecision",
@@ -33,22 +40,22 @@ __all__ = [
     "DetectionAccuracy",
     "DetectionChange",
     "DetectionPicture",
-    "EpochRecord",
+    "Epoch",
     "Estimate",
     "GateResult",
     "KernelCoverage",
-    "Ladder",
     "Latency",
+    "LayerSensitivity",
     "LayerTime",
+    "MissedGoal",
+    "MixedPrecisionSearch",
+    "MixedPrecisionTrial",
+    "ModelRecord",
     "Parity",
     "Picture",
     "PictureBlock",
     "Results",
     "Row",
-    "Rung",
-    "Sensitivity",
-    "State",
-    "Unmet",
 ]
 
 
@@ -115,7 +122,7 @@ PictureBlock = Picture | DetectionPicture
 class Results(Block):
     """The whole run."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     squeeze: str
     name: str
     id: str
@@ -125,7 +132,7 @@ class Results(Block):
     recipe: dict[str, Any]
     environment: dict[str, Any]
     data: tuple[DataRecord, ...]
-    states: tuple[State, ...]
+    models: tuple[ModelRecord, ...]
     rows: tuple[Row, ...]
     gates: tuple[GateResult, ...] = ()
     pictures: tuple[PictureBlock, ...] = ()

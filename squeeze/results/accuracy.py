@@ -68,6 +68,7 @@ class ClassPrecision(Block):
         boxes: How many there are.
         ap: Mean over IoU 0.5, 0.55, … 0.95.
         ap50: At IoU 0.5.
+        voc_ap50: The same by VOC's rule.
         curve: Precision at the recalls 0, 0.01, … 1 for IoU 0.5.
     """
 
@@ -75,6 +76,7 @@ class ClassPrecision(Block):
     boxes: int
     ap: float | None
     ap50: float | None
+    voc_ap50: float | None
     curve: tuple[float, ...]
 
 
@@ -139,8 +141,8 @@ class Change(Block):
     drop: Estimate
     top5_drop: float
     agreement: float
-    broken: int
-    mended: int
+    regressions: int
+    fixes: int
 
     def drop_of(self, metric: str) -> Estimate | None:
         """Return the drop of a gate's metric; without a width where it has no interval."""

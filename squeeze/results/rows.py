@@ -1,5 +1,7 @@
 """One model state on one target: time, kernels, parity and what accuracy it has."""
 
+from dataclasses import dataclass
+
 from squeeze.recipe.schema import Block
 from squeeze.results.accuracy import AccuracyBlock, ChangeBlock, Estimate
 
@@ -21,24 +23,43 @@ class Latency(Block):
     raw_s: tuple[float, ...]
 
 
-class AuditedKernel(Block):
-    """A convolution or matrix product that runs in no fast int8 kernel, and why."""
+@dataclass(frozen=True)
+class AuditedNode:
+    """An operator that runs in no fast int8 kernel, with the reason."""
+
+    __pydantic_config__ = Block.model_config
 
     name: str
     op: str
     reason: str
 
 
-class KernelCoverage(Block):
-    """What the runtime really runs; see ``squeeze.runtimes.base.Coverage``."""
+@dataclass(frozen=True)
+class KernelCoverage:
+    """Which kernels the runtime really uses, in branches and loop bodies too.
+
+    Attributes:
+        int8: Convolutions, matrix products and recurrent layers in optimised int8 kernels.
+        total: All of them: those in int8 kernels, the survivors and the slow ones.
+        survivors: Those in float.
+        conversions: Count of quantize, dequantize and layout nodes, by operator.
+        convolutions: ``(int8, total)`` of convolutions alone.
+        slow: Those in integers, but in kernels that are not optimised for this processor.
+    """
+
+    __pydantic_config__ = Block.model_config
 
     int8: int
     total: int
-    convolutions_int8: int
-    convolutions: int
-    survivors: tuple[AuditedKernel, ...]
+    survivors: tuple[AuditedNode, ...]
     conversions: dict[str, int]
-    slow: tuple[AuditedKernel, ...] = ()
+    convolutions: tuple[int, int]
+    slow: tuple[AuditedNode, ...] = ()
+
+    @property
+    def fraction(self) -> float:
+        """Share in optimised int8 kernels, [0, 1]."""
+        return self.int8 / self.total if self.total else 0.0
 
 
 class Parity(Block):
@@ -90,7 +111,7 @@ class Row(Block):
         peak_memory_bytes: Resident memory that a fresh process gained by loading and running it.
     """
 
-    state: str
+    model: str
     target: str
     runtime: str
     device: str

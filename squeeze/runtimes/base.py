@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
+from squeeze.results import AuditedNode, KernelCoverage
 
 Seconds = dict[str, list[float]]
 """Of one file: the seconds of every run by layer."""
@@ -160,41 +161,6 @@ def several(outputs: "Outputs") -> "tuple[NDArray[np.float32], ...]":
 
 
 @dataclass(frozen=True)
-class AuditedNode:
-    """An operator that does not run in a fast int8 kernel, with the reason."""
-
-    name: str
-    op: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Which kernels the runtime really uses, in branches and loop bodies too.
-
-    Attributes:
-        int8: Convolutions, matrix products and recurrent layers in optimised int8 kernels.
-        total: All of them: those in int8 kernels, the survivors and the slow ones.
-        survivors: Those in float.
-        conversions: Count of quantize, dequantize and layout nodes, by operator.
-        convolutions: ``(int8, total)`` of convolutions alone.
-        slow: Those in integers, but in kernels that are not optimised for this processor.
-    """
-
-    int8: int
-    total: int
-    survivors: Sequence[AuditedNode]
-    conversions: dict[str, int]
-    convolutions: tuple[int, int]
-    slow: Sequence[AuditedNode] = ()
-
-    @property
-    def fraction(self) -> float:
-        """Share in optimised int8 kernels, [0, 1]."""
-        return self.int8 / self.total if self.total else 0.0
-
-
-@dataclass(frozen=True)
 class Stored:
     """Constants of one element type in a file."""
 
@@ -217,7 +183,7 @@ class Audit:
         advice: Sentences: why it is slow or big, and what to do.
     """
 
-    coverage: Coverage
+    coverage: KernelCoverage
     islands: Sequence[AuditedNode]
     operators: dict[str, int]
     weights: dict[str, Stored]
@@ -250,7 +216,7 @@ class Runtime(Protocol):
         """Load a file."""
         ...
 
-    def coverage(self, path: "Path") -> Coverage | None:
+    def coverage(self, path: "Path") -> KernelCoverage | None:
         """Audit the kernels of an int8 file; None where the runtime holds no int8."""
         ...
 

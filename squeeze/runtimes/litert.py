@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.runtimes.base import Audit, Coverage, Execution, FileInput, chunks, path_text
+from squeeze.core.output import redirect_output
+from squeeze.results import KernelCoverage
+from squeeze.runtimes.base import Audit, Execution, FileInput, chunks, path_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,7 +104,7 @@ def load_interpreter(
         InputError: LiteRT cannot load it.
     """
     name = path_text(path, "LiteRT")
-    with chatter_to(None):
+    with redirect_output(None):
         from ai_edge_litert import interpreter
 
         resolver = interpreter.OpResolverType
@@ -203,7 +204,7 @@ def to_float(values: "NDArray[Any]", detail: dict[str, Any]) -> "NDArray[np.floa
     return real
 
 
-def coverage(path: Path) -> Coverage:
+def coverage(path: Path) -> KernelCoverage:
     """Count convolutions and matrix products whose tensor types select an int8 kernel."""
     return audit(path).coverage
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
-from squeeze.runtimes.base import Audit, Coverage, Execution, FileInput, Seconds, chunks, path_text
+from squeeze.core.output import redirect_output
+from squeeze.results import KernelCoverage
+from squeeze.runtimes.base import Audit, Execution, FileInput, Seconds, chunks, path_text
 from squeeze.store import scratch
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def profile(
         return onnx_times.profile(paths, images, opened, Path(folder))
 
 
-def coverage(path: Path) -> Coverage:
+def coverage(path: Path) -> KernelCoverage:
     """Count int8 kernels in the graph that ONNX Runtime writes after its own optimisation."""
     return audit(path).coverage
 
@@ -199,7 +200,7 @@ def audit(path: Path) -> Audit:
 
     with scratch() as folder:
         optimised = Path(folder) / "optimised.onnx"
-        with chatter_to(None):
+        with redirect_output(None):
             _load(path, 1, optimised)
         runs = onnx.load(optimised, load_external_data=False).graph
     graph = onnx.inliner.inline_local_functions(onnx.load(path, load_external_data=False)).graph

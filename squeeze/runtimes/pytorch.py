@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from squeeze.models import bundle
-from squeeze.runtimes.base import Coverage, Execution
+from squeeze.results import KernelCoverage
+from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +76,7 @@ class TorchSession:
         del self._module
 
 
-def coverage(path: Path) -> Coverage | None:
+def coverage(path: Path) -> KernelCoverage | None:
     """Return None: bundles hold no int8."""
     del path
     return None

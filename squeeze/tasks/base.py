@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from squeeze.measure.judge import Judge
+from squeeze.measure.evaluator import Evaluator
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -14,7 +14,7 @@ Labels = Any
 """Of a batch: a tensor of classes ``(n,)`` or shares ``(n, classes)``, or a list of ``Boxes``."""
 
 
-class Task(Judge, Protocol):
+class Task(Evaluator, Protocol):
     """A judge that also knows how a model of its kind looks and learns."""
 
     def of(self, module: "nn.Module") -> "Task":

@@ -1,6 +1,6 @@
 """Make one training batch: read its images, augment them, mix them.
 
-Chance has been decided before (``batches.Draw``), so that a batch is the same whoever makes it.
+Chance has been decided before (``batches.BatchSpec``): a batch is the same whoever makes it.
 The transforms that look at pixels are torchvision's; they take torch's global generator, which is
 seeded for them and put back.
 """
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from squeeze.data.splits import Split
-    from squeeze.training.batches import Draw
+    from squeeze.training.batches import BatchSpec
 
 _COIN = 0.5
 
 
-class BatchMaker:
+class ImageBatchBuilder:
     """Draws in, batches out.
 
     Args:
@@ -43,7 +43,7 @@ class BatchMaker:
             raise InputError("is for images with boxes", where=f"augment.{key}")
         self._pixel_transform = _pixel_transform(augment, split.spec.shape)
 
-    def __getitem__(self, draw: "Draw") -> "tuple[Tensor, Tensor]":
+    def __getitem__(self, draw: "BatchSpec") -> "tuple[Tensor, Tensor]":
         """Return images ``(n, C, H, W)`` and labels: ``(n,)``, or ``(n, classes)`` when mixed."""
         import torch
 
@@ -66,7 +66,7 @@ class BatchMaker:
         """Read what fits into memory now: processes that are forked later share it."""
         self.split.read_ahead(originals=bool(self.augment.random_resized_crop))
 
-    def _read(self, draw: "Draw") -> "tuple[Any, Any]":
+    def _read(self, draw: "BatchSpec") -> "tuple[Any, Any]":
         if self._pixel_transform is None:
             return self.split.batch(draw.positions)
         import torch

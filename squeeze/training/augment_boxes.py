@@ -12,14 +12,14 @@ from squeeze.core.boxes import Boxes, areas_of
 from squeeze.core.errors import InputError
 from squeeze.data import preprocessing
 from squeeze.recipe.schema import Augment, InputSpec
-from squeeze.training.augment import BatchMaker, seeded
+from squeeze.training.augment import ImageBatchBuilder, seeded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from squeeze.data.splits import Split
-    from squeeze.training.batches import Draw, Maker
+    from squeeze.training.batches import BatchBuilder, BatchSpec
 
 LEAST_VISIBLE = 0.2
 """Share of a box that must be left in the image for it to be kept."""
@@ -43,16 +43,16 @@ class Scene:
         return int(self.pixels.shape[1]), int(self.pixels.shape[2])
 
 
-def maker_of(split: "Split", augment: Augment) -> "Maker":
+def builder_of(split: "Split", augment: Augment) -> "BatchBuilder":
     """Return what makes the batches of a split, whether it has boxes or classes.
 
     Raises:
         InputError: An augmentation of the other kind.
     """
-    return BoxedBatchMaker(split, augment) if split.has_boxes else BatchMaker(split, augment)
+    return BoxBatchBuilder(split, augment) if split.has_boxes else ImageBatchBuilder(split, augment)
 
 
-class BoxedBatchMaker:
+class BoxBatchBuilder:
     """Draws in, batches of images and boxes out.
 
     Args:
@@ -73,7 +73,7 @@ class BoxedBatchMaker:
                 "iou_crop, zoom_out and mosaic",
             )
 
-    def __getitem__(self, draw: "Draw") -> "tuple[Tensor, list[Boxes]]":
+    def __getitem__(self, draw: "BatchSpec") -> "tuple[Tensor, list[Boxes]]":
         """Return images ``(n, C, H, W)`` and the boxes of each, in pixels of the input."""
         import torch
 

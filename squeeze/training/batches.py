@@ -38,7 +38,7 @@ _DYING_S = 1.0
 
 
 @dataclass(frozen=True)
-class Draw:
+class BatchSpec:
     """What chance decided for one batch.
 
     Attributes:
@@ -53,12 +53,12 @@ class Draw:
     moves: "NDArray[np.int64] | None" = None
     seed: int | None = None
 
-    def share(self, number: int, count: int) -> "Draw":
+    def share(self, number: int, count: int) -> "BatchSpec":
         """Return the part of one of several processes: every ``count``-th sample."""
         if count == 1:
             return self
         mine = slice(number, None, count)
-        return Draw(
+        return BatchSpec(
             self.positions[mine],
             None if self.mirrored is None else self.mirrored[mine],
             None if self.moves is None else self.moves[mine],
@@ -66,12 +66,12 @@ class Draw:
         )
 
 
-class Maker(Protocol):
+class BatchBuilder(Protocol):
     """Draws in, batches out."""
 
     augment: Augment
 
-    def __getitem__(self, draw: Draw) -> "Batch":
+    def __getitem__(self, draw: BatchSpec) -> "Batch":
         """Return images ``(n, C, H, W)`` and their labels."""
         ...
 
@@ -108,7 +108,7 @@ class Plan:
     def __len__(self) -> int:
         return max(1, len(self._labels) // self._settings.batch_size)
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[BatchSpec]:
         """Draw an epoch's batches; the incomplete last one is left out."""
         size, order = self._settings.batch_size, self._order()
         for start in range(0, max(1, len(order) - size + 1), size):
@@ -122,12 +122,12 @@ class Plan:
         shares = 1 / np.bincount(labels)[labels]
         return self._rng.choice(count, count, p=shares / shares.sum())
 
-    def _draw(self, positions: "NDArray[np.int64]") -> Draw:
+    def _draw(self, positions: "NDArray[np.int64]") -> BatchSpec:
         augment, rng, count = self._settings.augment, self._rng, len(positions)
         mirrored = rng.random(count) < _COIN if augment.flip else None
         moves = rng.integers(0, 2 * augment.shift + 1, (count, 2)) if augment.shift else None
         seed = int(rng.integers(2**63)) if augment.draws_itself else None
-        return Draw(positions, mirrored, moves, seed)
+        return BatchSpec(positions, mirrored, moves, seed)
 
 
 def _cores() -> int:
@@ -152,7 +152,7 @@ class Loader:
     def __init__(
         self,
         plan: Plan,
-        maker: "Maker",
+        maker: "BatchBuilder",
         *,
         workers: int = 0,
         pin: bool = False,
@@ -219,7 +219,7 @@ class Loader:
             while waiting:
                 yield waiting.popleft().result()
 
-    def _make(self, draw: Draw) -> "Batch":
+    def _make(self, draw: BatchSpec) -> "Batch":
         images, labels = self._maker[draw]
         if self._pin:
             images = images.pin_memory()
@@ -233,7 +233,7 @@ class Loader:
         if self._ahead is None:
             self._maker.read_ahead()
             self._ahead = DataLoader(
-                Carrier(self._maker),  # type: ignore[arg-type]  # it asks for __getitem__ only
+                WorkerDataset(self._maker),  # type: ignore[arg-type]  # it asks for __getitem__ only
                 sampler=self._plan,
                 batch_size=None,
                 num_workers=self._workers,
@@ -286,12 +286,12 @@ def _dead(how: str, where: str) -> SqueezeError:
 
 
 @dataclass(frozen=True)
-class Carrier:
-    """A ``Maker`` in a worker: our errors come back as they are, not as a stack of text."""
+class WorkerDataset:
+    """A ``BatchBuilder`` in a worker: our errors come back as they are, not as a stack of text."""
 
-    maker: "Maker"
+    maker: "BatchBuilder"
 
-    def __getitem__(self, draw: Draw) -> "Batch | SqueezeError":
+    def __getitem__(self, draw: BatchSpec) -> "Batch | SqueezeError":
         """Return the batch, or the error."""
         try:
             return self.maker[draw]

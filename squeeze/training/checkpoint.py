@@ -49,7 +49,7 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class State:
+class TrainingState:
     """What is saved: plain data, and tensors by name."""
 
     plain: dict[str, Any]
@@ -73,7 +73,7 @@ class Checkpoint:
     path: Path
     key: str
 
-    def save(self, state: State, shape: Any) -> None:  # noqa: ANN401
+    def save(self, state: TrainingState, shape: Any) -> None:  # noqa: ANN401
         """Write the file whole.
 
         Args:
@@ -95,7 +95,7 @@ class Checkpoint:
         with new_file(self.path) as inside:
             inside.write_bytes(to_bytes(tensors, header))
 
-    def load(self, shape: Any, warn: "Callable[[str], None]") -> State | None:  # noqa: ANN401
+    def load(self, shape: Any, warn: "Callable[[str], None]") -> TrainingState | None:  # noqa: ANN401
         """Return the content; None when there is no file, or one of other work or damaged.
 
         Args:
@@ -119,7 +119,7 @@ class Checkpoint:
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             warn(f"{self.path}: the checkpoint is damaged: {error}; {_ANEW}")
         else:
-            return State(plain, tensors) if key == key_of(self.key, shape) else None
+            return TrainingState(plain, tensors) if key == key_of(self.key, shape) else None
         return None
 
 

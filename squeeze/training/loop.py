@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from squeeze.recipe.schema import TrainSettings
+from squeeze.results import Epoch
 from squeeze.training import device_setup, distributed, parameters
 from squeeze.training import objective as objectives
 from squeeze.training.batches import workers_watched
@@ -25,27 +26,6 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 50
 """Batches between two looks at the losses on a GPU: every look waits for the device."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch did.
-
-    Attributes:
-        loss: Mean training loss.
-        score: The task's metric on validation, [0, 1].
-        seconds: Training and validation together.
-        images_per_s: Training only.
-        data_wait: Share of the training's time in which it waited for data, [0, 1].
-        kept: Whether the model left behind is the one of this epoch.
-    """
-
-    loss: float
-    score: float
-    seconds: float
-    images_per_s: float = 0.0
-    data_wait: float = 0.0
-    kept: bool = False
 
 
 @dataclass(frozen=True)

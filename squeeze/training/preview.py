@@ -8,7 +8,7 @@ import numpy as np
 from squeeze.core.boxes import Boxes
 from squeeze.data.preprocessing import restore
 from squeeze.recipe.schema import TrainSettings
-from squeeze.training.augment_boxes import maker_of
+from squeeze.training.augment_boxes import builder_of
 from squeeze.training.batches import Plan
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def label_text(label: Any, classes: "Sequence[str]") -> list[str]:  # noqa: ANN4
 def _first(
     split: "Split", settings: TrainSettings, seed: int, images: int
 ) -> list[tuple[Any, Any]]:
-    maker = maker_of(split, settings.augment)
+    maker = builder_of(split, settings.augment)
     found: list[tuple[Any, Any]] = []
     for drawn in Plan(split.labels, settings, np.random.default_rng(seed)):
         batch, labels = maker[drawn]

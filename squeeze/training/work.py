@@ -8,7 +8,7 @@ import numpy as np
 from squeeze.recipe.schema import TrainSettings
 from squeeze.training import checkpoint, device_setup, distributed, schedule
 from squeeze.training import optimizer as optimizers
-from squeeze.training.augment_boxes import maker_of
+from squeeze.training.augment_boxes import builder_of
 from squeeze.training.batches import Loader, Plan
 from squeeze.training.ema import Average, load_, tensors_of
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
 
     from squeeze.data.splits import Split
-    from squeeze.training.loop import Epoch, Training
+    from squeeze.results import Epoch
+    from squeeze.training.loop import Training
     from squeeze.training.objective import Objective
 
 
@@ -98,7 +99,7 @@ def begin(
         plan=plan,
         loader=Loader(
             plan,
-            maker_of(training.train, settings.augment),
+            builder_of(training.train, settings.augment),
             workers=settings.workers,
             pin=device == "cuda",
             beside=device == "cuda",
@@ -138,7 +139,7 @@ def agree_(work: Work) -> None:
         distributed.mean_(work.average.values[name] for name in names)
 
 
-def state_of(work: Work, history: list[dict[str, Any]]) -> checkpoint.State:
+def state_of(work: Work, history: list[dict[str, Any]]) -> checkpoint.TrainingState:
     """Return all of it as plain data and tensors, between two epochs."""
     optimizer, optimizer_tensors = checkpoint.of_optimizer(work.optimizer)
     chance, chance_tensors = checkpoint.of_chance(work.rng)
@@ -159,10 +160,10 @@ def state_of(work: Work, history: list[dict[str, Any]]) -> checkpoint.State:
         "chance": chance,
     }
     tensors = {f"{part}/{n}": t for part, named in parts.items() for n, t in named.items()}
-    return checkpoint.State(plain, tensors)
+    return checkpoint.TrainingState(plain, tensors)
 
 
-def put_back_(work: Work, state: checkpoint.State) -> None:
+def put_back_(work: Work, state: checkpoint.TrainingState) -> None:
     """Put back what ``state_of`` returned, all but the history."""
     load_(work.module, state.part("model"))
     if work.extra is not None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from squeeze.core import cpu, plugins
-from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError, placed, unknown_name
+from squeeze.core.output import redirect_output
 
 
 def test_names_are_files_and_nothing_is_imported() -> None:
@@ -39,7 +39,7 @@ def test_chatter_of_every_kind_goes_to_the_log(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "log.txt"
-    with chatter_to(log):
+    with redirect_output(log):
         print("from python")  # noqa: T201
         os.write(2, b"from C\n")
         logging.getLogger("noisy").warning("from logging")
@@ -52,7 +52,7 @@ def test_chatter_of_every_kind_goes_to_the_log(
 
 
 def test_chatter_is_restored_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match="boom"), chatter_to(None):
+    with pytest.raises(ValueError, match="boom"), redirect_output(None):
         raise ValueError("boom")
     os.write(1, b"visible\n")
     assert capfd.readouterr().out == "visible\n"

@@ -44,4 +44,6 @@ def test_a_third_party_is_described_too(tmp_path: Path) -> None:
         "assert not {'torch', 'theirs', 'squeeze.pruning'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "Description(title='Own loss.', source='a (https://b.c/d)')"
+    assert (
+        done.stdout.strip() == "ExtensionDescription(title='Own loss.', source='a (https://b.c/d)')"
+    )

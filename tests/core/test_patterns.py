@@ -9,12 +9,12 @@ from torch import nn
 
 from squeeze.core import patterns
 from squeeze.core.errors import InputError
-from squeeze.distillation import ties
+from squeeze.distillation import pairing
 from squeeze.models.factory import Architecture, Model
 from squeeze.pruning import graph
 from squeeze.pruning.step import prune
 from squeeze.quantization.mixed_precision import layers
-from squeeze.recipe.schema import InputSpec, LayerTie, PruneStep
+from squeeze.recipe.schema import InputSpec, LayerPatterns, PruneStep
 from squeeze.training import parameters
 
 IMAGES = torch.zeros(2, 3, 8, 8)
@@ -43,8 +43,8 @@ def model() -> Model:
 
 def kept(pattern: str) -> set[str]:
     """Return the layers whose channels ``keep`` of a prune step spares."""
-    free = {group.name for group in graph.survey(model()).prunable}
-    left = {group.name for group in graph.survey(model(), keep=[pattern]).prunable}
+    free = {group.name for group in graph.find_groups(model()).prunable}
+    left = {group.name for group in graph.find_groups(model(), keep=[pattern]).prunable}
     return free - left
 
 
@@ -102,11 +102,13 @@ def test_keep_spares_what_it_names(pattern: str, least: str) -> None:
 
 
 def test_layers_are_compared_by_the_same_patterns() -> None:
-    survey = ties.survey(model().module, IMAGES)
+    survey = pairing.layer_outputs(model().module, IMAGES)
 
     def tied(pattern: str) -> list[str]:
-        pair = [LayerTie(teacher=pattern, student=pattern)]
-        return [tie.teacher for tie in ties.named(pair, survey, survey, where="x", vectors=False)]
+        pair = [LayerPatterns(teacher=pattern, student=pattern)]
+        return [
+            pair.teacher for pair in pairing.named(pair, survey, survey, where="x", vectors=False)
+        ]
 
     assert tied("Conv2d") == ["stem", "body.0", "body.1.0", "body2"]
     assert tied("body") == ["body"]  # its own output: nothing inside of it is compared
@@ -138,6 +140,6 @@ def test_classes_are_those_that_the_user_knows() -> None:
         image_size=8, patch_size=4, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=16
     )
     made = Model(module.eval(), Architecture("net:vit", Path(), {}, InputSpec(shape=(3, 8, 8))))
-    found = graph.survey(made, keep=["MultiheadAttention"])
+    found = graph.find_groups(made, keep=["MultiheadAttention"])
     reasons = {group.kept for group in found.groups if "self_attention" in group.name}
     assert "kept by the recipe ('MultiheadAttention')" in reasons

@@ -46,7 +46,7 @@ def test_a_student_takes_the_models_place(tmp_path: Path) -> None:
     student = {"build": "builtin:resnet8", "args": args}
     losses = [{"name": "kd", "temperature": 2.0}, {"name": "fitnet"}]
     results, folder = run(recipe(student=student, losses=losses), tmp_path)
-    baseline, distilled = results.states
+    baseline, distilled = results.models
     assert distilled.params < baseline.params / 3
     assert distilled.notes == (
         "teacher: baseline",
@@ -56,9 +56,9 @@ def test_a_student_takes_the_models_place(tmp_path: Path) -> None:
     place = folder / "steps" / "1-distill"
     assert bundle.load(place).architecture.build == "builtin:resnet8"
     again, _ = run(recipe(teacher={"weights": str(place)}, student=student), tmp_path)
-    assert again.states[1].notes[0] == f"teacher: {place}"
+    assert again.models[1].notes[0] == f"teacher: {place}"
     other, _ = run(recipe(student=student | {"build": "builtin:resnet20"}), tmp_path)
-    assert other.states[1].params == baseline.params  # not taken over from the first run
+    assert other.models[1].params == baseline.params  # not taken over from the first run
 
 
 def test_the_verb_writes_the_recipe_it_means(

@@ -107,7 +107,7 @@ def test_two_models_are_compared_sample_by_sample() -> None:
     labels = np.array([0, 1, 2, 3])
     before, after = np.array([[0], [1], [2], [0]]), np.array([[0], [2], [2], [3]])
     found = scores.compare(before, after, labels)
-    assert (found.broken, found.mended, found.drop.value, found.agreement) == (1, 1, 0.0, 0.5)
+    assert (found.regressions, found.fixes, found.drop.value, found.agreement) == (1, 1, 0.0, 0.5)
 
 
 def test_outputs_with_nan_are_refused() -> None:

@@ -15,10 +15,10 @@ def test_nothing_right_and_all_right_still_have_an_interval() -> None:
     assert everything.low == pytest.approx(1 - none.high)
 
 
-def outcomes(broken: int, mended: int, total: int) -> tuple[np.ndarray, np.ndarray]:
+def outcomes(regressions: int, fixes: int, total: int) -> tuple[np.ndarray, np.ndarray]:
     before, after = np.ones(total, bool), np.ones(total, bool)
-    after[:broken] = False
-    before[broken : broken + mended] = False
+    after[:regressions] = False
+    before[regressions : regressions + fixes] = False
     return before, after
 
 
@@ -30,10 +30,10 @@ def test_no_change_among_few_samples_is_not_certainty() -> None:
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 200))
 def test_the_paired_interval_holds_its_value_and_mirrors(
-    broken: int, mended: int, kept: int
+    regressions: int, fixes: int, kept: int
 ) -> None:
-    total = broken + mended + kept + 1
-    before, after = outcomes(broken, mended, total)
+    total = regressions + fixes + kept + 1
+    before, after = outcomes(regressions, fixes, total)
     one, other = statistics.paired_drop(before, after), statistics.paired_drop(after, before)
     assert one.low <= one.value <= one.high
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low))

@@ -13,7 +13,7 @@ from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.models import adapters, bundle, cifar_resnet
 from squeeze.models.factory import build
-from squeeze.pruning.step import Surroundings
+from squeeze.pruning.step import PruneContext
 from squeeze.pruning.step import run as run_prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
 from squeeze.tasks import classification
@@ -126,7 +126,7 @@ def test_a_bundle_pruned_on_both_sides_of_a_padded_shortcut_comes_back(tmp_path:
     model = build(
         ModelBlock(build="builtin:resnet8", args={"shortcut": "padded"}, input=spec), tmp_path
     )
-    around = Surroundings(0, None, classification, Silent())
+    around = PruneContext(0, None, classification, Silent())
     pruned = run_prune(model, PruneStep(pruning_ratio=0.5), around).model
     bundle.save(pruned, tmp_path / "bundle")
     images = torch.randn(2, 3, 8, 8)

@@ -209,7 +209,7 @@ def test_pruning_keeps_attention_with_its_reason_and_a_bundle_computes_the_same(
     name: str, tmp_path: Path
 ) -> None:
     model = tiny(name)
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     groups = {group.name.removeprefix("detr.model."): group for group in found.groups}
     kept = groups["decoder.layers.0.self_attn.v_proj"].kept
     assert kept is not None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from squeeze.models.factory import Architecture, Model
-from squeeze.pruning.graph import ChannelGroup, Tie
+from squeeze.pruning.graph import ChannelGroup, Dependency
 from squeeze.recipe.schema import InputSpec
 
 Wrap = Callable[..., Model]
@@ -43,9 +43,9 @@ def group() -> Group:
         parts: int = 1,
         *,
         whole: bool = False,
-        ties: Sequence[Tie] = (),
+        dependencies: Sequence[Dependency] = (),
     ) -> ChannelGroup:
-        return ChannelGroup(name, channels, parts, whole, tuple(ties), None, None)
+        return ChannelGroup(name, channels, parts, whole, tuple(dependencies), None, None)
 
     return make
 

@@ -21,7 +21,7 @@ Shares = NDArray[np.float64]
 def groups_of(*channels: int) -> list[ChannelGroup]:
     names = "abcdef"
     return [
-        ChannelGroup(names[i], width, 1, whole=False, ties=(), kept=None, members=None)
+        ChannelGroup(names[i], width, 1, whole=False, dependencies=(), kept=None, members=None)
         for i, width in enumerate(channels)
     ]
 
@@ -169,7 +169,7 @@ class Trial:
         self.measured += 1
         return self.wrong(kept["a"] / 1000)
 
-    def run(self, goal: float) -> budget.Found:
+    def run(self, goal: float) -> budget.FittingWidths:
         def predict(kept: Kept) -> float:
             return kept["a"] / 1000
 

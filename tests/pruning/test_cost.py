@@ -64,7 +64,7 @@ SLOW = {"mobilenet_v2", "regnet_y_400mf"}
 )
 def test_macs_and_weights_are_those_of_the_model(name: str, wrapped: Wrap) -> None:
     model = MODELS[name](wrapped)
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     cost = CostModel(found, model.input)
     assert cost.names == [group.name for group in found.prunable]
     rng = np.random.default_rng(0)
@@ -94,7 +94,7 @@ def test_a_layer_that_runs_twice_costs_twice(wrapped: Wrap) -> None:
             return self.head(self.same(self.same(x)))  # type: ignore[no-any-return]
 
     model = wrapped(Twice(), (3, 8, 8))
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     cost = CostModel(found, model.input)
     full = np.ones(len(found.prunable))
     assert cost.macs(full).sum() == measured.macs(model) == 64 * (12 + 2 * 144 + 8)
@@ -102,6 +102,6 @@ def test_a_layer_that_runs_twice_costs_twice(wrapped: Wrap) -> None:
 
 def test_no_hook_stays(wrapped: Wrap) -> None:
     model = mixed(wrapped)
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     CostModel(found, model.input)
     assert not any(part._forward_hooks for part in found.module.modules())

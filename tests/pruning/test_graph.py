@@ -173,10 +173,10 @@ def silence_(module: nn.Module, net: Net, gone: Mapping[str, set[int]]) -> None:
             start += net.groups[source]
 
 
-def root_names(found: graph.Survey, net: Net) -> dict[str, str]:
+def root_names(found: graph.PruningGroups, net: Net) -> dict[str, str]:
     """Match the survey's names with those read off the code."""
     made = {
-        group.name: {net.same.get(t.path, t.path) for t in group.ties if t.is_out}
+        group.name: {net.same.get(t.path, t.path) for t in group.dependencies if t.is_out}
         for group in found.prunable
     }
     return {name: next(iter(paths & set(net.groups))) for name, paths in made.items()}
@@ -211,10 +211,10 @@ def test_removing_channels_is_silencing_their_readers(name: str, data: st.DataOb
         assert pruned.get_submodule(root).weight.shape[0] == width  # type: ignore[union-attr, index]
 
 
-_SURVEYED: dict[str, tuple[Model, graph.Survey]] = {}
+_SURVEYED: dict[str, tuple[Model, graph.PruningGroups]] = {}
 
 
-def surveyed(name: str) -> tuple[Model, graph.Survey]:
+def surveyed(name: str) -> tuple[Model, graph.PruningGroups]:
     """Survey a network once."""
     if name not in _SURVEYED:
         torch.manual_seed(1)
@@ -227,7 +227,7 @@ def surveyed(name: str) -> tuple[Model, graph.Survey]:
                 nn.init.normal_(part.bias)
         spec = InputSpec(shape=NETS[name].shape)
         model = Model(module, Architecture("test:x", Path(), {}, spec))
-        _SURVEYED[name] = model, graph.survey(model)
+        _SURVEYED[name] = model, graph.find_groups(model)
     return _SURVEYED[name]
 
 
@@ -248,7 +248,7 @@ def test_layer_norms_lose_the_right_channels(kept: set[int]) -> None:
         torch.testing.assert_close(pruned(images), expected, rtol=1e-5, atol=1e-5)
 
 
-def layer_norm_net() -> tuple[Model, graph.Survey]:
+def layer_norm_net() -> tuple[Model, graph.PruningGroups]:
     """Return a linear layer, a layer norm of 96 channels and a head."""
     if "layer_norm" not in _SURVEYED:
         layers = (nn.Flatten(), nn.Linear(4, 96), nn.LayerNorm(96), nn.ReLU(), nn.Linear(96, 3))
@@ -257,14 +257,14 @@ def layer_norm_net() -> tuple[Model, graph.Survey]:
         nn.init.normal_(module[2].bias)
         spec = InputSpec(shape=(1, 2, 2))
         model = Model(module, Architecture("test:x", Path(), {}, spec))
-        _SURVEYED["layer_norm"] = model, graph.survey(model)
+        _SURVEYED["layer_norm"] = model, graph.find_groups(model)
     return _SURVEYED["layer_norm"]
 
 
 def test_group_norms_lose_the_same_positions_of_every_group(wrapped: Wrap) -> None:
     layers = (nn.Conv2d(3, 12, 1), nn.GroupNorm(3, 12), nn.ReLU(), nn.Conv2d(12, 2, 1))
     model = wrapped(nn.Sequential(*layers))
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     (group,) = found.prunable
     assert (group.channels, group.parts, group.whole, group.unit, group.units) == (
         12,
@@ -288,7 +288,7 @@ def test_group_norms_lose_the_same_positions_of_every_group(wrapped: Wrap) -> No
 def test_frozen_weights_stay_frozen(residual: Model) -> None:
     residual.module.stem.weight.requires_grad = False  # type: ignore[union-attr, assignment]
     residual.module.head.requires_grad_(requires_grad=False)  # type: ignore[union-attr, operator]
-    found = graph.survey(residual)
+    found = graph.find_groups(residual)
     before = {name: p.requires_grad for name, p in residual.module.named_parameters()}
     assert {name: p.requires_grad for name, p in found.module.named_parameters()} == before
     graph.remove_(found.module, found.groups, {"outer": {0}, "inner": {1}})
@@ -299,7 +299,7 @@ def test_frozen_weights_stay_frozen(residual: Model) -> None:
 def test_the_survey_leaves_the_model_alone(residual: Model) -> None:
     residual.module.train()
     before = {key: value.clone() for key, value in residual.module.state_dict().items()}
-    found = graph.survey(residual)
+    found = graph.find_groups(residual)
     graph.remove_(found.module, found.groups, {"outer": {0, 3}})
     assert residual.module.training
     assert all(torch.equal(before[k], v) for k, v in residual.module.state_dict().items())
@@ -308,21 +308,21 @@ def test_the_survey_leaves_the_model_alone(residual: Model) -> None:
 
 
 def test_every_group_is_there_with_the_reason_why_it_stays(residual: Model) -> None:
-    found = graph.survey(residual, keep=["head"])
+    found = graph.find_groups(residual, keep=["head"])
     assert {g.name: (g.channels, g.kept) for g in found.groups} == {
         "outer": (8, "kept by the recipe ('head')"),  # head reads it
         "inner": (6, None),
         "head": (5, "makes the model's output"),
     }
-    by_class = graph.survey(residual, keep=["BatchNorm2d"])
+    by_class = graph.find_groups(residual, keep=["BatchNorm2d"])
     assert [g.name for g in by_class.prunable] == ["inner"]
-    everything = graph.survey(residual, keep=["*"])
+    everything = graph.find_groups(residual, keep=["*"])
     assert everything.prunable == ()
 
 
 def test_keep_takes_what_lies_below_a_module() -> None:
     model, _ = surveyed("resnet8")
-    found = graph.survey(model, keep=["stages.1"])
+    found = graph.find_groups(model, keep=["stages.1"])
     kept = {group.name for group in found.groups if group.kept and group.name != "fc"}
     assert kept == {"conv1", "stages.1.0.conv1", "stages.1.0.shortcut.0"}
 
@@ -339,7 +339,7 @@ def test_a_pattern_that_matches_nothing_is_an_error(
     residual: Model, pattern: str, nearest: str, near: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        graph.survey(residual, keep=[pattern])
+        graph.find_groups(residual, keep=[pattern])
     assert str(caught.value) == (
         f"keep: '{pattern}' matches no layer{nearest}\n"
         "  a pattern is a module path (features.0*) or a class name (Conv2d); nearest: "
@@ -354,7 +354,7 @@ def test_a_single_channel_stays(wrapped: Wrap) -> None:
         nn.Conv2d(4, 4, 1, groups=2),
         nn.Conv2d(4, 2, 1),
     )
-    found = graph.survey(wrapped(nn.Sequential(*layers)))
+    found = graph.find_groups(wrapped(nn.Sequential(*layers)))
     assert {g.name: g.kept for g in found.groups} == {
         "0": "has a single channel",
         "1": None,
@@ -362,7 +362,7 @@ def test_a_single_channel_stays(wrapped: Wrap) -> None:
         "3": "makes the model's output",
     }
     layers = (nn.Conv2d(3, 4, 1), nn.GroupNorm(4, 4), nn.Conv2d(4, 2, 1))
-    found = graph.survey(wrapped(nn.Sequential(*layers)))
+    found = graph.find_groups(wrapped(nn.Sequential(*layers)))
     assert found.groups[0].kept == "has one channel per part"
 
 
@@ -375,7 +375,7 @@ def test_layers_that_never_run_are_named(wrapped: Wrap) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self[1](self[0](x))  # type: ignore[no-any-return]
 
-    found = graph.survey(wrapped(Spare()))
+    found = graph.find_groups(wrapped(Spare()))
     assert found.unreached == ("spare",)
     assert [g.name for g in found.groups] == ["0", "1"]
 
@@ -383,7 +383,7 @@ def test_layers_that_never_run_are_named(wrapped: Wrap) -> None:
 def test_a_model_that_cannot_run_is_an_error_that_names_the_layer(wrapped: Wrap) -> None:
     model = wrapped(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(5, 4, 1))))
     with pytest.raises(SqueezeError) as caught:
-        graph.survey(model)
+        graph.find_groups(model)
     assert str(caught.value).startswith(
         "1.0 (Conv2d): Torch-Pruning cannot trace this model: RuntimeError: Given groups=1, weight "
         "of size [4, 5, 1, 1], expected input[2, 4, 8, 8] to have 5 channels"
@@ -391,7 +391,7 @@ def test_a_model_that_cannot_run_is_an_error_that_names_the_layer(wrapped: Wrap)
 
 
 def test_narrowed_has_the_widths_asked_for(residual: Model) -> None:
-    found = graph.survey(residual)
+    found = graph.find_groups(residual)
     narrow = graph.narrowed(residual, found, {"outer": 3})
     assert narrow.module.stem.weight.shape == (3, 3, 3, 3)  # type: ignore[union-attr]
     assert narrow.module.inner.weight.shape == (6, 3, 3, 3)  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ from squeeze import load_bundle
 from squeeze.models import bundle
 from squeeze.models.adapters.layers.attention import Attention
 from squeeze.models.factory import Model, build
-from squeeze.pruning.graph import ChannelGroup, survey
+from squeeze.pruning.graph import ChannelGroup, find_groups
 from squeeze.pruning.step import prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
 
@@ -38,8 +38,11 @@ def vit() -> Model:
 def inner_group(model: Model) -> ChannelGroup:
     (found,) = (
         group
-        for group in survey(model, whole_heads=True).groups
-        if any(tie.path.endswith(".q") and tie.is_out for tie in group.ties)
+        for group in find_groups(model, whole_heads=True).groups
+        if any(
+            dependency.path.endswith(".q") and dependency.is_out
+            for dependency in group.dependencies
+        )
     )
     return found
 

@@ -15,7 +15,7 @@ from squeeze.models.adapters.layers.select import Select
 from squeeze.models.factory import Model
 from squeeze.pruning import graph
 from squeeze.pruning.importance.base import Evidence
-from squeeze.pruning.step import Surroundings, scores
+from squeeze.pruning.step import PruneContext, scores
 from squeeze.recipe.schema import PruneStep
 
 Wrap = Callable[..., Model]
@@ -46,7 +46,9 @@ def batches() -> Batches:
     return [(torch.randn(n, 1, 8, 8), torch.randint(0, 3, (n,))) for n in (4, 4, 3)]
 
 
-def scored(name: str, found: graph.Survey, batches: Batches | None = None) -> dict[str, Tensor]:
+def scored(
+    name: str, found: graph.PruningGroups, batches: Batches | None = None
+) -> dict[str, Tensor]:
     def labelled() -> Iterator[tuple[Tensor, Tensor]]:
         return iter(batches or [])
 
@@ -78,7 +80,7 @@ def over_mean(values: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("name", "power"), [("l1", 1), ("l2", 2)])
 def test_norms_are_summed_over_all_that_a_channel_owns(model: Model, name: str, power: int) -> None:
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     weights = coupled(model.module, lambda layer: layer.weight.detach())
     scale = model.module[1].weight.detach()[:, None]  # type: ignore[index, union-attr]
     weights["0"].append(scale)
@@ -89,7 +91,7 @@ def test_norms_are_summed_over_all_that_a_channel_owns(model: Model, name: str, 
 
 
 def test_bn_scale_is_the_scale_and_needs_a_norm(model: Model) -> None:
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     score = scored("bn_scale", found)
     scale = model.module[1].weight.detach().abs()  # type: ignore[index, union-attr]
     torch.testing.assert_close(score["0"], over_mean(scale))
@@ -97,7 +99,7 @@ def test_bn_scale_is_the_scale_and_needs_a_norm(model: Model) -> None:
 
 
 def test_lamp_divides_by_all_that_is_not_smaller(model: Model) -> None:
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     weights = coupled(model.module, lambda layer: layer.weight.detach())
     scale = model.module[1].weight.detach()[:, None]  # type: ignore[index, union-attr]
     weights["0"].append(scale)
@@ -110,7 +112,7 @@ def test_lamp_divides_by_all_that_is_not_smaller(model: Model) -> None:
 
 
 def test_fpgm_is_the_distance_to_all_other_filters(model: Model) -> None:
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     weights = coupled(model.module, lambda layer: layer.weight.detach())
     for group, score in scored("fpgm", found).items():
         parts = weights[group]
@@ -126,7 +128,7 @@ def test_fpgm_tells_filters_of_opposite_sign_apart(wrapped: Wrap) -> None:
     first, second = model.module[0], model.module[1]  # type: ignore[index]
     first.weight.data = torch.tensor([1.0, 1.0, 1.0, -1.0]).view(4, 1, 1, 1)  # type: ignore[union-attr]
     second.weight.data.fill_(1.0)  # type: ignore[union-attr, operator]
-    score = scored("fpgm", graph.survey(model))["0"]
+    score = scored("fpgm", graph.find_groups(model))["0"]
     assert int(score.argmax()) == 3
 
 
@@ -144,7 +146,7 @@ def test_grouped_and_depthwise_convolutions_are_scored(
         nn.Flatten(),
         nn.Linear(6, 3),
     )
-    found = graph.survey(wrapped(nn.Sequential(*layers), (1, 8, 8)))
+    found = graph.find_groups(wrapped(nn.Sequential(*layers), (1, 8, 8)))
     assert [(g.channels, g.parts) for g in found.prunable] == [(4, 2), (6, 2)]
     for group in found.prunable:
         score = scored(name, found, batches)[group.name]
@@ -164,7 +166,7 @@ def test_taylor_is_the_mean_squared_gradient_of_explicit_gates(
     model: Model, batches: Batches
 ) -> None:
     """A gate behind the batch norm of the first group, behind the convolution of the second."""
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     got = scored("taylor", found, batches)
     layers = list(model.module)  # type: ignore[call-overload]
     squares = {"0": torch.zeros(4), "3": torch.zeros(5)}
@@ -185,7 +187,7 @@ def test_taylor_is_the_mean_squared_gradient_of_explicit_gates(
 def test_hessian_is_squared_weights_times_the_mean_of_squared_gradients(
     model: Model, batches: Batches
 ) -> None:
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     got = scored("hessian", found, batches)
     module: Any = model.module
     layers = [layer for layer in module if hasattr(layer, "weight")]
@@ -208,7 +210,7 @@ def test_hessian_is_squared_weights_times_the_mean_of_squared_gradients(
 def test_activation_is_the_mean_of_what_the_next_layers_read(
     model: Model, batches: Batches
 ) -> None:
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     got = scored("activation", found, batches)
     module: Any = model.module
     images = torch.cat([images for images, _ in batches])
@@ -235,15 +237,15 @@ def test_shuffled_channels_are_scored_where_they_are_read(
     torch.testing.assert_close(shuffled(images), plain(images))
     got = []
     for module in (shuffled, plain):
-        found = graph.survey(wrapped(module, (1, 8, 8)))
+        found = graph.find_groups(wrapped(module, (1, 8, 8)))
         got.append(scored(name, found, batches)["0"])
     torch.testing.assert_close(got[0], got[1])
 
 
 def test_random_follows_torchs_seed(model: Model) -> None:
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     step = PruneStep(pruning_ratio=0.5, importance="random")
-    draws = [scores(found, step, Surroundings(seed)) for seed in (0, 0, 1)]
+    draws = [scores(found, step, PruneContext(seed)) for seed in (0, 0, 1)]
     assert torch.equal(draws[0]["0"], draws[1]["0"])  # type: ignore[arg-type]
     assert not torch.equal(draws[0]["0"], draws[2]["0"])  # type: ignore[arg-type]
 
@@ -254,12 +256,12 @@ def test_nothing_stays_on_the_module(name: str, digits: Any, trained: Model) -> 
 
     frozen = trained.copy()
     frozen.module.conv1.weight.requires_grad = False  # type: ignore[union-attr, assignment]
-    found = graph.survey(frozen)
+    found = graph.find_groups(frozen)
     before = {key: value.clone() for key, value in found.module.state_dict().items()}
     attributes = {path: set(vars(part)) for path, part in found.module.named_modules()}
     flags = {key: p.requires_grad for key, p in found.module.named_parameters()}
     step = PruneStep(pruning_ratio=0.5, importance=name, samples=70)
-    around = Surroundings(0, digits.train, classification)
+    around = PruneContext(0, digits.train, classification)
     first, again = (scores(found, step, around) for _ in range(2))
     for group in found.prunable:
         assert torch.equal(first[group.name], again[group.name])  # type: ignore[arg-type]
@@ -277,9 +279,9 @@ def test_nothing_stays_on_the_module(name: str, digits: Any, trained: Model) -> 
 
 @pytest.mark.parametrize("name", ["taylor", "hessian", "activation"])
 def test_a_criterion_without_its_images_is_an_error(model: Model, name: str) -> None:
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     with pytest.raises(SqueezeError, match=r"^the criterion looks at images, and there are none$"):
-        scores(found, PruneStep(pruning_ratio=0.5, importance=name), Surroundings(0))
+        scores(found, PruneStep(pruning_ratio=0.5, importance=name), PruneContext(0))
     assert all(p.grad is None and p.requires_grad for p in found.module.parameters())
 
 
@@ -288,7 +290,7 @@ def test_scores_that_are_no_numbers_are_an_error(model: Model) -> None:
     model.module[1].weight.data.zero_()  # type: ignore[index, union-attr, operator]
     model.module[3].weight.data.zero_()  # type: ignore[index, union-attr, operator]
     with pytest.raises(SqueezeError) as caught:
-        scores(graph.survey(model), PruneStep(pruning_ratio=0.5), Surroundings(0))
+        scores(graph.find_groups(model), PruneStep(pruning_ratio=0.5), PruneContext(0))
     assert str(caught.value) == (
         "importance 'l2' is not finite for 0\n  take another criterion, or keep the layer"
     )
@@ -297,4 +299,4 @@ def test_scores_that_are_no_numbers_are_an_error(model: Model) -> None:
 def test_an_unknown_criterion_names_the_nearest(model: Model) -> None:
     step = PruneStep(pruning_ratio=0.5, importance="tailor")
     with pytest.raises(InputError, match=r"unknown importance 'tailor', .*did you mean 'taylor'"):
-        scores(graph.survey(model), step, Surroundings(0))
+        scores(graph.find_groups(model), step, PruneContext(0))

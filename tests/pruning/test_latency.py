@@ -21,7 +21,7 @@ LIMITS = Limits(1, 0.9, {})
 
 
 @pytest.fixture
-def net(wrapped: Wrap) -> tuple[graph.Survey, CostModel]:
+def net(wrapped: Wrap) -> tuple[graph.PruningGroups, CostModel]:
     """Four layers with groups of 64, 48 and 32 channels."""
     layers = (
         nn.Conv2d(3, 64, 3, 1, 1, bias=False),
@@ -30,7 +30,7 @@ def net(wrapped: Wrap) -> tuple[graph.Survey, CostModel]:
         nn.Conv2d(32, 4, 1, bias=False),
     )
     model = wrapped(nn.Sequential(*layers))
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     return found, CostModel(found, model.input)
 
 
@@ -47,7 +47,7 @@ def timer(
     return ratio
 
 
-def test_a_linear_timing_is_recovered(net: tuple[graph.Survey, CostModel]) -> None:
+def test_a_linear_timing_is_recovered(net: tuple[graph.PruningGroups, CostModel]) -> None:
     found, cost = net
     units = {group.name: group.units for group in found.prunable}
     # far from "time goes by MACs"
@@ -74,7 +74,9 @@ def test_a_linear_timing_is_recovered(net: tuple[graph.Survey, CostModel]) -> No
     assert np.mean(off) < np.mean(off_by_macs) / 4
 
 
-def test_every_group_is_timed_alone_and_all_together(net: tuple[graph.Survey, CostModel]) -> None:
+def test_every_group_is_timed_alone_and_all_together(
+    net: tuple[graph.PruningGroups, CostModel],
+) -> None:
     found, cost = net
     asked: list[Kept] = []
 
@@ -101,7 +103,7 @@ def test_every_group_is_timed_alone_and_all_together(net: tuple[graph.Survey, Co
 
 @pytest.mark.parametrize("step", [1, 8, 16])
 def test_the_alignment_of_the_runtime_is_found(
-    net: tuple[graph.Survey, CostModel], step: int
+    net: tuple[graph.PruningGroups, CostModel], step: int
 ) -> None:
     """A runtime that pads widths to a multiple takes the time of the padded width."""
     found, cost = net

@@ -34,7 +34,7 @@ def test_outputs_keep_their_shape(name: str, tmp_path: Path) -> None:
     module = factory.make(name, args, tmp_path)
     spec = InputSpec(shape=(3, *SIZE), fit="stretch")
     model = factory.Model(module, factory.Architecture(name, tmp_path, args, spec))
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     assert len(found.prunable) > 8
     kept = {group.name: max(1, int(0.6 * group.units)) for group in found.prunable}
     pruned = graph.narrowed(model, found, kept)

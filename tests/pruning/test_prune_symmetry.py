@@ -16,7 +16,7 @@ from torch import nn
 from squeeze.models.adapters.layers.attention import Heads, PositionBias
 from squeeze.models.adapters.layers.select import Select
 from squeeze.models.factory import Model, build
-from squeeze.pruning.graph import ChannelGroup, survey
+from squeeze.pruning.graph import ChannelGroup, find_groups
 from squeeze.recipe.schema import InputSpec, ModelBlock
 
 Side = tuple[str, bool, int | None]
@@ -65,7 +65,7 @@ def model_of(name: str, args: dict[str, Any], folder: Path) -> Model:
 def test_units_change_places_without_a_trace(
     name: str, args: dict[str, Any], tmp_path: Path
 ) -> None:
-    found = survey(model_of(name, args, tmp_path))
+    found = find_groups(model_of(name, args, tmp_path))
     assert len(found.prunable) == len(found.groups) - 1, "all but the output layer"
     images = torch.randn(2, 3, 64, 64)
     moves = permutation(found.prunable)
@@ -82,11 +82,11 @@ def permutation(groups: tuple[ChannelGroup, ...]) -> Moves:
     moves: Moves = defaultdict(dict)
     for group in groups:
         to = shuffled(group)
-        for tie in group.ties:
-            owned = by_root(tie.indices, tie.roots)
+        for dependency in group.dependencies:
+            owned = by_root(dependency.indices, dependency.roots)
             for root, channels in owned.items():
                 places = owned[to[root]]
-                moves[tie.path, tie.is_out, tie.dimension].update(
+                moves[dependency.path, dependency.is_out, dependency.dimension].update(
                     zip(channels, places, strict=True)
                 )
     return moves
@@ -95,7 +95,7 @@ def permutation(groups: tuple[ChannelGroup, ...]) -> Moves:
 def shuffled(group: ChannelGroup) -> dict[int, int]:
     """Return a new place for every channel; only units that take the same way swap."""
     ways: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    touched = [by_root(tie.indices, tie.roots) for tie in group.ties]
+    touched = [by_root(dependency.indices, dependency.roots) for dependency in group.dependencies]
     for unit in range(group.units):
         channels = group.of_unit(unit)
         way = tuple(len(owned.get(c, ())) for owned in touched for c in channels)

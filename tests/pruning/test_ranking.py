@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeeze.pruning.graph import ChannelGroup, Tie
+from squeeze.pruning.graph import ChannelGroup, Dependency
 from squeeze.pruning.ranking import Limits, by_ratio, weakest
 
 Group = Callable[..., ChannelGroup]
@@ -136,8 +136,8 @@ def test_global_spares_what_may_not_go_and_takes_others_instead() -> None:
 
 def test_isomorphic_ranks_only_what_is_built_alike() -> None:
     def of(name: str, kind: str) -> ChannelGroup:
-        tie = Tie(name, kind, True, (), (), lambda layer, _: layer)  # noqa: FBT003
-        return ChannelGroup(name, 4, 1, False, (tie,), None, None)  # noqa: FBT003
+        dependency = Dependency(name, kind, True, (), (), lambda layer, _: layer)  # noqa: FBT003
+        return ChannelGroup(name, 4, 1, False, (dependency,), None, None)  # noqa: FBT003
 
     groups = [of("a", "Conv2d"), of("b", "Conv2d"), of("c", "Linear")]
     scores = {

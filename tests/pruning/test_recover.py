@@ -15,7 +15,7 @@ from squeeze.data.splits import Data
 from squeeze.models import bundle
 from squeeze.models.factory import Architecture, Model
 from squeeze.pruning import recover
-from squeeze.pruning.step import Surroundings, run
+from squeeze.pruning.step import PruneContext, run
 from squeeze.recipe.schema import PruneStep
 from squeeze.tasks import classification
 from squeeze.training.loop import Training
@@ -62,7 +62,7 @@ def test_every_round_is_fine_tuned(
 ) -> None:
     given = step(finetune=FINETUNE, rounds=2, losses=losses)
     tune = recover.finetuner(given, trained, training)
-    around = Surroundings(0, training.train, classification, finetune=tune)
+    around = PruneContext(0, training.train, classification, finetune=tune)
     done = run(trained, given, around)
     assert len(done.epochs) == 2
     assert len(done.model.architecture.pruning) == 2
@@ -123,7 +123,7 @@ def test_sparse_training_keeps_the_adapters_on_record(training: Training, tmp_pa
     model = Model(module, Architecture("./net.py:make", tmp_path, {}, spec))
     given = step(sparse={"epochs": 1, "lr": 0.01})
     train = recover.sparsifier(given, training)
-    done = run(model, given, Surroundings(0, sparsify=train))
+    done = run(model, given, PruneContext(0, sparsify=train))
     assert done.model.architecture.adapters == ("depthwise_multiplier",)
     folder = bundle.save(done.model, tmp_path / "bundle")
     images = torch.randn(2, 1, 12, 12)
@@ -138,7 +138,7 @@ def test_what_was_frozen_stays_frozen_for_fine_tuning(trained: Model) -> None:
     for part in frozen.module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.requires_grad_(requires_grad=False)
-    done = run(frozen, step(), Surroundings(0))
+    done = run(frozen, step(), PruneContext(0))
     flags = {name: p.requires_grad for name, p in done.model.module.named_parameters()}
     assert flags == {name: p.requires_grad for name, p in frozen.module.named_parameters()}
     assert not all(flags.values())
@@ -168,10 +168,10 @@ def test_a_recipe_prunes_in_rounds_with_distillation(
     results, folder = squeeze.run(
         loaded, output=tmp_path / "runs", progress=Silent(), command="test"
     )
-    state = results.states[1]
+    state = results.models[1]
     assert state.method == "prune"
     assert len(state.epochs) == 3  # sparse, and after each round
-    assert state.macs < results.states[0].macs / 3
+    assert state.macs < results.models[0].macs / 3
     assert any(note.startswith("round 2: ") for note in state.notes)
     model = bundle.load(folder.path / "steps" / "1-prune")
     assert [done.importance for done in model.architecture.pruning] == ["taylor", "taylor"]

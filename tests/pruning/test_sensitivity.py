@@ -14,7 +14,7 @@ from squeeze.data.splits import Data
 from squeeze.models.factory import Model
 from squeeze.pruning import graph, sensitivity
 from squeeze.pruning.sensitivity import Curve
-from squeeze.pruning.step import Surroundings, prune, run, scores
+from squeeze.pruning.step import PruneContext, prune, run, scores
 from squeeze.recipe.schema import PruneStep
 from squeeze.tasks import classification
 
@@ -28,8 +28,8 @@ def top1(module: Any, images: Any, labels: Any) -> float:
 
 
 def test_curves_are_those_of_pruning_by_hand(trained: Model, digits: Data) -> None:
-    found = graph.survey(trained)
-    scored = scores(found, STEP, Surroundings(0))
+    found = graph.find_groups(trained)
+    scored = scores(found, STEP, PruneContext(0))
     split = digits.validation.take(range(0, 540, 5))
     curves = sensitivity.curves(found, scored, split, classification, Silent(), (0.25, 0.5))
     assert [curve.group for curve in curves] == [group.name for group in found.prunable]
@@ -49,9 +49,9 @@ def test_curves_are_those_of_pruning_by_hand(trained: Model, digits: Data) -> No
 
 def silence_(module: Any, group: graph.ChannelGroup, channels: set[int]) -> None:
     """Zero what the group's readers take from channels; in a ResNet-8 they are plain layers."""
-    for tie in group.ties:
-        layer = module.get_submodule(tie.path)
-        if not tie.is_out and isinstance(layer, nn.Conv2d | nn.Linear):
+    for dependency in group.dependencies:
+        layer = module.get_submodule(dependency.path)
+        if not dependency.is_out and isinstance(layer, nn.Conv2d | nn.Linear):
             layer.weight.data[:, sorted(channels)] = 0
 
 
@@ -83,9 +83,9 @@ def test_ratios_from_sensitivity_are_removed(trained: Model, digits: Data) -> No
     step = PruneStep.model_validate(
         {"ratios": {"from_sensitivity": {"max_drop": 0.05, "samples": 200}}, "align": 1}
     )
-    around = Surroundings(3, digits.train, classification)
+    around = PruneContext(3, digits.train, classification)
     done = run(trained, step, around).model
-    found = graph.survey(trained)
+    found = graph.find_groups(trained)
     assert digits.train is not None
     split = digits.train.take(sensitivity.draw(digits.train, 200, 3))
     scored = scores(found, step, around)
@@ -100,7 +100,7 @@ def test_ratios_from_sensitivity_are_removed(trained: Model, digits: Data) -> No
 def test_ratios_from_sensitivity_mean_the_same_in_rounds(trained: Model, digits: Data) -> None:
     """They are measured on the model before the first round, as fractions of its channels."""
     data = {"ratios": {"from_sensitivity": {"max_drop": 0.1, "samples": 100}}, "align": 1}
-    around = Surroundings(0, digits.train, classification)
+    around = PruneContext(0, digits.train, classification)
     widths = []
     for rounds in (1, 3):
         step = PruneStep.model_validate(data | {"rounds": rounds})
@@ -149,7 +149,7 @@ def test_a_ratio_that_changes_nothing_is_an_error(
 
 
 def test_a_kept_layer_is_left_alone_and_told(residual: Model) -> None:
-    done = run(residual, PruneStep(pruning_ratio=0.5, align=1, keep=("head",)), Surroundings(0))
+    done = run(residual, PruneStep(pruning_ratio=0.5, align=1, keep=("head",)), PruneContext(0))
     assert widths_of(done.model) == (8, 3)
     assert torch.equal(done.model.module.head.weight, residual.module.head.weight)  # type: ignore[union-attr, arg-type]
     assert "left alone: outer (8 channels) kept by the recipe ('head')" in done.notes
@@ -159,11 +159,11 @@ def test_a_kept_layer_is_left_alone_and_told(residual: Model) -> None:
 
 
 def test_groups_without_a_score_have_no_curve(residual: Model, digits: Data) -> None:
-    found = graph.survey(residual)
-    scored = scores(found, PruneStep(pruning_ratio=0.5, importance="bn_scale"), Surroundings(0))
+    found = graph.find_groups(residual)
+    scored = scores(found, PruneStep(pruning_ratio=0.5, importance="bn_scale"), PruneContext(0))
     assert [name for name, score in scored.items() if score is None] == ["inner"]
     done = run(
-        residual, PruneStep(pruning_ratio=0.5, importance="bn_scale", align=1), Surroundings(0)
+        residual, PruneStep(pruning_ratio=0.5, importance="bn_scale", align=1), PruneContext(0)
     )
     assert widths_of(done.model) == (4, 6)
     assert "left alone: inner has no score by bn_scale" in done.notes

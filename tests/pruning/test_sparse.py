@@ -65,7 +65,7 @@ def decays(module: Any, strengths: dict[str, Tensor]) -> dict[str, Tensor]:
 def opened(
     model: Model, name: str, strength: float, keep: tuple[str, ...] = ()
 ) -> tuple[nn.Module, Regularizer]:
-    found = graph.survey(model, keep=keep)
+    found = graph.find_groups(model, keep=keep)
     plugin = plugins.load(plugins.SPARSE, name)
     return found.module, plugin.regularizer(all_weights(found, found.prunable), strength)
 
@@ -87,7 +87,7 @@ def check(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 def test_norms_of_channels_count_all_that_they_own(chain: Model) -> None:
-    found = graph.survey(chain)
+    found = graph.find_groups(chain)
     weights = {w.name: w for w in all_weights(found, found.prunable)}
     for name, expected in norms(found.module).items():
         torch.testing.assert_close(weights[name].squared_norms(), expected)
@@ -180,7 +180,7 @@ def test_parameters_without_a_gradient_are_left_alone(chain: Model, name: str) -
 def test_transposed_convolutions_are_read_the_other_way_round(wrapped: Wrap) -> None:
     layers = (nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 5, 2), nn.Conv2d(5, 2, 1))
     model = wrapped(nn.Sequential(*layers))
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     weights = {g.name: GroupWeights(found.module, g) for g in found.prunable}
     first, middle, last = (layer.weight.detach() ** 2 for layer in found.module)  # type: ignore[attr-defined, union-attr]
     torch.testing.assert_close(

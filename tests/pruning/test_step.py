@@ -10,10 +10,10 @@ from torch import nn
 from squeeze.core.errors import SqueezeError
 from squeeze.data.splits import Data, Split
 from squeeze.models.factory import Model
-from squeeze.pruning.step import Surroundings, prune, run
+from squeeze.pruning.step import PruneContext, prune, run
 from squeeze.recipe.schema import PruneStep
+from squeeze.results import Epoch
 from squeeze.tasks import classification
-from squeeze.training.loop import Epoch
 
 Wrap = Callable[..., Model]
 HALF = [8, 8, 8, 16, 16, 16, 32, 32, 32]
@@ -50,7 +50,7 @@ def test_batch_norms_are_averaged_anew(wrapped: Wrap, digits: Data) -> None:
         (1, 12, 12),
     )
     split = few(digits, 150)
-    around = Surroundings(0, split, classification)
+    around = PruneContext(0, split, classification)
     done = run(model, step(), around).model
     conv, norm = done.module[0], done.module[1]  # type: ignore[index]
     maps = []
@@ -70,7 +70,7 @@ def test_batch_norms_are_averaged_anew(wrapped: Wrap, digits: Data) -> None:
 def test_batch_norms_that_are_not_averaged_stay(trained: Model, digits: Data, case: str) -> None:
     samples = {"no images": None, "one image": few(digits, 1)}.get(case, few(digits, 100))
     plain = prune(trained, step(), seed=0)
-    around = Surroundings(0, samples, classification)
+    around = PruneContext(0, samples, classification)
     done = run(trained, step(reestimate_batchnorm=case != "off"), around).model
     for norm, expected in zip(norms(done.module), norms(plain.module), strict=True):
         assert torch.equal(norm.running_mean, expected.running_mean)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def test_batch_norms_that_are_not_averaged_stay(trained: Model, digits: Data, ca
 
 def test_the_original_keeps_its_batch_norms(trained: Model, digits: Data) -> None:
     before = {key: value.clone() for key, value in trained.module.state_dict().items()}
-    run(trained, step(), Surroundings(0, few(digits, 100), classification))
+    run(trained, step(), PruneContext(0, few(digits, 100), classification))
     assert all(torch.equal(before[k], v) for k, v in trained.module.state_dict().items())
 
 
@@ -90,7 +90,7 @@ def test_rounds_fine_tune_in_between_and_end_at_the_same_widths(trained: Model) 
         seen.append((number, widths(model)))
         return model.copy(), []
 
-    done = run(trained, step(rounds=2), Surroundings(0, finetune=finetune))
+    done = run(trained, step(rounds=2), PruneContext(0, finetune=finetune))
     once = prune(trained, step(), seed=0)
     assert widths(done.model) == widths(once) == HALF
     assert seen == [(1, [12, 12, 12, 24, 24, 24, 48, 48, 48]), (2, widths(once))]
@@ -127,7 +127,7 @@ def test_the_record_holds_the_channels_that_went(trained: Model) -> None:
 
 
 def test_notes_tell_what_went_and_what_was_kept(trained: Model) -> None:
-    done = run(trained, step(), Surroundings(0))
+    done = run(trained, step(), PruneContext(0))
     (first,) = done.notes
     assert first.startswith("112 of 224 channels in 6 of 7 groups removed by l2, ")
     share = float(first.removesuffix("% of the importance kept").rpartition(" ")[2])

@@ -33,7 +33,7 @@ class Reshaping(nn.Module):
 
 def test_a_width_in_the_code_breaks_its_own_group_only(wrapped: Wrap) -> None:
     model = wrapped(Reshaping())
-    found = graph.survey(model)
+    found = graph.find_groups(model)
     reasons = {group.name: group.kept for group in found.groups}
     broken = reasons.pop("fixed.0")
     assert broken == (
@@ -61,7 +61,7 @@ def test_the_innermost_module_that_failed_is_named(wrapped: Wrap) -> None:
 
     layers = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU(), Four()), nn.Conv2d(4, 2, 1))
     model = wrapped(layers)
-    (first, _) = graph.survey(model).groups
+    (first, _) = graph.find_groups(model).groups
     assert first.kept == "unsupported operation in 1.1 (Four): four channels, please"
     with pytest.raises(SqueezeError) as caught:
         prune(model, PruneStep(pruning_ratio=0.5), seed=0)
@@ -84,7 +84,7 @@ def test_groups_that_break_only_together_are_all_left(wrapped: Wrap) -> None:
                 raise ValueError("too narrow")
             return self.heads[0](a) + self.heads[1](b)  # type: ignore[no-any-return]
 
-    found = graph.survey(wrapped(Together()))
+    found = graph.find_groups(wrapped(Together()))
     reason = (
         "breaks together with other groups: unsupported operation in the model (Together): "
         "too narrow"
@@ -103,13 +103,13 @@ def test_a_changed_output_is_a_reason(wrapped: Wrap) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.last(self.conv(x))  # type: ignore[no-any-return]
 
-    found = graph.survey(wrapped(Sideways()))
+    found = graph.find_groups(wrapped(Sideways()))
     assert found.prunable == ()
     assert all(group.kept for group in found.groups)
 
 
 def test_trying_out_leaves_the_survey_alone(wrapped: Wrap) -> None:
-    found = graph.survey(wrapped(Reshaping()))
+    found = graph.find_groups(wrapped(Reshaping()))
     before = {name: tensor.clone() for name, tensor in found.module.state_dict().items()}
     example = torch.zeros(2, 3, 8, 8)
     assert trial.failures(found, example, graph.remove_) == {}

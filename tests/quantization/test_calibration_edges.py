@@ -112,14 +112,14 @@ def test_both_runtimes_find_the_ranges_of_the_images(
 ) -> None:
     from ai_edge_quantizer import quantizer, recipe
 
-    from squeeze.core.chatter import chatter_to
+    from squeeze.core.output import redirect_output
     from squeeze.quantization.observing import litert as in_litert
     from squeeze.quantization.observing import onnxruntime as in_onnx
 
     worker = quantizer.Quantizer(str(flat["tflite"]))
     worker.load_quantization_recipe(recipe.static_wi8_ai8())
     wanted = {kind: request(flat[kind], tmp_path / "x", calibrator, digits) for kind in KINDS}
-    with chatter_to(None):
+    with redirect_output(None):
         theirs, told = in_litert.ranges(worker, wanted["tflite"])
         ours, also_told = in_onnx.ranges(flat["onnx"], tmp_path, wanted["onnx"])
     assert told == also_told

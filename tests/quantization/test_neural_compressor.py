@@ -24,7 +24,7 @@ from squeeze.models import bundle
 from squeeze.models.factory import Model
 from squeeze.quantization.backends import neural_compressor
 from squeeze.quantization.onnx_folding import fold_
-from squeeze.quantization.request import Outcome, Request
+from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.recipe.schema import QuantizeStep
 from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
@@ -60,14 +60,14 @@ def test_trials_without_a_winner_are_told_with_what_each_reached() -> None:
     assert outcome.notes == (
         "autotune on calibration samples: float 90.0%; a 70.0%, b 85.0%; took b",
     )
-    assert outcome.unmet is not None
-    assert outcome.unmet.limit == "top-1 drop <= 1.00 points"
-    assert outcome.unmet.found == "5.00 points at best (a 70.0%, b 85.0%)"
+    assert outcome.missed_goal is not None
+    assert outcome.missed_goal.limit == "top-1 drop <= 1.00 points"
+    assert outcome.missed_goal.found == "5.00 points at best (a 70.0%, b 85.0%)"
 
 
 def test_the_first_trial_that_is_good_enough_ends_the_list() -> None:
     outcome = neural_compressor.judged(["a", "b", "c"], [0.9, 0.7, 0.89], 0.01)
-    assert outcome.unmet is None
+    assert outcome.missed_goal is None
     assert outcome.notes[0].endswith("a 70.0%, b 89.0%; took b")
 
 
@@ -92,10 +92,10 @@ def test_its_files_hold_what_the_scheme_says(
 ) -> None:
     out, log = tmp_path / "nc.onnx", tmp_path / "log.txt"
     chosen = QuantizeStep.model_validate({"backend": "neural_compressor", **step})
-    outcome: Outcome = neural_compressor.quantize(
+    outcome: QuantizedFile = neural_compressor.quantize(
         Request(files["onnx"], out, chosen, digits.calibration, Silent(), log, model=trained)
     )
-    assert outcome.unmet is None
+    assert outcome.missed_goal is None
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("neural_compressor").handlers == []
     assert out.stat().st_size < share * files["onnx"].stat().st_size

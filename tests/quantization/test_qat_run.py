@@ -89,7 +89,7 @@ def test_the_file_predicts_what_the_simulation_predicts(
     assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.99
     low, high = simulated.ranges().activations["fc"]
     assert np.abs(found - expected).max() <= 4 * (high - low) / 255
-    (kept,) = (epoch.score for epoch in finished[0].states[-1].epochs if epoch.kept)
+    (kept,) = (epoch.score for epoch in finished[0].models[-1].epochs if epoch.kept)
     assert (expected.argmax(1) == labels).mean() == pytest.approx(kept, abs=1e-9)
     coverage = RUNTIMES[kind].coverage(path)
     assert (coverage.int8, coverage.total, coverage.survivors) == (10, 10, [])
@@ -145,8 +145,8 @@ def _check_grids(
 
 def test_the_record_says_how_it_was_trained(finished: tuple[Results, Path]) -> None:
     results, folder = finished
-    assert [s.name for s in results.states] == ["baseline", "1-prune", "2-distill", "3-quantize"]
-    state = results.states[-1]
+    assert [s.name for s in results.models] == ["baseline", "1-prune", "2-distill", "3-quantize"]
+    state = results.models[-1]
     assert len(state.epochs) == 2
     assert state.bundle == "steps/3-quantize"
     assert state.notes[0] == "7-bit weights, 15 learned ranges of activations"
@@ -156,7 +156,7 @@ def test_the_record_says_how_it_was_trained(finished: tuple[Results, Path]) -> N
     for target in ("onnxruntime", "litert"):
         told = "trained ranges of 16 of 16 activations are in the file"
         assert f"{target}: {told}" in state.notes
-    rows = {(row.state, row.target): row for row in results.rows}
+    rows = {(row.model, row.target): row for row in results.rows}
     for target in ("onnxruntime", "litert"):
         assert rows["3-quantize", target].precision == "int8"
         assert rows["2-distill", target].precision == "fp32"
@@ -170,7 +170,7 @@ def test_a_second_run_takes_the_training_over(finished: tuple[Results, Path]) ->
     results, folder = finished
     loaded = squeeze.load_recipe(folder.parents[2] / "recipe.yaml")
     again, _ = squeeze.run(loaded, output=folder.parents[1], progress=Silent())
-    assert again.states[-1].reused_from == folder.name
+    assert again.models[-1].reused_from == folder.name
     tops = [[r.accuracy.top1.value for r in x.rows if r.accuracy] for x in (results, again)]
     assert tops[0] == tops[1]
 

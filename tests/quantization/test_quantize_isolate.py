@@ -17,7 +17,7 @@ from squeeze.models.factory import Architecture, Model
 from squeeze.quantization.backends import litert as litert_backend
 from squeeze.quantization.backends import onnxruntime as onnx_backend
 from squeeze.quantization.isolate import without_failing
-from squeeze.quantization.request import Outcome, Request
+from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.recipe.schema import InputSpec, QuantizeStep
 from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
@@ -50,7 +50,7 @@ def between_layers(*middle: nn.Module) -> nn.Module:
 
 def quantized(
     module: nn.Module, runtime: str, digits: Data, folder: Path, scheme: str = "static_int8"
-) -> tuple[Request, Outcome, float]:
+) -> tuple[Request, QuantizedFile, float]:
     """Return what was asked and done, and the SQNR of the int8 file to the torch module in dB."""
     exporter, backend, runner, kind = WAYS[runtime]
     model = Model(module, Architecture("./x.py:make", None, {}, SPEC))

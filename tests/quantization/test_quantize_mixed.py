@@ -15,13 +15,13 @@ from squeeze.models.factory import Model
 from squeeze.quantization.backends import litert as litert_backend
 from squeeze.quantization.backends import onnxruntime as onnx_backend
 from squeeze.quantization.mixed_precision import layers
-from squeeze.quantization.mixed_precision.search import climb
-from squeeze.quantization.mixed_precision.step import Choice
+from squeeze.quantization.mixed_precision.search import search
+from squeeze.quantization.mixed_precision.step import FloatLayers
 from squeeze.quantization.mixed_precision.units import units
 from squeeze.quantization.recovery import graph as graphs
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import QuantizeStep, Target
-from squeeze.results import Ladder
+from squeeze.results import MixedPrecisionSearch
 from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
 from squeeze.tasks import classification
@@ -63,14 +63,14 @@ def spoilt_files(spoilt: Model, tmp_path_factory: pytest.TempPathFactory) -> dic
     return paths
 
 
-def choice(digits: Data, **step: Any) -> Choice:
+def choice(digits: Data, **step: Any) -> FloatLayers:
     settings = QuantizeStep.model_validate({"recovery": NOTHING, **step})
-    return Choice(settings, "steps.0", digits.calibration, digits.train, classification, 0)
+    return FloatLayers(settings, "steps.0", digits.calibration, digits.train, classification, 0)
 
 
 def quantized(
-    chosen: Choice, kind: str, model: Model, files: dict[str, Path], out: Path
-) -> tuple[Ladder, Request]:
+    chosen: FloatLayers, kind: str, model: Model, files: dict[str, Path], out: Path
+) -> tuple[MixedPrecisionSearch, Request]:
     assert chosen.calibration is not None
     request = Request(
         files[kind],
@@ -84,7 +84,7 @@ def quantized(
     runtime, backend = RUNTIMES[kind]
     name = runtime.__name__.rpartition(".")[2]
     chosen.quantize(backend.quantize, request, Target(runtime=name), 1)
-    return chosen.ladders[0], request
+    return chosen.searches[0], request
 
 
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
@@ -93,17 +93,17 @@ def test_one_bad_layer_is_found_and_kept(
 ) -> None:
     chosen = choice(digits, mixed_precision={"metric": "agreement", "max_drop": 0.03})
     out = tmp_path / f"mixed.{kind}"
-    ladder, request = quantized(chosen, kind, spoilt, spoilt_files, out)
-    assert ladder.met
-    assert chosen.unmet is None
-    assert (ladder.ranking[0].layer, len(ladder.ranking)) == (BAD, 13)
-    assert ladder.ranking[0].sqnr_db < 10 < ladder.ranking[1].sqnr_db
-    plain, best = ladder.rungs
+    search, request = quantized(chosen, kind, spoilt, spoilt_files, out)
+    assert search.met
+    assert chosen.missed_goal is None
+    assert (search.ranking[0].layer, len(search.ranking)) == (BAD, 13)
+    assert search.ranking[0].sqnr_db < 10 < search.ranking[1].sqnr_db
+    plain, best = search.trials
     assert (plain.layers, plain.chosen, plain.int8) == ((), False, 10)
     assert (best.layers, best.chosen, best.int8, best.total) == ((BAD,), True, 9, 10)
     assert plain.drop > 5 * 0.03
     assert best.drop <= 0.03
-    assert ladder.source == "training images that calibrate nothing"
+    assert search.source == "training images that calibrate nothing"
 
     runtime = RUNTIMES[kind][0]
     (left,) = runtime.coverage(out).survivors
@@ -121,10 +121,10 @@ def test_what_the_user_keeps_is_not_searched(
     spoilt: Model, spoilt_files: dict[str, Path], digits: Data, tmp_path: Path
 ) -> None:
     chosen = choice(digits, keep_float=[BAD], mixed_precision={"max_drop": 0.03, "samples": 64})
-    ladder, request = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "mixed.onnx")
-    assert ladder.met
-    assert [rung.layers for rung in ladder.rungs] == [()]
-    assert (ladder.rungs[0].int8, ladder.ranking, ladder.samples) == (9, (), 64)
+    search, request = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "mixed.onnx")
+    assert search.met
+    assert [trial.layers for trial in search.trials] == [()]
+    assert (search.trials[0].int8, search.ranking, search.samples) == (9, (), 64)
     assert set(request.found.kept.values()) == {f"kept in float by keep_float '{BAD}'"}
 
 
@@ -134,14 +134,14 @@ def test_a_limit_out_of_reach_ships_the_best_and_says_so(
     assert digits.calibration is not None
     block = {"metric": "agreement", "max_drop": 0.0, "max_layers": 1}
     settings = QuantizeStep.model_validate({"recovery": NOTHING, "mixed_precision": block})
-    chosen = Choice(settings, "steps.0", digits.calibration, None, cast("Any", _Strict()), 0)
-    ladder, _ = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "mixed.onnx")
-    assert not ladder.met
-    assert ladder.rungs[-1].layers == (BAD,)
-    assert ladder.source.startswith("calibration images, which also set the ranges")
-    assert chosen.unmet is not None
-    assert chosen.unmet.aim == "mixed_precision on onnxruntime"
-    assert chosen.unmet.found.endswith("points with layers in float: 1")
+    chosen = FloatLayers(settings, "steps.0", digits.calibration, None, cast("Any", _Strict()), 0)
+    search, _ = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "mixed.onnx")
+    assert not search.met
+    assert search.trials[-1].layers == (BAD,)
+    assert search.source.startswith("calibration images, which also set the ranges")
+    assert chosen.missed_goal is not None
+    assert chosen.missed_goal.aim == "mixed_precision on onnxruntime"
+    assert chosen.missed_goal.found.endswith("points with layers in float: 1")
     assert (tmp_path / "mixed.onnx").exists()
 
 
@@ -182,18 +182,18 @@ def loss(kept: tuple[str, ...]) -> float:
     [(0.6, ""), (0.3, "a"), (0.1, "ab"), (0.05, "abc"), (0.045, "abc"), (0.01, "abcd")],
 )
 def test_the_fewest_layers_that_suffice_are_found(limit: float, chosen: str) -> None:
-    found = climb("abcdef", loss, max_drop=limit)
+    found = search("abcdef", loss, max_drop=limit)
     assert (found.chosen, found.met) == (tuple(chosen), True)
     assert math.isclose(found.drops[found.chosen], loss(tuple(chosen)))
 
 
 def test_layers_that_are_not_needed_are_taken_back() -> None:
-    found = climb("ecabdf", loss, max_drop=0.1)
+    found = search("ecabdf", loss, max_drop=0.1)
     assert (found.chosen, found.met) == (("a", "b"), True)
 
 
 def test_without_a_mixture_that_holds_the_limit_the_best_one_is_chosen() -> None:
-    found = climb("abcdef", loss, max_drop=0.01, max_layers=2)
+    found = search("abcdef", loss, max_drop=0.01, max_layers=2)
     assert (found.chosen, found.met) == (("a", "b"), False)
     assert list(found.drops) == [(), ("a",), ("a", "b")]
-    assert climb("abcdef", lambda _: 0.5, max_drop=0.1).chosen == ()
+    assert search("abcdef", lambda _: 0.5, max_drop=0.1).chosen == ()

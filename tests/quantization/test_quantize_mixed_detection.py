@@ -19,7 +19,7 @@ from squeeze.export import onnx as onnx_export
 from squeeze.models.factory import Architecture, Model
 from squeeze.quantization.backends import litert as litert_backend
 from squeeze.quantization.backends import onnxruntime as onnx_backend
-from squeeze.quantization.mixed_precision.step import Choice
+from squeeze.quantization.mixed_precision.step import FloatLayers
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import DataBlock, InputSpec, QuantizeStep, Target
 from squeeze.runtimes import litert, onnxruntime
@@ -130,18 +130,18 @@ def test_the_bad_layer_of_a_detector_is_found_by_map(
             "mixed_precision": {"max_drop": 0.1},
         }
     )
-    chosen = Choice(step, "steps.0", scenes.calibration, scenes.train, task, 0)
+    chosen = FloatLayers(step, "steps.0", scenes.calibration, scenes.train, task, 0)
     keep = chosen.keep_float(model, model, 1)
     assert scenes.calibration is not None
     request = Request(source, out, step, scenes.calibration, Silent(), None, keep_float=keep)
     target = Target(runtime=runtime.__name__.rpartition(".")[2])
     chosen.quantize(backend.quantize, request, target, 1)
 
-    (ladder,) = chosen.ladders
-    assert (ladder.metric, ladder.met, ladder.samples) == ("mAP", True, 16)
-    assert ladder.ranking[0].layer == BAD
-    assert {"first", "last", "classes", "sides"} <= {each.layer for each in ladder.ranking}
-    plain, best = ladder.rungs
+    (search,) = chosen.searches
+    assert (search.metric, search.met, search.samples) == ("mAP", True, 16)
+    assert search.ranking[0].layer == BAD
+    assert {"first", "last", "classes", "sides"} <= {each.layer for each in search.ranking}
+    plain, best = search.trials
     assert (plain.layers, plain.int8, plain.total) == ((), 5, 5)
     assert (best.layers, best.chosen, best.int8) == ((BAD,), True, 4)
     assert best.drop <= 0.1

@@ -36,8 +36,8 @@ def test_kept_layers_are_named_in_the_report(
             assert row.coverage is not None
             assert (row.coverage.int8, row.coverage.total) == (9, 10)
             assert [node.reason for node in row.coverage.survivors] == [told]
-    state = results.states[-1]
-    assert [(ladder.target, ladder.met) for ladder in state.ladders] == [
+    state = results.models[-1]
+    assert [(search.target, search.met) for search in state.searches] == [
         ("onnxruntime", True),
         ("litert", True),
     ]

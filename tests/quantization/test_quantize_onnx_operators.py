@@ -40,4 +40,4 @@ def test_between_layer_norms_only_products_are_quantized(tmp_path: Path) -> None
 def test_a_network_without_layer_norms_is_quantized_throughout(tmp_path: Path) -> None:
     path = tmp_path / "graph.onnx"
     save([helper.make_node("Relu", ["x"], ["y"], "relu")], {}, 2, path)
-    assert onnx_operators.choose(path) == onnx_operators.Choice()
+    assert onnx_operators.choose(path) == onnx_operators.OperatorSelection()

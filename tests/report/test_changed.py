@@ -16,7 +16,7 @@ from squeeze.store import checksums
 def run(tmp_path: Path) -> Path:
     """The folder of a small run, with its checksums."""
     row = {
-        "state": "baseline",
+        "model": "baseline",
         "target": "pytorch",
         "runtime": "pytorch",
         "device": "cpu",
@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Path:
         "recipe": {},
         "environment": {"cpu": "a processor", "cores": 2},
         "data": [],
-        "states": [state],
+        "models": [state],
         "rows": [row],
     }
     (tmp_path / "results.json").write_text(json.dumps(record))
@@ -92,10 +92,10 @@ def test_files_that_were_removed_to_save_space_are_no_change(run: Path) -> None:
     "change",
     [
         {"environment": {}},
-        {"states": []},
-        {"rows": [{"state": "baseline"}]},
+        {"models": []},
+        {"rows": [{"model": "baseline"}]},
         {"seconds": "soon"},
-        {"version": 2},
+        {"version": 1},
         {"recipe": {"a": {"b": [None]}}, "environment": {"cpu": None}},
     ],
 )
@@ -108,7 +108,7 @@ def test_an_edited_record_that_does_not_fit_together_is_refused_with_its_place(
     except InputError as error:
         assert str(run) in str(error)  # noqa: PT017
     else:
-        assert change == {"states": []}  # it renders without them
+        assert change == {"models": []}  # it renders without them
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b"\xff\xfe", b"[" * 100_000])

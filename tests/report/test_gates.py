@@ -15,9 +15,9 @@ from squeeze.results import (
     GateResult,
     KernelCoverage,
     Latency,
+    MissedGoal,
+    ModelRecord,
     Row,
-    State,
-    Unmet,
 )
 
 
@@ -25,12 +25,12 @@ def at(value: float, spread: float = 0.0) -> Estimate:
     return Estimate(value=value, low=value - spread, high=value + spread)
 
 
-def row(state: str, **changes: Any) -> Row:
+def row(model: str, **changes: Any) -> Row:
     latency = Latency(
         median_s=0.01, p95_s=0.01, iqr_s=0, calls=10, rounds=10, noisy=False, raw_s=()
     )
     base: dict[str, Any] = {
-        "state": state,
+        "model": model,
         "target": "t",
         "runtime": "onnxruntime",
         "device": "cpu",
@@ -45,8 +45,8 @@ def row(state: str, **changes: Any) -> Row:
 
 
 STATES = [
-    State(name="baseline", method="baseline", params=100, macs=1000, seconds=0),
-    State(name="1-quantize", method="quantize", params=50, macs=400, seconds=0),
+    ModelRecord(name="baseline", method="baseline", params=100, macs=1000, seconds=0),
+    ModelRecord(name="1-quantize", method="quantize", params=50, macs=400, seconds=0),
 ]
 ROWS = [
     row("baseline"),
@@ -55,9 +55,9 @@ ROWS = [
         precision="int8",
         size_bytes=250,
         speedup=at(1.5, 0.1),
-        change=Change(drop=at(0.01, 0.02), top5_drop=0.02, agreement=0.96, broken=2, mended=1),
+        change=Change(drop=at(0.01, 0.02), top5_drop=0.02, agreement=0.96, regressions=2, fixes=1),
         coverage=KernelCoverage(
-            int8=9, total=10, convolutions_int8=9, convolutions=9, survivors=(), conversions={}
+            int8=9, total=10, convolutions=(9, 9), survivors=(), conversions={}
         ),
     ),
 ]
@@ -147,8 +147,8 @@ def test_one_target_without_the_model_does_not_hide_behind_another() -> None:
 
 THREE = [
     STATES[0],
-    State(name="1-prune", method="prune", params=60, macs=500, seconds=0),
-    State(name="2-quantize", method="quantize", params=60, macs=500, seconds=0),
+    ModelRecord(name="1-prune", method="prune", params=60, macs=500, seconds=0),
+    ModelRecord(name="2-quantize", method="quantize", params=60, macs=500, seconds=0),
 ]
 
 
@@ -234,9 +234,15 @@ def test_what_belongs_to_the_file_is_measurable_for_any_processor() -> None:
 
 
 def test_a_step_that_missed_its_own_aim_is_a_failed_gate() -> None:
-    unmet = Unmet(aim="MACs", limit="at most 10", found="20 at best")
-    state = State(
-        name="1-prune", method="prune", params=50, macs=20, seconds=0, notes=(), unmet=unmet
+    missed_goal = MissedGoal(aim="MACs", limit="at most 10", found="20 at best")
+    state = ModelRecord(
+        name="1-prune",
+        method="prune",
+        params=50,
+        macs=20,
+        seconds=0,
+        notes=(),
+        missed_goal=missed_goal,
     )
     (gate,) = decide([], [], [state])
     assert (gate.gate, gate.limit, gate.found) == ("MACs", "at most 10", "20 at best")

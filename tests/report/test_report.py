@@ -15,19 +15,19 @@ from squeeze.report import headlines, html, markdown, plots, tables, write
 from squeeze.report.warnings import warnings
 from squeeze.results import (
     Accuracy,
-    AuditedKernel,
+    AuditedNode,
     Change,
     DataRecord,
-    EpochRecord,
+    Epoch,
     Estimate,
     GateResult,
     KernelCoverage,
     Latency,
+    ModelRecord,
     Parity,
     Picture,
     Results,
     Row,
-    State,
 )
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
@@ -49,16 +49,16 @@ def latency(median_s: float, *, noisy: bool = False) -> Latency:
     )
 
 
-def row(state: str, target: str, **changes: object) -> Row:
+def row(model: str, target: str, **changes: object) -> Row:
     base: dict[str, object] = {
-        "state": state,
+        "model": model,
         "target": target,
         "runtime": target,
         "device": "cpu",
         "precision": "fp32",
         "threads": 1,
         "batch_size": 1,
-        "artifact": f"artifacts/{state}",
+        "artifact": f"artifacts/{model}",
         "size_bytes": 1_500_000,
         "accuracy": Accuracy(samples=100, top1=at(0.9), top5=at(0.98)),
         "latency": latency(0.010),
@@ -68,13 +68,12 @@ def row(state: str, target: str, **changes: object) -> Row:
 
 @pytest.fixture
 def results() -> Results:
-    change = Change(drop=at(0.02), top5_drop=0.0, agreement=0.95, broken=3, mended=1)
+    change = Change(drop=at(0.02), top5_drop=0.0, agreement=0.95, regressions=3, fixes=1)
     coverage = KernelCoverage(
         int8=9,
         total=10,
-        convolutions_int8=9,
-        convolutions=9,
-        survivors=(AuditedKernel(name="node_linear", op="Gemm", reason="left in float"),),
+        convolutions=(9, 9),
+        survivors=(AuditedNode(name="node_linear", op="Gemm", reason="left in float"),),
         conversions={"QuantizeLinear": 1},
     )
     int8 = {
@@ -96,17 +95,17 @@ def results() -> Results:
         recipe={"version": 1, "name": "run"},
         environment={"cpu": "CPU", "cores": 2, "packages": {"torch": "2"}},
         data=(DataRecord(role="validation", samples=100, fingerprint="ab12"),),
-        states=(
-            State(
+        models=(
+            ModelRecord(
                 name="baseline",
                 method="baseline",
                 params=1_000_000,
                 macs=5_000_000,
                 seconds=3,
-                epochs=(EpochRecord(loss=0.5, score=0.9, seconds=1),),
+                epochs=(Epoch(loss=0.5, score=0.9, seconds=1),),
                 reused_from="20251231-000000",
             ),
-            State(
+            ModelRecord(
                 name="1-quantize", method="quantize", params=1_000_000, macs=5_000_000, seconds=1
             ),
         ),
@@ -152,9 +151,9 @@ def text_of(page: str) -> str:
 def test_the_record_follows_the_published_schema(results: Results) -> None:
     schema = Results.model_json_schema(by_alias=True)
     jsonschema.validate(json.loads(results.model_dump_json()), schema)
-    broken = json.loads(results.model_dump_json()) | {"version": 2}
+    wrong = json.loads(results.model_dump_json()) | {"version": 1}
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(broken, schema)
+        jsonschema.validate(wrong, schema)
 
 
 def test_the_page_needs_neither_network_nor_script(results: Results) -> None:
@@ -268,7 +267,7 @@ def test_what_is_no_run_is_refused(results: Results, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"holds no results\.json"):
             write.read(folder)
     record = tmp_path / "results.json"
-    record.write_text(results.model_dump_json().replace('"version":1', '"version":2', 1))
+    record.write_text(results.model_dump_json().replace('"version":2', '"version":1', 1))
     with pytest.raises(InputError, match=r"results\.json cannot be read: version: "):
         write.read(tmp_path)
     record.write_text("{")
@@ -374,12 +373,12 @@ HOSTILE = "a|b `c` <img src=x> [d](http://e.f) [g]: x \x1b[31m\u202eh\n# i"
 
 
 def test_names_from_files_do_nothing_in_reports(results: Results) -> None:
-    state = results.states[1].model_copy(update={"name": HOSTILE, "notes": (HOSTILE,)})
+    state = results.models[1].model_copy(update={"name": HOSTILE, "notes": (HOSTILE,)})
     changed = results.model_copy(
         update={
             "name": HOSTILE,
-            "states": (results.states[0], state),
-            "rows": (results.rows[0], results.rows[1].model_copy(update={"state": HOSTILE})),
+            "models": (results.models[0], state),
+            "rows": (results.rows[0], results.rows[1].model_copy(update={"model": HOSTILE})),
             "warnings": (HOSTILE,),
         }
     )

@@ -18,14 +18,14 @@ from squeeze.results import (
     Estimate,
     GateResult,
     Latency,
+    ModelRecord,
     Results,
     Row,
-    State,
 )
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
 STATES = tuple(
-    State(name=name, method="x", params=10, macs=100, seconds=1)
+    ModelRecord(name=name, method="x", params=10, macs=100, seconds=1)
     for name in ("baseline", "1-quantize")
 )
 
@@ -43,8 +43,10 @@ def latency(median_s: float) -> Latency:
 def accuracy(map_: float, ap50: float) -> DetectionAccuracy:
     curve = tuple(1 - i / 100 for i in range(101))
     classes = (
-        ClassPrecision(name="RBC", boxes=30, ap=map_, ap50=ap50, curve=curve),
-        ClassPrecision(name="none such", boxes=0, ap=None, ap50=None, curve=(0.0,) * 101),
+        ClassPrecision(name="RBC", boxes=30, ap=map_, ap50=ap50, voc_ap50=ap50, curve=curve),
+        ClassPrecision(
+            name="none such", boxes=0, ap=None, ap50=None, voc_ap50=None, curve=(0.0,) * 101
+        ),
     )
     return DetectionAccuracy(
         samples=72,
@@ -61,9 +63,9 @@ def accuracy(map_: float, ap50: float) -> DetectionAccuracy:
     )
 
 
-def row(state: str, **changes: Any) -> Row:
+def row(model: str, **changes: Any) -> Row:
     base: dict[str, Any] = {
-        "state": state,
+        "model": model,
         "target": "litert",
         "runtime": "litert",
         "device": "cpu",
@@ -107,7 +109,7 @@ def results() -> Results:
         recipe={"task": "detection"},
         environment={"cpu": "CPU", "cores": 2},
         data=(),
-        states=STATES,
+        models=STATES,
         rows=ROWS,
         pictures=(picture,),
     )

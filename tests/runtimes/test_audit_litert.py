@@ -21,9 +21,9 @@ def quantized(source: Path, scheme: str, digits: Data, path: Path) -> Path:
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe
 
-    from squeeze.core.chatter import chatter_to
+    from squeeze.core.output import redirect_output
 
-    with chatter_to(None):
+    with redirect_output(None):
         worker = quantizer.Quantizer(str(source))
         worker.load_quantization_recipe(getattr(recipe, scheme)())
         ranges = None

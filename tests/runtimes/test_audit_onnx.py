@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from squeeze.core import cpu
-from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
+from squeeze.core.output import redirect_output
 from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Audit
 
@@ -318,7 +318,7 @@ def test_an_export_of_torchaos_x86_quantizer_is_explained(tmp_path: Path) -> Non
     layers = [torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 1)]
     net = torch.nn.Sequential(*layers, torch.nn.Hardswish(), torch.nn.Conv2d(8, 8, 1)).eval()
     images = (torch.randn(2, 3, 16, 16),)
-    with chatter_to(None):
+    with redirect_output(None):
         worker = x86.X86InductorQuantizer()
         worker.set_global(x86.get_default_x86_inductor_quantization_config())
         prepared = prepare_pt2e(torch.export.export(net, images, strict=True).module(), worker)

@@ -14,7 +14,7 @@ from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, open_data
 from squeeze.models.factory import Model, build
-from squeeze.pruning.step import Surroundings, run
+from squeeze.pruning.step import PruneContext, run
 from squeeze.recipe.schema import DataBlock, InputSpec, ModelBlock, PruneStep
 from squeeze.tasks import open_task
 from squeeze.tasks.detection import Detection
@@ -109,7 +109,7 @@ def test_heads_keep_their_outputs_and_backbone_neck_and_heads_have_ratios_of_the
             "align": 1,
         }
     )
-    done = run(model, step, Surroundings(0, scenes.train, task))
+    done = run(model, step, PruneContext(0, scenes.train, task))
     pruned = done.model.module
     for head, before in zip(pruned.heads, model.module.heads, strict=True):
         assert head.cls_logits.out_channels == before.cls_logits.out_channels == 10

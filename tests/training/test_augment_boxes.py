@@ -10,8 +10,8 @@ from squeeze.core.boxes import Boxes
 from squeeze.core.errors import InputError
 from squeeze.data.splits import Data, Split
 from squeeze.recipe.schema import Augment, InputSpec, TrainSettings
-from squeeze.training.augment_boxes import BoxedBatchMaker, Scene, fitted, joined, maker_of, moved
-from squeeze.training.batches import Draw, Loader, Plan
+from squeeze.training.augment_boxes import BoxBatchBuilder, Scene, builder_of, fitted, joined, moved
+from squeeze.training.batches import BatchSpec, Loader, Plan
 from squeeze.training.preview import contact_sheet, label_text
 
 SPEC = InputSpec(shape=(3, 64, 96), fit="letterbox")
@@ -65,7 +65,7 @@ def split() -> Split:
 def drawn(split: Split, augment: Augment, seed: int = 0) -> tuple[torch.Tensor, list[Boxes]]:
     settings = TrainSettings(epochs=1, batch_size=12, augment=augment)
     (draw,) = Plan(split.labels, settings, np.random.default_rng(seed))
-    images, labels = maker_of(split, augment)[draw]
+    images, labels = builder_of(split, augment)[draw]
     return images, labels
 
 
@@ -116,15 +116,15 @@ def test_boxes_hold_their_colour_and_nothing_else_does(split: Split, augment: Au
 
 
 def test_without_augmentation_it_is_the_splits_own_batch(split: Split) -> None:
-    images, labels = BoxedBatchMaker(split, Augment())[Draw(np.array([3, 1]))]
+    images, labels = BoxBatchBuilder(split, Augment())[BatchSpec(np.array([3, 1]))]
     array, boxes = split.batch([3, 1])
     assert (images.numpy() == array).all()
     assert [b.xyxy.tolist() for b in labels] == [b.xyxy.tolist() for b in boxes]
 
 
 def test_mirrored_boxes_come_from_the_other_side(split: Split) -> None:
-    draw = Draw(np.array([0, 1]), mirrored=np.array([True, False]))
-    _, labels = BoxedBatchMaker(split, Augment(flip=True))[draw]
+    draw = BatchSpec(np.array([0, 1]), mirrored=np.array([True, False]))
+    _, labels = BoxBatchBuilder(split, Augment(flip=True))[draw]
     plain = split.labels[0].xyxy
     other_side = np.stack([96 - plain[:, 2], plain[:, 1], 96 - plain[:, 0], plain[:, 3]], axis=1)
     assert np.allclose(labels[0].xyxy, other_side)
@@ -132,8 +132,8 @@ def test_mirrored_boxes_come_from_the_other_side(split: Split) -> None:
 
 
 def test_turned_boxes_come_from_above_or_below(split: Split) -> None:
-    draw = Draw(np.arange(12), seed=0)
-    _, labels = BoxedBatchMaker(split, Augment(vertical_flip=True))[draw]
+    draw = BatchSpec(np.arange(12), seed=0)
+    _, labels = BoxBatchBuilder(split, Augment(vertical_flip=True))[draw]
     turned = 0
     for boxes, plain in zip(labels, split.labels, strict=True):
         x1, y1, x2, y2 = plain.xyxy.T
@@ -149,7 +149,7 @@ def test_the_seed_decides_and_workers_change_nothing(split: Split) -> None:
     epochs = []
     for workers in (0, 0, 1):
         plan = Plan(split.labels, settings, np.random.default_rng(7))
-        loader = Loader(plan, maker_of(split, augment), workers=workers)
+        loader = Loader(plan, builder_of(split, augment), workers=workers)
         epochs.append(list(loader.epoch()))
     for other in epochs[1:]:
         for (images, labels), (same, twins) in zip(epochs[0], other, strict=True):
@@ -181,10 +181,10 @@ def test_a_larger_picture_is_cut_and_a_smaller_one_padded() -> None:
 def test_each_kind_of_labels_has_its_own_augmentation(split: Split, digits: Data) -> None:
     for key, value in (("mixup", 0.2), ("shift", 2), ("rand_augment", 5)):
         with pytest.raises(InputError, match=f"augment.{key}: is for images with one class each"):
-            maker_of(split, Augment.model_validate({key: value}))
+            builder_of(split, Augment.model_validate({key: value}))
     assert digits.train is not None
     with pytest.raises(InputError, match=r"augment\.mosaic: is for images with boxes"):
-        maker_of(digits.train, Augment(mosaic=0.5))
+        builder_of(digits.train, Augment(mosaic=0.5))
     with pytest.raises(InputError, match="balance_classes: is for images with one class"):
         Plan(
             split.labels,
@@ -213,4 +213,4 @@ def test_preprocessed_pictures_cannot_be_augmented() -> None:
 
     floats = Split(Floats(2), range(2), [b"a", b"b"], SPEC)
     with pytest.raises(InputError, match="is already preprocessed"):
-        maker_of(floats, Augment(mosaic=1.0))[Draw(np.arange(2), seed=0)]
+        builder_of(floats, Augment(mosaic=1.0))[BatchSpec(np.arange(2), seed=0)]

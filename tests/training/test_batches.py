@@ -10,15 +10,15 @@ from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, Split, open_data
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
-from squeeze.training.augment import BatchMaker
-from squeeze.training.batches import Draw, Loader, Plan
+from squeeze.training.augment import ImageBatchBuilder
+from squeeze.training.batches import BatchSpec, Loader, Plan
 
 
 def batch(split: Split | None, augment: Augment, count: int = 64) -> tuple[np.ndarray, np.ndarray]:
     assert split is not None
     settings = TrainSettings(epochs=1, batch_size=count, augment=augment)
     draw = next(iter(Plan(split.labels, settings, np.random.default_rng(0))))
-    images, labels = BatchMaker(split, augment)[draw]
+    images, labels = ImageBatchBuilder(split, augment)[draw]
     plain, _ = split.batch(draw.positions)
     assert images.shape == plain.shape
     assert images.dtype == torch.float32
@@ -84,8 +84,8 @@ def test_every_other_augmentation_changes_images_and_not_the_global_chance(
 @pytest.mark.parametrize("augment", [Augment(mixup=0.5), Augment(cutmix=1.0)])
 def test_mixed_labels_are_shares_of_what_is_in_the_image(digits: Data, augment: Augment) -> None:
     assert digits.train is not None
-    draw = Draw(np.arange(32), seed=3)
-    images, shares = BatchMaker(digits.train, augment)[draw]
+    draw = BatchSpec(np.arange(32), seed=3)
+    images, shares = ImageBatchBuilder(digits.train, augment)[draw]
     plain, labels = digits.train.batch(draw.positions)
     assert torch.allclose(shares.sum(1), torch.ones(32))
     own = shares[torch.arange(32), torch.from_numpy(labels)]
@@ -115,8 +115,8 @@ def test_a_random_crop_takes_from_the_original_picture(picture_folder: Path) -> 
     opening = Opening(Path(), spec, 0, Silent())
     split = open_data(block, opening, trains=False, calibrates=False).validation
     assert split.original(0).shape == (3, 30, 40)
-    images, labels = BatchMaker(split, Augment(random_resized_crop=0.5))[
-        Draw(np.arange(12), seed=1)
+    images, labels = ImageBatchBuilder(split, Augment(random_resized_crop=0.5))[
+        BatchSpec(np.arange(12), seed=1)
     ]
     assert images.shape == (12, 3, 8, 8)
     assert labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
@@ -134,7 +134,9 @@ def floats(folder: Path) -> Split:
 
 def test_preprocessed_images_have_no_pixels_to_augment(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="already preprocessed"):
-        BatchMaker(floats(tmp_path), Augment(rand_augment=5))[Draw(np.arange(2), seed=0)]
+        ImageBatchBuilder(floats(tmp_path), Augment(rand_augment=5))[
+            BatchSpec(np.arange(2), seed=0)
+        ]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_workers_and_a_thread_make_the_same_batches(digits: Data, augment: Augme
     found = []
     for workers, beside in ((0, False), (2, False), (0, True)):
         plan = Plan(digits.train.labels, settings, np.random.default_rng(0))
-        maker = BatchMaker(digits.train, augment)
+        maker = ImageBatchBuilder(digits.train, augment)
         loader = Loader(plan, maker, workers=workers, beside=beside)
         found.append([batch for _ in range(2) for batch in loader.epoch()])
         assert loader.waited_s > 0
@@ -162,7 +164,7 @@ def test_an_error_in_a_worker_is_the_same_error(tmp_path: Path) -> None:
     split = floats(tmp_path)
     settings = TrainSettings(epochs=1, batch_size=2, augment=Augment(rand_augment=5))
     plan = Plan(split.labels, settings, np.random.default_rng(0))
-    loader = Loader(plan, BatchMaker(split, settings.augment), workers=1)
+    loader = Loader(plan, ImageBatchBuilder(split, settings.augment), workers=1)
     with pytest.raises(InputError, match=r"floats\.py:make\[\d\]: is already preprocessed"):
         list(loader.epoch())
 
@@ -176,7 +178,7 @@ def test_workers_share_originals_that_were_read_ahead(picture_folder: Path) -> N
     for workers in (0, 1):
         split = open_data(block, opening, trains=True, calibrates=False).validation
         plan = Plan(split.labels, settings, np.random.default_rng(0))
-        loader = Loader(plan, BatchMaker(split, augment), workers=workers)
+        loader = Loader(plan, ImageBatchBuilder(split, augment), workers=workers)
         found.append(torch.cat([images for images, _ in loader.epoch()]))
         assert len(split._originals._kept) == 12
     assert torch.equal(*found)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Page:
+class ImageAnnotations:
     """What a format found out about one image, unchecked.
 
     Attributes:
@@ -89,7 +89,7 @@ class AnnotatedFiles:
 
 
 def annotated(
-    pages: Sequence[Page],
+    pages: Sequence[ImageAnnotations],
     listed: Sequence[str] | None,
     source: DataSource,
     *,
@@ -119,7 +119,7 @@ def annotated(
     return AnnotatedFiles(files, boxes, sizes, names, (*notes, *said, *told))
 
 
-def _upright(page: Page, size: tuple[int, int] | None) -> Page:
+def _upright(page: ImageAnnotations, size: tuple[int, int] | None) -> ImageAnnotations:
     """Turn the boxes of a picture that was annotated as it is stored, and not as it is shown."""
     if size is None or page.size is None or size == page.size or size != page.size[::-1]:
         return page

@@ -12,7 +12,7 @@ from squeeze.data.annotations.classes import LEFT_OUT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from squeeze.data.annotations.base import Page
+    from squeeze.data.annotations.base import ImageAnnotations
 
 ROUNDING_PX = 1.0
 """Boxes may stick out so far: annotation tools round, and fractions of a side have few digits."""
@@ -29,7 +29,7 @@ _OTHER_SIZE = "drawn on a picture of another size than the file"
 
 
 def check(
-    pages: "Sequence[Page]",
+    pages: "Sequence[ImageAnnotations]",
     indices: "Sequence[NDArray[np.int64]]",
     sizes: Sequence[tuple[int, int] | None],
     *,
@@ -73,7 +73,7 @@ def check(
 
 
 def _one(
-    page: "Page",
+    page: "ImageAnnotations",
     classes: "NDArray[np.int64]",
     size: tuple[int, int] | None,
     found: dict[str, list[str]],

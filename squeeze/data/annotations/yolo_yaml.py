@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True)
-class Description:
+class YoloYaml:
     """What a ``data.yaml`` says, and where.
 
     Attributes:
@@ -137,7 +137,7 @@ def find(root: Path) -> Path | None:
     return next((root / name for name in FILES if reading.is_file(root / name)), None)
 
 
-def read(file: Path) -> Description:
+def read(file: Path) -> YoloYaml:
     """Read one description.
 
     Raises:
@@ -154,13 +154,13 @@ def read(file: Path) -> Description:
         raise InputError("is no mapping with 'names'", where=source.where(()))
     here, named = file.parent, content.get("path")
     if named is None:
-        return Description(here, content, source)
+        return YoloYaml(here, content, source)
     if not isinstance(named, str) or not named:
         raise InputError("has no text as path", where=source.where(("path",)))
     if reading.is_folder(here / named):
-        return Description(here / named, content, source)
+        return YoloYaml(here / named, content, source)
     note = (
         f"{file.name} names the folder {reading.shortened(named)}, which is not there: paths start "
         "from its own"
     )
-    return Description(here, content, source, (note,))
+    return YoloYaml(here, content, source, (note,))

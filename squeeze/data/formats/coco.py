@@ -15,7 +15,7 @@ import numpy as np
 from squeeze.core import reading
 from squeeze.core.errors import InputError
 from squeeze.data.annotations import segments
-from squeeze.data.annotations.base import AnnotatedFiles, Page, annotated
+from squeeze.data.annotations.base import AnnotatedFiles, ImageAnnotations, annotated
 from squeeze.recipe.schema import DataSource
 
 _PARTS = ("images", "annotations", "categories")
@@ -123,7 +123,7 @@ def _page(
     entries: Sequence[dict[str, Any]],
     names: dict[int, str],
     where: str,
-) -> Page:
+) -> ImageAnnotations:
     boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     name = image["file_name"]
@@ -137,7 +137,7 @@ def _page(
             where=where,
             hint="file_name is a path inside 'path'",
         )
-    return Page(
+    return ImageAnnotations(
         root / inner,
         boxes,
         [names[entry["category_id"]] for entry in entries],

@@ -16,7 +16,7 @@ from squeeze.core import reading
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.data import folders
 from squeeze.data.annotations import voc_xml
-from squeeze.data.annotations.base import AnnotatedFiles, Page, annotated
+from squeeze.data.annotations.base import AnnotatedFiles, ImageAnnotations, annotated
 from squeeze.recipe.schema import DataSource
 
 _LISTS = {"train": "train", "validation": "val"}
@@ -83,14 +83,14 @@ def _is_annotation(path: Path) -> bool:
     return path.suffix == ".xml"
 
 
-def _page(root: Path, stem: str, pictures: dict[str, Path]) -> Page:
+def _page(root: Path, stem: str, pictures: dict[str, Path]) -> ImageAnnotations:
     file = root / "Annotations" / f"{stem}.xml"
     found = voc_xml.read(file)
     corners = np.array([thing.corners for thing in found.objects], np.float64).reshape(-1, 4)
     solid = (corners[:, 2:] > corners[:, :2]).all(1, keepdims=True)
     # a box without area stays one: moving its first corner would give it a pixel
     corners[:, :2] -= np.where(solid, _FIRST_PIXEL, 0)
-    return Page(
+    return ImageAnnotations(
         pictures.get(stem, root / "JPEGImages" / found.filename),
         corners,
         [thing.name for thing in found.objects],

@@ -22,7 +22,7 @@ from squeeze.core import reading
 from squeeze.core.errors import InputError
 from squeeze.data import folders, image_files
 from squeeze.data.annotations import yolo_rows, yolo_yaml
-from squeeze.data.annotations.base import AnnotatedFiles, Page, annotated
+from squeeze.data.annotations.base import AnnotatedFiles, ImageAnnotations, annotated
 from squeeze.data.annotations.yolo_rows import Rows
 from squeeze.data.formats.base import CorruptImageError
 from squeeze.recipe.schema import DataSource
@@ -73,7 +73,7 @@ def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles
 
 
 def _pairs(
-    root: Path, described: yolo_yaml.Description | None, asked: str | None, split: str
+    root: Path, described: yolo_yaml.YoloYaml | None, asked: str | None, split: str
 ) -> _Pairs:
     """Return image and label file of every sample."""
     sets = (asked,) if asked else _SETS[split]
@@ -178,7 +178,7 @@ def _is_label(path: Path) -> bool:
 
 
 def _names(
-    root: Path, described: yolo_yaml.Description | None, classes: Sequence[str] | None
+    root: Path, described: yolo_yaml.YoloYaml | None, classes: Sequence[str] | None
 ) -> list[str] | None:
     """Return the names of class numbers: the files' own, else the recipe's, or None."""
     names = None if described is None else described.names()
@@ -212,7 +212,7 @@ def _listed_names(file: Path) -> list[str]:
     return [text for _, text in found]
 
 
-def _page(image: Path, rows: Rows, names: Sequence[str]) -> Page:
+def _page(image: Path, rows: Rows, names: Sequence[str]) -> ImageAnnotations:
     label, count = rows.file, len(rows)
     for number, line in zip(rows.classes.tolist(), rows.lines.tolist(), strict=True):
         if number >= len(names):
@@ -227,7 +227,7 @@ def _page(image: Path, rows: Rows, names: Sequence[str]) -> Page:
         size = (1, 1)  # reading it will say so
     sides = np.array([size[1], size[0]], np.float64)
     centres, halves = rows.shares[:, :2] * sides, rows.shares[:, 2:] * sides / 2
-    return Page(
+    return ImageAnnotations(
         image,
         np.hstack([centres - halves, centres + halves]),
         [names[number] for number in rows.classes.tolist()],

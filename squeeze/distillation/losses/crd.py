@@ -34,10 +34,10 @@ class Options(Block):
 
 def build(options: Options, student: Views, teacher: Views) -> "Term":
     """Return the loss with an embedding and a bank per model, for each tie."""
-    from squeeze.distillation import contrastive, parts
+    from squeeze.distillation import memory_bank, parts
 
     banks = [
-        contrastive.Bank(s.shape[1], t.shape[1], options)
+        memory_bank.MemoryBank(s.shape[1], t.shape[1], options)
         for s, t in zip(student.vectors, teacher.vectors, strict=True)
     ]
 

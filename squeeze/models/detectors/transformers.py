@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch  # noqa: TID253  (a model's file is imported only to build the model)
 from torch import nn  # noqa: TID253
 
-from squeeze.core.chatter import chatter_to
 from squeeze.core.detector import DetectorSpec
+from squeeze.core.output import redirect_output
 from squeeze.models.detectors import transformers_layers
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def build(name: str, args: Mapping[str, Any]) -> Queries:
     if name not in KNOWN:
         raise ValueError(f"no known model type: {name}, allowed: {', '.join(KNOWN)}")
     config = _config(name, args, {})
-    with chatter_to(None):
+    with redirect_output(None):
         return _wrapped(AutoModelForObjectDetection.from_config(config))
 
 
@@ -114,7 +114,7 @@ def load(folder: Path, args: Mapping[str, Any]) -> tuple[Queries, str, dict[str,
         raise ValueError("has an adapter_config.json, which names another model: merge it first")
     dropped = (*_OF_A_FILE, *_FETCHED)
     config = _config(name, args, {k: v for k, v in saved.items() if k not in dropped})
-    with chatter_to(None):
+    with redirect_output(None):
         detr, told = AutoModelForObjectDetection.from_pretrained(
             folder,
             config=config,

@@ -9,7 +9,7 @@ convolutions, and one of them changes a copy of the gradient.
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from squeeze.pruning.graph import ChannelGroup, Survey, Tie
+from squeeze.pruning.graph import ChannelGroup, Dependency, PruningGroups
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,8 +22,12 @@ class GroupWeights:
 
     def __init__(self, module: "nn.Module", group: ChannelGroup) -> None:
         self.name, self.channels = group.name, group.channels
-        self._places = [place for tie in group.ties if (place := _place(module, tie))]
-        self._ties = [tie for tie in group.ties if _place(module, tie)]
+        self._places = [
+            place for dependency in group.dependencies if (place := _place(module, dependency))
+        ]
+        self._dependencies = [
+            dependency for dependency in group.dependencies if _place(module, dependency)
+        ]
         self._module = module
 
     def squared_norms(self) -> "Tensor":
@@ -56,7 +60,10 @@ class GroupWeights:
         import torch
         from torch.nn.modules.batchnorm import _BatchNorm
 
-        layers = [(self._module.get_submodule(_owner(tie)), tie.indices) for tie in self._ties]
+        layers = [
+            (self._module.get_submodule(_owner(dependency)), dependency.indices)
+            for dependency in self._dependencies
+        ]
         return [
             (layer, torch.tensor(indices))
             for layer, indices in layers
@@ -67,38 +74,38 @@ class GroupWeights:
         """Yield weights with the channels' axis, their indices and the group's channels."""
         import torch
 
-        for tie, (leaf, axis) in zip(self._ties, self._places, strict=True):
-            owner: Any = self._module.get_submodule(_owner(tie))
+        for dependency, (leaf, axis) in zip(self._dependencies, self._places, strict=True):
+            owner: Any = self._module.get_submodule(_owner(dependency))
             weight = getattr(owner, leaf)
             yield (
                 weight,
                 axis,
-                torch.tensor(tie.indices, device=weight.device),
-                torch.tensor(tie.roots, device=weight.device),
+                torch.tensor(dependency.indices, device=weight.device),
+                torch.tensor(dependency.roots, device=weight.device),
             )
 
 
-def all_weights(found: Survey, groups: Sequence[ChannelGroup]) -> list[GroupWeights]:
+def all_weights(found: PruningGroups, groups: Sequence[ChannelGroup]) -> list[GroupWeights]:
     """Return the weights of several groups of one survey."""
     return [GroupWeights(found.module, group) for group in groups]
 
 
-def _owner(tie: Tie) -> str:
-    return tie.path if tie.dimension is None else tie.path.rpartition(".")[0]
+def _owner(dependency: Dependency) -> str:
+    return dependency.path if dependency.dimension is None else dependency.path.rpartition(".")[0]
 
 
-def _place(module: "nn.Module", tie: Tie) -> tuple[str, int] | None:
+def _place(module: "nn.Module", dependency: Dependency) -> tuple[str, int] | None:
     """Return the parameter's name and the channels' axis; None where channels own no weight."""
-    if tie.dimension is not None:
-        return tie.path.rpartition(".")[2], tie.dimension
-    layer: Any = module.get_submodule(tie.path)
+    if dependency.dimension is not None:
+        return dependency.path.rpartition(".")[2], dependency.dimension
+    layer: Any = module.get_submodule(dependency.path)
     weight = getattr(layer, "weight", None)
     if weight is None:
         return None
-    axis = 0 if tie.is_out or weight.ndim == 1 or _is_depthwise(layer) else 1
+    axis = 0 if dependency.is_out or weight.ndim == 1 or _is_depthwise(layer) else 1
     if getattr(layer, "transposed", False):
         axis = 1 - axis
-    fits = max(tie.indices) < weight.shape[axis]
+    fits = max(dependency.indices) < weight.shape[axis]
     return ("weight", axis) if fits else None  # inputs of a grouped convolution share weights
 
 

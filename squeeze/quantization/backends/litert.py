@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError, SqueezeError, cause_of
+from squeeze.core.output import redirect_output
 from squeeze.quantization import isolate
 from squeeze.quantization.biases import CHANNELS
 from squeeze.quantization.mixed_precision import litert as file
 from squeeze.quantization.observing import litert as activations
-from squeeze.quantization.request import Outcome, Request
+from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.runtimes import litert as runtime
 from squeeze.runtimes.graphs import tflite_graphs
 from squeeze.store import new_file
@@ -41,7 +41,7 @@ _UNCALIBRATED = {
 """What to tell of schemes that need no ranges."""
 
 
-def quantize(request: Request) -> Outcome:
+def quantize(request: Request) -> QuantizedFile:
     """Write the ``.tflite`` of the step's scheme; inputs and outputs stay as the file has them.
 
     Raises:
@@ -49,7 +49,7 @@ def quantize(request: Request) -> Outcome:
         SqueezeError: Activations are NaN or infinite, or the quantizer fails.
     """
     try:
-        with chatter_to(request.log):
+        with redirect_output(request.log):
             told = _quantize(request)
     except (SqueezeError, OSError):
         raise
@@ -57,7 +57,7 @@ def quantize(request: Request) -> Outcome:
         raise SqueezeError(
             f"ai-edge-quantizer failed: {cause_of(error)}", where=str(request.source)
         ) from error
-    return Outcome(16 if request.step.scheme == "fp16" else 8, (told,))
+    return QuantizedFile(16 if request.step.scheme == "fp16" else 8, (told,))
 
 
 def bits(step: "Quantization", target: "Cpu") -> int:
@@ -142,7 +142,7 @@ def _take_trained_(ranges: dict[str, Any], path: Path, trained: "TrainedRanges")
     Weights that were trained for 7 bits stay what they are: their range is what gives 8 bits the
     same step.
     """
-    watched = activations.Watched(path)
+    watched = activations.TensorReader(path)
     watched.run(trained.image)
     matched = trained.match(watched.first(ranges))
     for name, (low, high) in matched.ranges.items():

@@ -10,15 +10,15 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError, cause_of
+from squeeze.core.output import redirect_output
 from squeeze.export import onnx as exporter
 from squeeze.models.copying import copied
 from squeeze.quantization.onnx_folding import fold_
 from squeeze.quantization.recovery import graph
-from squeeze.quantization.request import Outcome, Request
+from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.recipe.schema import Autotune, QuantizeStep
-from squeeze.results import Unmet
+from squeeze.results import MissedGoal
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _BATCH = 16
 _FULL, _HALF = 8, 16
 
 
-def quantize(request: Request) -> Outcome:
+def quantize(request: Request) -> QuantizedFile:
     """Quantize the torch module, export it and store its weights as what they are.
 
     Raises:
@@ -44,7 +44,7 @@ def quantize(request: Request) -> Outcome:
     if request.model is None:
         raise SqueezeError("needs the torch model", where="backend neural_compressor")
     try:
-        with chatter_to(request.log):
+        with redirect_output(request.log):
             _import()
             made, outcome = _made(request, request.model)
             with new_file(request.destination) as inside:
@@ -76,18 +76,18 @@ def _import() -> None:
     logger.propagate = True  # to the run's log, while one is written
 
 
-def _made(request: Request, model: "Model") -> "tuple[nn.Module, Outcome]":
+def _made(request: Request, model: "Model") -> "tuple[nn.Module, QuantizedFile]":
     from neural_compressor.torch.quantization import StaticQuantConfig
 
     step = request.step
     if step.scheme == "fp16":
-        return _half(model.module), Outcome(
+        return _half(model.module), QuantizedFile(
             _HALF, ("weights of convolutions and linear layers are fp16, the rest is fp32",)
         )
     if isinstance(step, QuantizeStep) and step.autotune is not None:
         return _tuned(request, model, step.autotune)
     module = _quantized(_exported(model), StaticQuantConfig(), request)
-    return module, Outcome(_FULL, (f"PT2E static on {len(request.samples)} images, min-max",))
+    return module, QuantizedFile(_FULL, (f"PT2E static on {len(request.samples)} images, min-max",))
 
 
 def _half(module: "nn.Module") -> "nn.Module":
@@ -131,7 +131,7 @@ def _calibrate(request: Request) -> "Callable[[nn.Module], None]":
     return run
 
 
-def _tuned(request: Request, model: "Model", aim: Autotune) -> "tuple[nn.Module, Outcome]":
+def _tuned(request: Request, model: "Model", aim: Autotune) -> "tuple[nn.Module, QuantizedFile]":
     """Let it try its list; a list without a winner gives the best of it and an unmet aim.
 
     The library returns the best trial whether it is good enough or not when the number of trials
@@ -162,7 +162,7 @@ def _tuned(request: Request, model: "Model", aim: Autotune) -> "tuple[nn.Module,
     return found, judged(list(tries), scores, aim.max_drop)
 
 
-def judged(tries: list[str], scores: list[float], max_drop: float) -> Outcome:
+def judged(tries: list[str], scores: list[float], max_drop: float) -> QuantizedFile:
     """Tell of the trials.
 
     Args:
@@ -176,14 +176,14 @@ def judged(tries: list[str], scores: list[float], max_drop: float) -> Outcome:
     note = f"autotune on calibration samples: float {baseline:.1%}; {told}; took {best}"
     drop = baseline - reached[best]
     if drop <= max_drop + 1e-9:
-        return Outcome(_FULL, (note,))
-    unmet = Unmet(
+        return QuantizedFile(_FULL, (note,))
+    missed_goal = MissedGoal(
         aim="autotune",
         limit=f"top-1 drop <= {100 * max_drop:.2f} points",
         found=f"{100 * drop:.2f} points at best ({told})",
         hint="no configuration is good enough: allow more, or take backend auto",
     )
-    return replace(Outcome(_FULL, (note,)), unmet=unmet)
+    return replace(QuantizedFile(_FULL, (note,)), missed_goal=missed_goal)
 
 
 def _configurations() -> dict[str, Any]:

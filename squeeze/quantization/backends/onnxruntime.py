@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import SqueezeError, cause_of
+from squeeze.core.output import redirect_output
 from squeeze.quantization import isolate, kernels, onnx_operators, onnx_rewriting, onnx_weights
 from squeeze.quantization.mixed_precision import onnx as file
 from squeeze.quantization.observing import onnxruntime as activations
-from squeeze.quantization.request import Outcome, Request
+from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.runtimes import onnxruntime as runtime
 from squeeze.store import new_file, scratch
 
@@ -28,7 +28,7 @@ _Told = TypeVar("_Told")
 _UNCALIBRATED = {"dynamic_int8", "weight_only_int8", "fp16"}
 
 
-def quantize(request: Request) -> Outcome:
+def quantize(request: Request) -> QuantizedFile:
     """Write the ``.onnx`` of the step's scheme.
 
     Memory does not grow with the number of calibration samples.
@@ -39,7 +39,7 @@ def quantize(request: Request) -> Outcome:
     """
     bits, reason = kernels.weight_bits(request.step.weight_bits, request.cpu)
     try:
-        with scratch(for_libraries=True) as folder, chatter_to(request.log):
+        with scratch(for_libraries=True) as folder, redirect_output(request.log):
             onnx_weights.refuse_quantized(request.source)
             if request.step.scheme in _UNCALIBRATED:
                 return _uncalibrated(request, Path(folder), bits, reason)
@@ -53,7 +53,7 @@ def quantize(request: Request) -> Outcome:
         ) from error
     if request.trained is not None:
         reason = f"{bits}-bit weights, as they were trained"
-    return Outcome(bits, (reason, *told))
+    return QuantizedFile(bits, (reason, *told))
 
 
 def bits(step: "Quantization", target: "Cpu") -> int:
@@ -63,12 +63,12 @@ def bits(step: "Quantization", target: "Cpu") -> int:
     return kernels.weight_bits(step.weight_bits, target)[0]
 
 
-def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Outcome:
+def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> QuantizedFile:
     """Write a file of a scheme that needs no ranges."""
     scheme = request.step.scheme
     if scheme == "fp16":
         with new_file(request.destination) as inside:
-            return Outcome(16, (onnx_weights.half(request.source, inside),))
+            return QuantizedFile(16, (onnx_weights.half(request.source, inside),))
     prepared = folder / "prepared.onnx"
     _prepare(request.source, prepared)
     kept = _kept(request, prepared)
@@ -78,13 +78,13 @@ def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Out
             prepared,
             lambda path, unfit: onnx_weights.dynamic(prepared, path, [*kept, *unfit], bits=bits),
         )
-        return Outcome(bits, (reason, told))
+        return QuantizedFile(bits, (reason, told))
     told = _shipped(
         request,
         prepared,
         lambda path, unfit: onnx_weights.weight_only(prepared, path, [*kept, *unfit]),
     )
-    return Outcome(kernels.FULL, (told,))
+    return QuantizedFile(kernels.FULL, (told,))
 
 
 def _quantize(request: Request, folder: Path, bits: int) -> list[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from squeeze.core.errors import SqueezeError
 from squeeze.models.copying import copied
-from squeeze.quantization.request import Outcome, Request
+from squeeze.quantization.request import QuantizedFile, Request
 
 if TYPE_CHECKING:
     from squeeze.core.cpu import Cpu
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _BITS = 16
 
 
-def quantize(request: Request) -> Outcome:
+def quantize(request: Request) -> QuantizedFile:
     """Write a bundle of fp16 or bf16 weights; the runtime casts the inputs to them.
 
     Raises:
@@ -36,7 +36,7 @@ def quantize(request: Request) -> Outcome:
                 where=str(request.source),
             )
     bundle.save(replace(request.model, module=module), request.destination)
-    return Outcome(_BITS, (f"weights and activations are {request.step.scheme}",))
+    return QuantizedFile(_BITS, (f"weights and activations are {request.step.scheme}",))
 
 
 def bits(step: "Quantization", target: "Cpu") -> int:

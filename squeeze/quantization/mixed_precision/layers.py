@@ -88,7 +88,7 @@ def operations(module: "nn.Module", images: "NDArray[np.float32]") -> list[Opera
             ) from error
     found: list[Operation] = []
 
-    class Watched(Interpreter):  # type: ignore[misc, unused-ignore]
+    class OperationRecorder(Interpreter):  # type: ignore[misc, unused-ignore]
         def run_node(self, n: Any) -> Any:  # noqa: ANN401
             output = super().run_node(n)
             if n.op not in {"get_attr", "output"}:
@@ -96,7 +96,7 @@ def operations(module: "nn.Module", images: "NDArray[np.float32]") -> list[Opera
             return output
 
     with torch.inference_mode():
-        Watched(graph).run(example)
+        OperationRecorder(graph).run(example)
     return found
 
 

@@ -8,7 +8,7 @@ _THINNING = 8
 
 
 @dataclass
-class Climb:
+class SearchOutcome:
     """What was tried.
 
     Attributes:
@@ -23,13 +23,13 @@ class Climb:
     met: bool = False
 
 
-def climb(
+def search(
     ranked: Sequence[str],
     drop: Callable[[tuple[str, ...]], float],
     *,
     max_drop: float,
     max_layers: int | None = None,
-) -> Climb:
+) -> SearchOutcome:
     """Put layers to float, worst first, until the loss is within its limit.
 
     The number is doubled until it suffices, then halved back to the smallest that does; in the end
@@ -42,7 +42,7 @@ def climb(
         max_drop: The largest that is allowed.
         max_layers: The most layers that may be float; by default all but one.
     """
-    found = Climb()
+    found = SearchOutcome()
     most = len(ranked) - 1 if max_layers is None else min(max_layers, len(ranked))
 
     def holds(layers: tuple[str, ...]) -> bool:

@@ -10,22 +10,22 @@ import numpy as np
 from squeeze.core import cpu, plugins
 from squeeze.core.errors import SqueezeError
 from squeeze.quantization.mixed_precision import kept
-from squeeze.quantization.mixed_precision.ladder import Trial, mix
+from squeeze.quantization.mixed_precision.trials import TrialSetup, mix
 from squeeze.recipe.schema import MixedPrecision, Quantization, QuantizeStep, Target
-from squeeze.results import Ladder, Unmet
+from squeeze.results import MissedGoal, MixedPrecisionSearch
 from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
     from squeeze.data.splits import Split
-    from squeeze.measure.judge import Judge
+    from squeeze.measure.evaluator import Evaluator
     from squeeze.models.factory import Model
-    from squeeze.quantization.request import Outcome, Request
+    from squeeze.quantization.request import QuantizedFile, Request
 
 _SHOWN = 6
 
 
 @dataclass
-class Choice:
+class FloatLayers:
     """What stays float in all files of a quantize step.
 
     Attributes:
@@ -43,19 +43,19 @@ class Choice:
     where: str
     calibration: "Split | None"
     train: "Split | None"
-    judge: "Judge"
+    evaluator: "Evaluator"
     seed: int
     in_float: dict[Path, Mapping[str, str]] = field(default_factory=dict)
-    ladders: list[Ladder] = field(default_factory=list)
+    searches: list[MixedPrecisionSearch] = field(default_factory=list)
 
     @property
-    def unmet(self) -> Unmet | None:
+    def missed_goal(self) -> MissedGoal | None:
         """The first limit that no mixture held."""
-        missed = next((ladder for ladder in self.ladders if not ladder.met), None)
+        missed = next((made for made in self.searches if not made.met), None)
         if missed is None:
             return None
-        best = next(rung for rung in missed.rungs if rung.chosen)
-        return Unmet(
+        best = next(trial for trial in missed.trials if trial.chosen)
+        return MissedGoal(
             aim=f"mixed_precision on {missed.target}",
             limit=f"loss of {missed.metric} at most {100 * missed.max_drop:.2f} points",
             found=f"{100 * best.drop:.2f} points with layers in float: {len(best.layers)}",
@@ -86,11 +86,11 @@ class Choice:
 
     def quantize(
         self,
-        quantize: "Callable[[Request], Outcome]",
+        quantize: "Callable[[Request], QuantizedFile]",
         request: "Request",
         target: Target,
         batch_size: int,
-    ) -> "Outcome":
+    ) -> "QuantizedFile":
         """Make a file, and remember what stays float in it.
 
         Args:
@@ -103,26 +103,26 @@ class Choice:
         if settings is None:
             outcome, notes = quantize(request), []
         else:
-            trial = self._trial(settings, target, batch_size)
-            outcome, ladder = mix(quantize, request, trial)
-            self.ladders.append(ladder)
-            notes = [_told(ladder)]
+            trial = self._setup(settings, target, batch_size)
+            outcome, made = mix(quantize, request, trial)
+            self.searches.append(made)
+            notes = [_summary(made)]
         found = self.in_float[request.destination] = dict(request.found.kept)
         for reason in dict.fromkeys(found.values()):
             count = sum(other == reason for other in found.values())
             notes.append(f"{count} operator{'s' * (count > 1)} {reason}")
         return replace(outcome, notes=(*outcome.notes, *notes))
 
-    def _trial(self, settings: MixedPrecision, target: Target, batch_size: int) -> Trial:
+    def _setup(self, settings: MixedPrecision, target: Target, batch_size: int) -> TrialSetup:
         samples, source = self._samples(settings.samples)
-        return Trial(
+        return TrialSetup(
             settings,
             plugins.load(plugins.RUNTIMES, target.runtime),
             Execution(target.threads, target.device, "int8"),
             batch_size,
             samples,
             source,
-            self.judge,
+            self.evaluator,
             target.label,
             cpu.other_than_host(target.cpu),
         )
@@ -144,20 +144,20 @@ class Choice:
         )
 
 
-def _told(ladder: Ladder) -> str:
-    plain = next(rung for rung in ladder.rungs if not rung.layers)
-    best = next(rung for rung in ladder.rungs if rung.chosen)
-    what = f"loss of {ladder.metric} on {ladder.samples} {ladder.source}"
-    limit = f"limit {100 * ladder.max_drop:.2f}"
+def _summary(made: MixedPrecisionSearch) -> str:
+    plain = next(trial for trial in made.trials if not trial.layers)
+    best = next(trial for trial in made.trials if trial.chosen)
+    what = f"loss of {made.metric} on {made.samples} {made.source}"
+    limit = f"limit {100 * made.max_drop:.2f}"
     if not best.layers:
-        state = "holds" if ladder.met else "misses"
+        state = "holds" if made.met else "misses"
         return (
             f"mixed precision: all in int8 {state} the limit: {what} {100 * plain.drop:.2f} "
             f"points, {limit}"
         )
     names = ", ".join(best.layers[:_SHOWN]) + (", …" if len(best.layers) > _SHOWN else "")
-    verdict = "" if ladder.met else "; no mixture holds the limit, this is the best found"
+    verdict = "" if made.met else "; no mixture holds the limit, this is the best found"
     return (
-        f"mixed precision: {len(best.layers)} of {len(ladder.ranking)} layers in float ({names}): "
+        f"mixed precision: {len(best.layers)} of {len(made.ranking)} layers in float ({names}): "
         f"{what} {100 * plain.drop:.2f} → {100 * best.drop:.2f} points, {limit}{verdict}"
     )

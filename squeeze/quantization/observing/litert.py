@@ -36,7 +36,7 @@ def ranges(worker: Any, request: "Request") -> "tuple[dict[str, Ends], str]":  #
     """
     refuse_empty(request.samples)
     calibration = Calibration(request.step.calibrator, str(request.source))
-    watched = Watched(request.source)
+    watched = TensorReader(request.source)
     first, _ = request.samples.batch([0])
     needed = worker.calibrate(watched.samples(first), num_threads=1)
     with request.progress.task("calibrating litert", len(request.samples)) as advance:
@@ -50,7 +50,7 @@ def ranges(worker: Any, request: "Request") -> "tuple[dict[str, Ends], str]":  #
     return {name: _ends(found, needed[name]) for name, found in wide.items()}, told
 
 
-class Watched:
+class TensorReader:
     """A float file whose tensors can all be looked at.
 
     Args:

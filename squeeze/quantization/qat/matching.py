@@ -115,7 +115,7 @@ def _activations(model: "Model", ranges: "Ranges", image: "NDArray[Any]") -> lis
 
     found: list[Activation] = []
 
-    class Watched(Interpreter):  # type: ignore[misc, unused-ignore]
+    class ActivationRecorder(Interpreter):  # type: ignore[misc, unused-ignore]
         def run_node(self, n: Any) -> Any:  # noqa: ANN401
             output = super().run_node(n)
             if n.name in ranges.activations:
@@ -124,7 +124,7 @@ def _activations(model: "Model", ranges: "Ranges", image: "NDArray[Any]") -> lis
             return output
 
     with torch.inference_mode():
-        Watched(simulations.folded(model.module)).run(torch.from_numpy(image))
+        ActivationRecorder(simulations.folded(model.module)).run(torch.from_numpy(image))
     return found
 
 

@@ -14,8 +14,9 @@ from squeeze.quantization.qat.unfold import unfolded
 from squeeze.quantization.recovery import equalize
 from squeeze.quantization.recovery.recover import LARGEST
 from squeeze.recipe import schemes
+from squeeze.results import Epoch
 from squeeze.training import objective as objectives
-from squeeze.training.loop import Epoch, Training, train_
+from squeeze.training.loop import Training, train_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,8 +100,8 @@ def _train_(
 
     import torch
 
-    from squeeze.distillation.answers import Answers, repeat
     from squeeze.distillation.imitation import imitating
+    from squeeze.distillation.teacher_cache import TeacherCache, repeat
 
     guide = copied(teacher.module).eval().requires_grad_(requires_grad=False)
     torch.manual_seed(training.seed)
@@ -111,7 +112,7 @@ def _train_(
         labels=objectives.of_task(training.task, step),
         label_weight=step.label_weight,
         shape=teacher.input.shape,
-        answers=Answers() if repeat(step) else None,
+        answers=TeacherCache() if repeat(step) else None,
     ) as imitation:
         epochs = train_(
             simulated.module, step, training, imitation.objective, extra=imitation.extra

@@ -47,7 +47,7 @@ def run(
     import torch
     from torch.fx import Interpreter
 
-    class Watched(Interpreter):  # type: ignore[misc, unused-ignore]
+    class NodeObserver(Interpreter):  # type: ignore[misc, unused-ignore]
         def run_node(self, n: "Node") -> Any:  # noqa: ANN401
             output = super().run_node(n)
             inputs = tuple(self.env[source] for source in n.all_input_nodes if source in self.env)
@@ -57,7 +57,7 @@ def run(
 
     count = min(len(calibration), MOST_IMAGES)
     chosen = calibration.take(range(count))
-    interpreter = Watched(graph, garbage_collect_values=True)
+    interpreter = NodeObserver(graph, garbage_collect_values=True)
     with torch.inference_mode(), progress.task(title, count) as advance:
         for images, _ in chosen.batches(_BATCH):
             interpreter.run(torch.from_numpy(np.ascontiguousarray(images)))

@@ -16,7 +16,7 @@ from squeeze.recipe.schema.base import (
 from squeeze.recipe.schema.calibrator import CalibratorBlock
 from squeeze.recipe.schema.distill import (
     DistillStep,
-    LayerTie,
+    LayerPatterns,
     LossBlock,
 )
 from squeeze.recipe.schema.gates import (
@@ -46,8 +46,8 @@ from squeeze.recipe.schema.prune import (
     PruneStep,
     Ratio,
     Ratios,
-    Sensitivity,
     SensitivityRatios,
+    SensitivitySettings,
     SparseTraining,
     Speedup,
     expand_ratios,
@@ -97,7 +97,7 @@ __all__ = [
     "Gate",
     "InputSpec",
     "LatencyGate",
-    "LayerTie",
+    "LayerPatterns",
     "LimitedGate",
     "LossBlock",
     "MixedPrecision",
@@ -117,8 +117,8 @@ __all__ = [
     "Recipe",
     "RecoverySettings",
     "Seed",
-    "Sensitivity",
     "SensitivityRatios",
+    "SensitivitySettings",
     "SizeGate",
     "SparseTraining",
     "Speedup",

@@ -9,7 +9,7 @@ from squeeze.recipe.schema.inputs import ModelBlock
 from squeeze.recipe.schema.training import TrainSettings
 
 
-class LayerTie(Block):
+class LayerPatterns(Block):
     """Layers to compare: patterns that name equally many modules, in their order."""
 
     teacher: str
@@ -29,7 +29,7 @@ class LossBlock(Block):
     name: str
     weight: NonNegative | None = None
     temperature: Positive | None = None
-    layers: Annotated[tuple[LayerTie, ...], Field(min_length=1)] | None = None
+    layers: Annotated[tuple[LayerPatterns, ...], Field(min_length=1)] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -43,7 +43,7 @@ class SparseTraining(TrainSettings):
     strength: Positive = 1e-4
 
 
-class Sensitivity(Block):
+class SensitivitySettings(Block):
     """How ``ratios: {from_sensitivity: …}`` turns curves into ratios.
 
     Attributes:
@@ -58,7 +58,7 @@ class Sensitivity(Block):
 class SensitivityRatios(Block):
     """Per-group ratios that the step finds out by itself."""
 
-    from_sensitivity: Sensitivity = Sensitivity()
+    from_sensitivity: SensitivitySettings = SensitivitySettings()
 
 
 Ratio = Annotated[float, Field(strict=True, ge=0, lt=1)]

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from squeeze.runtimes.base import Audit, AuditedNode
+from squeeze.results import AuditedNode
+from squeeze.runtimes.base import Audit
 
 _MANY_CONVERSIONS = 0.2
 _FLOAT_SHARE = 0.5

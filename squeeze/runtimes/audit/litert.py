@@ -20,8 +20,9 @@ import collections
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from squeeze.results import AuditedNode, KernelCoverage
 from squeeze.runtimes.audit import advice
-from squeeze.runtimes.base import Audit, AuditedNode, Coverage, Stored
+from squeeze.runtimes.base import Audit, Stored
 from squeeze.runtimes.graphs.tflite_graphs import Operator, Subgraph, Tensor
 
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "CONV_3D_TRANSPOSE", "TRANSPOSE_CONV"}
@@ -145,13 +146,13 @@ def audited(graphs: Sequence[Subgraph], delegated: Any, size_bytes: int) -> Audi
     outside = sum(node.op in _CONVOLUTIONS for node in (*survivors, *slow))
     constants = [tensor for scope in scopes for tensor in scope.constants()]
     found = Audit(
-        coverage=Coverage(
+        coverage=KernelCoverage(
             len(heavy) - len(survivors) - len(slow),
             len(heavy),
-            survivors,
+            tuple(survivors),
             {op: count for op, count in sorted(ops.items()) if op in _CONVERSIONS},
             (convolutions - outside, convolutions),
-            slow,
+            tuple(slow),
         ),
         islands=[island for scope in scopes for island in _islands(scope)],
         operators=dict(sorted(ops.items())),

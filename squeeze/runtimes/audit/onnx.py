@@ -8,9 +8,10 @@ import math
 from typing import Any
 
 from squeeze.core import cpu
+from squeeze.results import AuditedNode, KernelCoverage
 from squeeze.runtimes.audit import advice, onnx_slow
 from squeeze.runtimes.audit.reasons import RECURRENT, Graph, reason
-from squeeze.runtimes.base import Audit, AuditedNode, Coverage, Stored
+from squeeze.runtimes.base import Audit, Stored
 
 _Kinds = dict[Graph, dict[str, str]]
 
@@ -73,16 +74,16 @@ def audited(file: Any, optimised: Any, size_bytes: int) -> Audit:  # noqa: ANN40
     heavy = sum(count for op, count in ops.items() if op in _INT8)
     convolutions = sum(ops[op] for op in _INT8_CONVOLUTIONS)
     found = Audit(
-        coverage=Coverage(
+        coverage=KernelCoverage(
             heavy - len(slow),
             heavy + len(survivors),
-            survivors,
+            tuple(survivors),
             {op: count for op, count in sorted(ops.items()) if op in _CONVERSIONS},
             (
                 convolutions - sum("Conv" in node.op for node in slow),
                 convolutions + sum("Conv" in node.op for node in survivors),
             ),
-            slow,
+            tuple(slow),
         ),
         islands=[island for each in runs.every() for island in _islands(each)],
         operators=dict(sorted(ops.items())),

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.core.chatter import chatter_to
 from squeeze.core.errors import InputError
+from squeeze.core.output import redirect_output
 from squeeze.runtimes.graphs import onnx_graphs
 from squeeze.runtimes.onnxruntime import Feed
 from squeeze.store import scratch
@@ -38,7 +38,7 @@ class OnnxActivations:
     def __init__(self, path: Path, layout: str | None = None) -> None:
         import onnx
 
-        with scratch() as folder, chatter_to(None):
+        with scratch() as folder, redirect_output(None):
             self._session = _augmented(path, Path(folder) / "augmented.onnx")
         self._feed = Feed(self._session, layout)
         saved = [output.name for output in self._session.get_outputs()]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from squeeze.core.chatter import chatter_to
+from squeeze.core.output import redirect_output
 from squeeze.runtimes.audit import onnx as audit
 from squeeze.runtimes.audit.reasons import Graph
 from squeeze.runtimes.base import CONVERSIONS, Seconds
@@ -40,7 +40,7 @@ def profile(
         quantizing keeps; nodes that only convert types or layouts together under ``CONVERSIONS``.
     """
     optimised = [folder / f"{number}.onnx" for number in range(len(paths))]
-    with chatter_to(None):
+    with redirect_output(None):
         sessions = [
             open_profiled(path, folder / f"{number}-", graph)
             for number, (path, graph) in enumerate(zip(paths, optimised, strict=True))

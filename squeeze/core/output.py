@@ -27,7 +27,7 @@ def _show(
 
 
 @contextmanager
-def chatter_to(log: Path | None) -> Iterator[None]:
+def redirect_output(log: Path | None) -> Iterator[None]:
     """Redirect everything that is written to stdout and stderr, C++ included, and warnings.
 
     Args:

@@ -10,12 +10,12 @@ from torch import nn
 from squeeze.export import onnx
 from squeeze.measure import cost
 from squeeze.models.factory import Architecture, Model
-from squeeze.pruning.step import Outcome, Surroundings, run
+from squeeze.pruning.step import PruneContext, PruneOutcome, run
 from squeeze.recipe.schema import InputSpec, PruneStep
 
 
-def done(model: Model, **step: object) -> Outcome:
-    return run(model, PruneStep.model_validate({"align": 1} | step), Surroundings(0))
+def done(model: Model, **step: object) -> PruneOutcome:
+    return run(model, PruneStep.model_validate({"align": 1} | step), PruneContext(0))
 
 
 @pytest.mark.parametrize("rounds", [1, 2])
@@ -65,10 +65,10 @@ def test_a_goal_out_of_reach_tells_the_best(trained: Model) -> None:
     outcome = done(trained, macs={"times_fewer": 100.0}, max_ratio=0.5)
     best = cost.macs(done(trained, pruning_ratio=0.5).model)
     assert cost.macs(outcome.model) == best
-    assert outcome.unmet is not None
-    assert outcome.unmet.aim == "MACs"
-    assert outcome.unmet.limit == f"at most {cost.macs(trained) / 100:,.0f}"
-    assert outcome.unmet.found == f"{best:,} at best"
+    assert outcome.missed_goal is not None
+    assert outcome.missed_goal.aim == "MACs"
+    assert outcome.missed_goal.limit == f"at most {cost.macs(trained) / 100:,.0f}"
+    assert outcome.missed_goal.found == f"{best:,} at best"
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +119,9 @@ def test_a_speedup_is_predicted_and_measured(wide: Model, cache: Path) -> None:
 
 @pytest.mark.slow
 def test_a_speedup_out_of_reach_tells_the_best(wide: Model, cache: Path) -> None:
-    unmet = done(wide, **speedup(1000.0)).unmet
-    assert unmet is not None
-    assert unmet.aim == "speed-up on onnxruntime, 1 thread(s), batch 1"
-    assert unmet.limit == "at least 1000.00x"
-    assert unmet.found.endswith("at best")
+    missed_goal = done(wide, **speedup(1000.0)).missed_goal
+    assert missed_goal is not None
+    assert missed_goal.aim == "speed-up on onnxruntime, 1 thread(s), batch 1"
+    assert missed_goal.limit == "at least 1000.00x"
+    assert missed_goal.found.endswith("at best")
     assert len(list((cache / "squeeze" / "latency").glob("*.json"))) == 1

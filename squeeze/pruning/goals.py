@@ -8,11 +8,11 @@ from squeeze.core import cpu, plugins
 from squeeze.measure import cost as measured_cost
 from squeeze.pruning import budget, latency, ranking
 from squeeze.pruning.cost import CostModel
-from squeeze.pruning.graph import Survey, narrowed
+from squeeze.pruning.graph import PruningGroups, narrowed
 from squeeze.pruning.ranking import Kept, Limits
-from squeeze.pruning.stopwatch import Stopwatch
+from squeeze.pruning.variant_timer import VariantTimer
 from squeeze.recipe.schema import Cut, PruneStep, Speedup
-from squeeze.results import Unmet
+from squeeze.results import MissedGoal
 from squeeze.store import key_of, scratch
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Round:
+class ScoredGroups:
     """What widths are chosen from.
 
     Attributes:
@@ -41,7 +41,7 @@ class Round:
     """
 
     model: "Model"
-    found: Survey
+    found: PruningGroups
     scores: "Mapping[str, Tensor]"
     in_loss_units: bool
     limits: Limits
@@ -50,24 +50,24 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenWidths:
     """Units kept by group, what to tell about them, and the aim where they miss it."""
 
     kept: Kept
     notes: list[str]
-    unmet: Unmet | None = None
+    missed_goal: MissedGoal | None = None
 
 
-class Aim(Protocol):
+class Goal(Protocol):
     """Chooses widths.
 
     Attributes:
-        by_ratio: Whether it wants ``Round.ratios``.
+        by_ratio: Whether it wants ``ScoredGroups.ratios``.
     """
 
     by_ratio: bool
 
-    def choose(self, now: Round) -> Choice:
+    def choose(self, now: ScoredGroups) -> ChosenWidths:
         """Return the widths after a round."""
         ...
 
@@ -76,20 +76,20 @@ class Aim(Protocol):
         ...
 
 
-def open_aim(model: "Model", step: PruneStep, progress: "Progress") -> Aim:
+def open_goal(model: "Model", step: PruneStep, progress: "Progress") -> Goal:
     """Return the step's aim; costs and speed-ups are against ``model``."""
     if step.speedup is not None:
-        return SpeedupAim(model, step.speedup, progress, tune_align=step.align == "auto")
+        return SpeedupGoal(model, step.speedup, progress, tune_align=step.align == "auto")
     if step.macs is not None:
-        return CostAim("MACs", model, step.macs, measured_cost.macs, progress)
+        return CostGoal("MACs", model, step.macs, measured_cost.macs, progress)
     if step.params is not None:
-        return CostAim("params", model, step.params, measured_cost.params, progress)
+        return CostGoal("params", model, step.params, measured_cost.params, progress)
     if step.size is not None:
-        return CostAim("bytes", model, step.size, _file_bytes, progress)
-    return RatioAim(step.ranking)
+        return CostGoal("bytes", model, step.size, _file_bytes, progress)
+    return RatioGoal(step.ranking)
 
 
-class RatioAim:
+class RatioGoal:
     """Removes fractions of the channels."""
 
     by_ratio = True
@@ -97,18 +97,20 @@ class RatioAim:
     def __init__(self, scope: str) -> None:
         self._scope = scope
 
-    def choose(self, now: Round) -> Choice:
+    def choose(self, now: ScoredGroups) -> ChosenWidths:
         """Return the widths after a round."""
         ratios = {name: ratio * now.share for name, ratio in now.ratios.items()}
         names = ratios.keys() & now.scores.keys()
         groups = [group for group in now.found.prunable if group.name in names]
-        return Choice(ranking.by_ratio(groups, now.scores, now.limits, ratios, self._scope), [])
+        return ChosenWidths(
+            ranking.by_ratio(groups, now.scores, now.limits, ratios, self._scope), []
+        )
 
     def close(self) -> None:
         """Hold nothing."""
 
 
-class CostAim:
+class CostGoal:
     """Removes channels until MACs, params or the file's bytes have fallen far enough."""
 
     by_ratio = False
@@ -125,7 +127,7 @@ class CostAim:
         self._full = measure(model)
         self._goal = cut.at_most or self._full / (cut.times_fewer or 1)
 
-    def choose(self, now: Round) -> Choice:
+    def choose(self, now: ScoredGroups) -> ChosenWidths:
         """Return the widths after a round."""
         model = CostModel(now.found, now.model.input)
         groups = [group for group in now.found.prunable if group.name in now.scores]
@@ -157,16 +159,16 @@ class CostAim:
         )
         fewer = f"{self._full / found.measured:.2f}x fewer than at first"
         told = f"{found.measured:,.0f} {self._unit}, {fewer} (goal {goal:,.0f})"
-        missed = Unmet(
+        missed = MissedGoal(
             aim=self._unit, limit=f"at most {goal:,.0f}", found=f"{found.measured:,.0f} at best"
         )
-        return Choice(found.kept, [told], None if found.met else missed)
+        return ChosenWidths(found.kept, [told], None if found.met else missed)
 
     def close(self) -> None:
         """Hold nothing."""
 
 
-class SpeedupAim:
+class SpeedupGoal:
     """Removes channels until the model is measured to be fast enough in its runtime."""
 
     by_ratio = False
@@ -175,9 +177,9 @@ class SpeedupAim:
         self, model: "Model", speedup: Speedup, progress: "Progress", *, tune_align: bool
     ) -> None:
         self._speedup, self._progress, self._tune_align = speedup, progress, tune_align
-        self._watch = Stopwatch(model, speedup)
+        self._watch = VariantTimer(model, speedup)
 
-    def choose(self, now: Round) -> Choice:
+    def choose(self, now: ScoredGroups) -> ChosenWidths:
         """Return the widths after a round."""
         cost = CostModel(now.found, now.model.input)
         every = now.found.prunable
@@ -229,19 +231,19 @@ class SpeedupAim:
             f"latency table of {len(table.points)} models{source}, fitted to {fitted.error:.1%} "
             f"on average; channels aligned to {limits.align}"
         )
-        missed = Unmet(
+        missed = MissedGoal(
             aim=f"speed-up on {place}",
             limit=f"at least {self._speedup.at_least:.2f}x",
             found=f"{seen[str(found.kept)]} at best",
         )
-        return Choice(found.kept, [told, how], None if found.met else missed)
+        return ChosenWidths(found.kept, [told, how], None if found.met else missed)
 
     def close(self) -> None:
         """Close the baseline's sessions."""
         self._watch.close()
 
-    def _table(self, now: Round, cost: CostModel) -> latency.Table:
-        watch = Stopwatch(now.model, self._speedup)
+    def _table(self, now: ScoredGroups, cost: CostModel) -> latency.Table:
+        watch = VariantTimer(now.model, self._speedup)
         runtime = plugins.load(plugins.RUNTIMES, self._speedup.runtime)
         tensors = now.found.module.state_dict()
         key = key_of(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from squeeze.distillation.losses.crd import Options
 
 
-class Bank(nn.Module):
+class MemoryBank(nn.Module):
     """Two embeddings and a queue of what they gave: the loss of one tie.
 
     Args:

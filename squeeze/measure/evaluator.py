@@ -13,7 +13,7 @@ Predictions = Any
 """What a task reads from outputs, one entry per image: an array or a list."""
 
 
-class Judge(Protocol):
+class Evaluator(Protocol):
     """Reads outputs and scores what it has read."""
 
     @property

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
-from squeeze.distillation.answers import Answers, repeat
 from squeeze.distillation.step import distill
+from squeeze.distillation.teacher_cache import TeacherCache, repeat
 from squeeze.models.factory import Model
 from squeeze.recipe.schema import DistillStep
 from squeeze.tasks import classification
@@ -51,7 +51,7 @@ def test_only_images_that_come_again_are_worth_keeping(
 
 
 def test_an_image_is_known_again_wherever_it_stands() -> None:
-    answers, asked = Answers(), list[int]()
+    answers, asked = TeacherCache(), list[int]()
     ask = doubled(asked)
     batch = images(6)
     answers.take(batch, ask)
@@ -63,7 +63,7 @@ def test_an_image_is_known_again_wherever_it_stands() -> None:
 
 
 def test_the_smallest_change_makes_another_image() -> None:
-    answers, asked = Answers(), list[int]()
+    answers, asked = TeacherCache(), list[int]()
     ask = doubled(asked)
     batch = images(2)
     answers.take(batch, ask)
@@ -76,7 +76,7 @@ def test_the_smallest_change_makes_another_image() -> None:
 
 
 def test_what_does_not_fit_is_asked_again() -> None:
-    answers, asked = Answers(limit=4 * 16 * 4), list[int]()
+    answers, asked = TeacherCache(limit=4 * 16 * 4), list[int]()
     ask = doubled(asked)
     for _ in range(2):
         for seed in (0, 1):
@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_asked_again() -> None:
 
 
 def test_rows_that_are_no_images_are_not_kept() -> None:
-    answers, calls = Answers(), list[int]()
+    answers, calls = TeacherCache(), list[int]()
 
     def ask(batch: Tensor) -> dict[str, Tensor]:
         calls.append(len(batch))

@@ -9,21 +9,21 @@ from torchvision import models
 
 from squeeze.core.errors import InputError
 from squeeze.distillation.losses.base import Traits
+from squeeze.distillation.pairing import LayerPair, choose, layer_outputs, named, suggest
 from squeeze.distillation.taps import tap
-from squeeze.distillation.ties import Tie, choose, named, suggest, survey
 from squeeze.models.cifar_resnet import resnet8, resnet20
-from squeeze.recipe.schema import LayerTie
+from squeeze.recipe.schema import LayerPatterns
 
 EXAMPLE = torch.zeros(2, 3, 32, 32)
-BIG, SMALL = survey(resnet20(), EXAMPLE), survey(resnet8(), EXAMPLE)
+BIG, SMALL = layer_outputs(resnet20(), EXAMPLE), layer_outputs(resnet8(), EXAMPLE)
 
 
-def pairs(ties: list[Tie]) -> list[tuple[str, str]]:
-    return [(tie.teacher, tie.student) for tie in ties]
+def pairs(pairs: list[LayerPair]) -> list[tuple[str, str]]:
+    return [(pair.teacher, pair.student) for pair in pairs]
 
 
-def tied(teacher: str, student: str, *, vectors: bool = False) -> list[Tie]:
-    layer = LayerTie(teacher=teacher, student=student)
+def tied(teacher: str, student: str, *, vectors: bool = False) -> list[LayerPair]:
+    layer = LayerPatterns(teacher=teacher, student=student)
     return named([layer], BIG, SMALL, where="losses.0", vectors=vectors)
 
 
@@ -40,8 +40,8 @@ def test_stages_are_tied_by_their_size() -> None:
 
 
 def test_stages_of_real_architectures() -> None:
-    teacher = survey(models.resnet18(weights=None), torch.zeros(1, 3, 64, 64))
-    student = survey(models.mobilenet_v2(weights=None), torch.zeros(1, 3, 64, 64))
+    teacher = layer_outputs(models.resnet18(weights=None), torch.zeros(1, 3, 64, 64))
+    student = layer_outputs(models.mobilenet_v2(weights=None), torch.zeros(1, 3, 64, 64))
     assert pairs(suggest(teacher, student)) == [
         ("relu", "features.1"),
         ("layer1", "features.3"),
@@ -53,10 +53,10 @@ def test_stages_of_real_architectures() -> None:
 
 
 def test_without_a_size_in_common_the_deepest_go_together() -> None:
-    odd = survey(resnet8(), torch.zeros(2, 3, 27, 27))
+    odd = layer_outputs(resnet8(), torch.zeros(2, 3, 27, 27))
     assert len(suggest(BIG, odd)) == 3
     shallow = nn.Sequential(nn.Conv2d(3, 4, 3, 5), nn.Flatten(), nn.LazyLinear(10))
-    assert pairs(suggest(BIG, survey(shallow, EXAMPLE))) == [("stages", "0")]
+    assert pairs(suggest(BIG, layer_outputs(shallow, EXAMPLE))) == [("stages", "0")]
 
 
 def test_patterns_tie_in_forward_order() -> None:
@@ -98,13 +98,13 @@ def test_each_loss_takes_the_ties_it_wants() -> None:
 
 
 def test_a_loss_of_one_layer_takes_no_more() -> None:
-    layers = [LayerTie(teacher="stages.?", student="stages.?")]
+    layers = [LayerPatterns(teacher="stages.?", student="stages.?")]
     with pytest.raises(InputError, match=r"losses.0: takes 1 tied layer, found 3"):
         choose(layers, Traits(needs="vectors", max_layers=1), BIG, SMALL, where="losses.0")
 
 
 def test_models_without_feature_maps_are_told() -> None:
-    flat = survey(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), EXAMPLE)
+    flat = layer_outputs(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), EXAMPLE)
     with pytest.raises(InputError, match="needs 1 tied layers, found 0"):
         choose(None, Traits(needs="maps"), flat, SMALL, where="losses.0")
 

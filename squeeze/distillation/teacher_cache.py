@@ -34,7 +34,7 @@ def repeat(settings: "TrainSettings") -> bool:
 
 
 @dataclass
-class Answers:
+class TeacherCache:
     """A teacher's answers by image.
 
     Attributes:

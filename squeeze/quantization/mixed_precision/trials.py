@@ -18,14 +18,14 @@ from squeeze.core.errors import SqueezeError
 from squeeze.measure import accuracy, latency, statistics
 from squeeze.quantization.mixed_precision import search
 from squeeze.quantization.mixed_precision.units import Unit, units
-from squeeze.results import Ladder, Rung, Sensitivity
+from squeeze.results import LayerSensitivity, MixedPrecisionSearch, MixedPrecisionTrial
 from squeeze.runtimes.base import Execution, several
 from squeeze.store import scratch
 
 if TYPE_CHECKING:
     from squeeze.data.splits import Split
-    from squeeze.measure.judge import Judge, Predictions
-    from squeeze.quantization.request import Outcome, Request
+    from squeeze.measure.evaluator import Evaluator, Predictions
+    from squeeze.quantization.request import QuantizedFile, Request
     from squeeze.recipe.schema import MixedPrecision
     from squeeze.runtimes.base import Runtime, Session
 
@@ -34,7 +34,7 @@ _RANKED_ON = 16
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialSetup:
     """How mixtures are measured.
 
     Attributes:
@@ -55,7 +55,7 @@ class Trial:
     batch_size: int
     samples: "Split"
     source: str
-    judge: "Judge"
+    evaluator: "Evaluator"
     label: str
     made_for: str | None = None
 
@@ -67,15 +67,15 @@ class _Files:
     Attributes:
         quantize: The backend's function.
         request: Of the file without layers in float but those that the user keeps.
-        trial: How they are measured.
+        setup: How they are measured.
         folder: Where they go.
         units: By name.
         made: File by the units that are float.
     """
 
-    quantize: "Callable[[Request], Outcome]"
+    quantize: "Callable[[Request], QuantizedFile]"
     request: "Request"
-    trial: Trial
+    setup: TrialSetup
     folder: Path
     units: dict[str, Unit] = field(default_factory=dict)
     made: dict[tuple[str, ...], Path] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class _Files:
             self.made[layers] = self.folder / name
         return self.made[layers]
 
-    def write(self, layers: Sequence[str], path: Path) -> "Outcome":
+    def write(self, layers: Sequence[str], path: Path) -> "QuantizedFile":
         """Make a file in which these units are float, and those that the user keeps."""
         keep, found = self.request.keep_float, self.request.found
         if keep is None:
@@ -104,8 +104,8 @@ class _Files:
 
 
 def mix(
-    quantize: "Callable[[Request], Outcome]", request: "Request", trial: Trial
-) -> "tuple[Outcome, Ladder]":
+    quantize: "Callable[[Request], QuantizedFile]", request: "Request", setup: TrialSetup
+) -> "tuple[QuantizedFile, MixedPrecisionSearch]":
     """Write the file with the fewest layers in float that hold the limit.
 
     Without any file that holds it, the best one is written, and the ladder says so.
@@ -113,37 +113,37 @@ def mix(
     Args:
         quantize: The backend's function.
         request: With the layers that the user keeps in float.
-        trial: How mixtures are measured.
+        setup: How mixtures are measured.
 
     Raises:
         SqueezeError: The backend failed.
     """
     with scratch() as folder:
-        files = _Files(quantize, request, trial, Path(folder))
+        files = _Files(quantize, request, setup, Path(folder))
         outcome = files.write((), Path(folder) / f"int8{request.destination.suffix}")
         files.made[()] = Path(folder) / f"int8{request.destination.suffix}"
-        float_predictions = _predictions(request.source, trial, request, "float")
+        float_predictions = _predictions(request.source, setup, request, "float")
         files.units = {unit.name: unit for unit in _int8_units(request)}
 
         @cache
         def drop(layers: tuple[str, ...]) -> float:
-            title = f"mixed precision on {trial.label}, {len(layers)} layers in float"
+            title = f"mixed precision on {setup.label}, {len(layers)} layers in float"
             return _drop(
-                float_predictions, _predictions(files.file(layers), trial, request, title), trial
+                float_predictions, _predictions(files.file(layers), setup, request, title), setup
             )
 
-        ranking: list[Sensitivity] = []
-        if drop(()) > trial.settings.max_drop:
+        ranking: list[LayerSensitivity] = []
+        if drop(()) > setup.settings.max_drop:
             ranking = _ranking(files)
-        climb = search.climb(
+        tried = search.search(
             [each.layer for each in ranking],
             drop,
-            max_drop=trial.settings.max_drop,
-            max_layers=trial.settings.max_layers,
+            max_drop=setup.settings.max_drop,
+            max_layers=setup.settings.max_layers,
         )
-        ladder = _ladder(files, climb, ranking)
-        files.write(climb.chosen, request.destination)  # once more: what is kept is that file's
-    return outcome, ladder
+        search_record = _record(files, tried, ranking)
+        files.write(tried.chosen, request.destination)  # once more: what is kept is that file's
+    return outcome, search_record
 
 
 def _int8_units(request: "Request") -> Iterator[Unit]:
@@ -157,20 +157,20 @@ def _int8_units(request: "Request") -> Iterator[Unit]:
             yield unit
 
 
-def _ranking(files: _Files) -> list[Sensitivity]:
+def _ranking(files: _Files) -> list[LayerSensitivity]:
     """Measure what every unit loses when it alone is int8, worst first."""
-    trial, request = files.trial, files.request
-    count = min(_RANKED_ON, len(trial.samples))
-    images, _ = trial.samples.batch(range(count))
-    expected = _outputs(request.source, trial, images)
+    setup, request = files.setup, files.request
+    count = min(_RANKED_ON, len(setup.samples))
+    images, _ = setup.samples.batch(range(count))
+    expected = _outputs(request.source, setup, images)
     found = []
     path = files.folder / f"alone{request.destination.suffix}"
-    with request.progress.task(f"ranking layers on {trial.label}", len(files.units)) as advance:
+    with request.progress.task(f"ranking layers on {setup.label}", len(files.units)) as advance:
         for name in files.units:
             path.unlink(missing_ok=True)
             files.write([other for other in files.units if other != name], path)
-            noisy = _outputs(path, trial, images)
-            found.append(Sensitivity(layer=name, sqnr_db=_sqnr_db(expected, noisy)))
+            noisy = _outputs(path, setup, images)
+            found.append(LayerSensitivity(layer=name, sqnr_db=_sqnr_db(expected, noisy)))
             advance()
     return sorted(found, key=lambda each: each.sqnr_db)
 
@@ -185,24 +185,24 @@ def _sqnr_db(expected: Sequence[Any], found: Sequence[Any]) -> float:
     return min(200.0, -10 * math.log10(worst)) if worst else 200.0
 
 
-def _evaluated(trial: Trial) -> int:
+def _evaluated(setup: TrialSetup) -> int:
     """Return the batch size in which files are evaluated."""
-    return trial.batch_size if trial.runtime.FIXED_BATCH else 1
+    return setup.batch_size if setup.runtime.FIXED_BATCH else 1
 
 
 @contextmanager
-def _open(path: Path, trial: Trial) -> "Iterator[Session]":
-    session = trial.runtime.open_session(path, trial.execution)
+def _open(path: Path, setup: TrialSetup) -> "Iterator[Session]":
+    session = setup.runtime.open_session(path, setup.execution)
     try:
         yield session
     finally:
         session.close()
 
 
-def _outputs(path: Path, trial: Trial, images: Any) -> list[Any]:  # noqa: ANN401
+def _outputs(path: Path, setup: TrialSetup, images: Any) -> list[Any]:  # noqa: ANN401
     """Return all outputs for some images, each ``(N, …)``."""
-    size = _evaluated(trial)
-    with _open(path, trial) as session:
+    size = _evaluated(setup)
+    with _open(path, setup) as session:
         parts = [
             several(session.invoke(session.prepare(images[start : start + size])))
             for start in range(0, len(images), size)
@@ -210,76 +210,78 @@ def _outputs(path: Path, trial: Trial, images: Any) -> list[Any]:  # noqa: ANN40
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def _predictions(path: Path, trial: Trial, request: "Request", title: str) -> "Predictions":
-    with _open(path, trial) as session:
+def _predictions(path: Path, setup: TrialSetup, request: "Request", title: str) -> "Predictions":
+    with _open(path, setup) as session:
         return accuracy.predict(
-            session, trial.samples, trial.judge, _evaluated(trial), request.progress, title
+            session, setup.samples, setup.evaluator, _evaluated(setup), request.progress, title
         )
 
 
-def _drop(before: "Predictions", after: "Predictions", trial: Trial) -> float:
+def _drop(before: "Predictions", after: "Predictions", setup: TrialSetup) -> float:
     """Return the loss of the metric against the float file, absolute."""
-    metric = trial.settings.metric
+    metric = setup.settings.metric
     if metric == "agreement":
-        return 1 - trial.judge.agreement(before, after)
-    change = trial.judge.compare(before, after, trial.samples)
+        return 1 - setup.evaluator.agreement(before, after)
+    change = setup.evaluator.compare(before, after, setup.samples)
     drop = change.drop if metric == "auto" else change.drop_of(metric)
     if drop is None:
         raise SqueezeError(f"the task has no {metric}", where="mixed_precision.metric")
     return drop.value
 
 
-def _ladder(files: _Files, climb: search.Climb, ranking: Sequence[Sensitivity]) -> Ladder:
+def _record(
+    files: _Files, outcome: search.SearchOutcome, ranking: Sequence[LayerSensitivity]
+) -> MixedPrecisionSearch:
     """Time all mixtures that were tried, and put them in order."""
-    trial, metric = files.trial, files.trial.settings.metric
+    setup, metric = files.setup, files.setup.settings.metric
     timings = _timings(files)
     baseline = timings["float"]
-    rungs = []
+    trials = []
     for layers in sorted(files.made, key=len):
         path, timing = files.made[layers], timings[str(layers)]
-        coverage = trial.runtime.coverage(path)
-        rungs.append(
-            Rung(
+        coverage = setup.runtime.coverage(path)
+        trials.append(
+            MixedPrecisionTrial(
                 layers=layers,
-                drop=climb.drops[layers],
+                drop=outcome.drops[layers],
                 latency_s=timing.latency.median_s,
                 speedup=statistics.speedup(baseline.rounds_s, timing.rounds_s),
                 size_bytes=path.stat().st_size,
                 int8=coverage.int8 if coverage else 0,
                 total=coverage.total if coverage else 0,
-                chosen=layers == climb.chosen,
+                chosen=layers == outcome.chosen,
             )
         )
-    return Ladder(
-        target=trial.label,
-        made_for=trial.made_for,
-        batch_size=trial.batch_size,
-        metric=trial.judge.METRIC if metric == "auto" else metric,
-        max_drop=trial.settings.max_drop,
-        samples=len(trial.samples),
-        source=trial.source,
-        met=climb.met,
+    return MixedPrecisionSearch(
+        target=setup.label,
+        made_for=setup.made_for,
+        batch_size=setup.batch_size,
+        metric=setup.evaluator.METRIC if metric == "auto" else metric,
+        max_drop=setup.settings.max_drop,
+        samples=len(setup.samples),
+        source=setup.source,
+        met=outcome.met,
         float_latency_s=baseline.latency.median_s,
         ranking=tuple(ranking),
-        rungs=tuple(rungs),
+        trials=tuple(trials),
     )
 
 
 def _timings(files: _Files) -> dict[str, latency.Timing]:
-    trial = files.trial
-    images, _ = trial.samples.batch([i % len(trial.samples) for i in range(trial.batch_size)])
+    setup = files.setup
+    images, _ = setup.samples.batch([i % len(setup.samples) for i in range(setup.batch_size)])
     paths = {"float": files.request.source} | {str(k): path for k, path in files.made.items()}
-    sessions = {name: trial.runtime.open_session(p, trial.execution) for name, p in paths.items()}
+    sessions = {name: setup.runtime.open_session(p, setup.execution) for name, p in paths.items()}
     try:
         prepared = {name: session.prepare(images) for name, session in sessions.items()}
-        calls = {name: partial(_call, s, prepared[name], trial) for name, s in sessions.items()}
-        return latency.in_turns(calls, files.request.progress, f"timing mixtures on {trial.label}")
+        calls = {name: partial(_call, s, prepared[name], setup) for name, s in sessions.items()}
+        return latency.in_turns(calls, files.request.progress, f"timing mixtures on {setup.label}")
     finally:
         for session in sessions.values():
             session.close()
 
 
-def _call(session: "Session", prepared: Any, trial: Trial) -> object:  # noqa: ANN401
+def _call(session: "Session", prepared: Any, setup: TrialSetup) -> object:  # noqa: ANN401
     """Do what an application waits for: run a batch and, where that is work, read its outputs."""
     outputs = session.invoke(prepared)
-    return trial.judge.predictions(outputs) if trial.judge.DECODES else outputs
+    return setup.evaluator.predictions(outputs) if setup.evaluator.DECODES else outputs

@@ -1,12 +1,15 @@
 """A model after a step: how it was trained, what was tried, what was missed."""
 
+from dataclasses import dataclass
+
 from pydantic import Field
 
 from squeeze.recipe.schema import Block
 from squeeze.results.accuracy import Estimate
 
 
-class EpochRecord(Block):
+@dataclass(frozen=True)
+class Epoch:
     """One epoch of training.
 
     Attributes:
@@ -18,6 +21,8 @@ class EpochRecord(Block):
         kept: Whether the model left behind is the one of this epoch.
     """
 
+    __pydantic_config__ = Block.model_config
+
     loss: float
     score: float
     seconds: float
@@ -26,7 +31,7 @@ class EpochRecord(Block):
     kept: bool = False
 
 
-class Unmet(Block):
+class MissedGoal(Block):
     """An aim that a step could not reach, and the best that it found; fails the run's gates."""
 
     aim: str
@@ -35,7 +40,7 @@ class Unmet(Block):
     hint: str = "ask for less, raise max_ratio, or lower align"
 
 
-class Sensitivity(Block):
+class LayerSensitivity(Block):
     """What a layer loses when it alone is quantized.
 
     Attributes:
@@ -47,13 +52,13 @@ class Sensitivity(Block):
     sqnr_db: float
 
 
-class Rung(Block):
-    """One mixture of int8 and float that was tried.
+class MixedPrecisionTrial(Block):
+    """One choice of layers in float that was tried.
 
     Attributes:
         layers: In float, besides those that the recipe keeps.
-        drop: Loss of the ladder's metric against the float file, absolute; minus is a gain.
-        latency_s: Median, taken in turns with the other rungs; of detectors with decoding.
+        drop: Loss of the search's metric against the float file, absolute; minus is a gain.
+        latency_s: Median, taken interleaved with the other trials; of detectors with decoding.
         speedup: The float file's median latency divided by this one's, from the same rounds.
         int8: Convolutions and matrix products in int8 kernels, of ``total``.
         chosen: Whether this is what ships.
@@ -69,7 +74,7 @@ class Rung(Block):
     chosen: bool
 
 
-class Ladder(Block):
+class MixedPrecisionSearch(Block):
     """The search for the fewest layers in float that hold a limit, for one file.
 
     Attributes:
@@ -79,9 +84,9 @@ class Ladder(Block):
         samples: How many the loss was measured on.
         source: What these samples are; never the validation set.
         met: Whether the limit is held by what ships.
-        float_latency_s: Median of the float file, taken in the same turns.
+        float_latency_s: Median of the float file, interleaved with the same trials.
         ranking: All layers, worst first; empty where plain int8 holds the limit.
-        rungs: By the number of layers in float.
+        trials: By the number of layers in float.
     """
 
     target: str
@@ -92,12 +97,12 @@ class Ladder(Block):
     source: str
     met: bool
     float_latency_s: float
-    ranking: tuple[Sensitivity, ...]
-    rungs: tuple[Rung, ...]
+    ranking: tuple[LayerSensitivity, ...]
+    trials: tuple[MixedPrecisionTrial, ...]
     made_for: str | None = None
 
 
-class State(Block):
+class ModelRecord(Block):
     """The model after a step.
 
     Attributes:
@@ -107,7 +112,7 @@ class State(Block):
         seconds: How long the step took.
         reused_from: The earlier run whose result is reused.
         unmet: An aim that the step missed; the model is the best that it found.
-        ladders: Of mixed precision, one per file.
+        searches: Of mixed precision, one per file.
         computed_with: Threads, processes, device and version of torch where the step was done.
     """
 
@@ -117,9 +122,9 @@ class State(Block):
     macs: int
     seconds: float
     notes: tuple[str, ...] = ()
-    epochs: tuple[EpochRecord, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
     reused_from: str | None = None
     bundle: str | None = None
-    unmet: Unmet | None = None
-    ladders: tuple[Ladder, ...] = ()
+    missed_goal: MissedGoal | None = None
+    searches: tuple[MixedPrecisionSearch, ...] = ()
     computed_with: dict[str, str | int] = Field(default_factory=dict)

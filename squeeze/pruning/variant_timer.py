@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ROUNDS, _CALLS, _LOW = 7, 2, 0.25
 
 
-class Stopwatch:
+class VariantTimer:
     """Times variants of one model in one runtime, always beside the model itself.
 
     On one thread it counts the thread's own time, which on an idle machine is the wall's: what

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from squeeze.core import patterns
 from squeeze.core.errors import InputError
 from squeeze.distillation.taps import tap
-from squeeze.recipe.schema import LayerTie
+from squeeze.recipe.schema import LayerPatterns
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,7 +19,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Survey:
+class LayerOutputs:
     """What a dry run of a model showed.
 
     Attributes:
@@ -36,7 +36,7 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Tie:
+class LayerPair:
     """Two layers, by module path."""
 
     teacher: str
@@ -46,7 +46,7 @@ class Tie:
         return self.teacher if self.teacher == self.student else f"{self.teacher}~{self.student}"
 
 
-def survey(module: "nn.Module", example: "Tensor") -> Survey:
+def layer_outputs(module: "nn.Module", example: "Tensor") -> LayerOutputs:
     """Run a model once in eval mode and note what its submodules return.
 
     Args:
@@ -68,12 +68,17 @@ def survey(module: "nn.Module", example: "Tensor") -> Survey:
         if isinstance(named[path], nn.Linear) and shape == tuple(logits.shape)
     ]
     classifier = linear[-1] if linear else None
-    return Survey(shapes, patterns.layers_of(module), logits.shape[-1], classifier)
+    return LayerOutputs(shapes, patterns.layers_of(module), logits.shape[-1], classifier)
 
 
 def named(
-    layers: Sequence[LayerTie], teacher: Survey, student: Survey, *, where: str, vectors: bool
-) -> list[Tie]:
+    layers: Sequence[LayerPatterns],
+    teacher: LayerOutputs,
+    student: LayerOutputs,
+    *,
+    where: str,
+    vectors: bool,
+) -> list[LayerPair]:
     """Return the ties that patterns name, in order of the forward pass.
 
     Args:
@@ -87,7 +92,7 @@ def named(
         InputError: A pattern matches nothing, matches layers without a feature map, or the two
             sides match differently many layers.
     """
-    ties = []
+    pairs = []
     for number, layer in enumerate(layers):
         place = f"{where}.layers.{number}"
         left = _matching(layer.teacher, teacher, f"{place}.teacher", vectors=vectors)
@@ -99,11 +104,11 @@ def named(
                 where=place,
                 hint="write patterns that match equally many layers",
             )
-        ties += [Tie(t, s) for t, s in zip(left, right, strict=True)]
-    return ties
+        pairs += [LayerPair(t, s) for t, s in zip(left, right, strict=True)]
+    return pairs
 
 
-def _matching(pattern: str, model: Survey, where: str, *, vectors: bool) -> list[str]:
+def _matching(pattern: str, model: LayerOutputs, where: str, *, vectors: bool) -> list[str]:
     every = patterns.matching(model.layers, pattern, where=where)
     kinds = (_MAP, _VECTOR) if vectors else (_MAP,)
     fitting = [p for p in model.shapes if p in every and len(model.shapes[p]) in kinds]
@@ -122,7 +127,7 @@ def _few(paths: Sequence[str]) -> str:
     return ", ".join(paths[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")
 
 
-def suggest(teacher: Survey, student: Survey) -> list[Tie]:
+def suggest(teacher: LayerOutputs, student: LayerOutputs) -> list[LayerPair]:
     """Tie the last feature map of every spatial stage, shallow to deep.
 
     Stages of the same size ``(H, W)`` belong together; where the models have no size in common,
@@ -131,12 +136,12 @@ def suggest(teacher: Survey, student: Survey) -> list[Tie]:
     left, right = _stages(teacher), _stages(student)
     shared = [size for size in left if size in right]
     if shared:
-        return [Tie(left[size], right[size]) for size in shared]
+        return [LayerPair(left[size], right[size]) for size in shared]
     pairs = zip(reversed(left.values()), reversed(right.values()), strict=False)
-    return [Tie(t, s) for t, s in pairs][::-1]
+    return [LayerPair(t, s) for t, s in pairs][::-1]
 
 
-def _stages(model: Survey) -> dict[tuple[int, ...], str]:
+def _stages(model: LayerOutputs) -> dict[tuple[int, ...], str]:
     """Return the last layer of each spatial size, largest size first; 1x1 is no stage.
 
     Only layers up to the smallest depth of nesting that shows every size are looked at: deeper
@@ -152,13 +157,13 @@ def _stages(model: Survey) -> dict[tuple[int, ...], str]:
 
 
 def choose(
-    layers: Sequence[LayerTie] | None,
+    layers: Sequence[LayerPatterns] | None,
     traits: "Traits",
-    teacher: Survey,
-    student: Survey,
+    teacher: LayerOutputs,
+    student: LayerOutputs,
     *,
     where: str,
-) -> list[Tie]:
+) -> list[LayerPair]:
     """Return a loss's ties; none for one that compares logits or the classifiers' inputs.
 
     Raises:
@@ -168,24 +173,24 @@ def choose(
         return []
     vectors = traits.needs == "vectors"
     if layers:
-        ties = named(layers, teacher, student, where=where, vectors=vectors)
+        pairs = named(layers, teacher, student, where=where, vectors=vectors)
     elif vectors and teacher.classifier and student.classifier:
         return []
     else:
-        ties = suggest(teacher, student)
-        chosen = {"all": slice(None), "middle": slice(len(ties) // 2, len(ties) // 2 + 1)}
-        ties = ties[chosen.get("last" if vectors else traits.levels, slice(-1, None))]
-    if len(ties) < traits.min_layers:
+        pairs = suggest(teacher, student)
+        chosen = {"all": slice(None), "middle": slice(len(pairs) // 2, len(pairs) // 2 + 1)}
+        pairs = pairs[chosen.get("last" if vectors else traits.levels, slice(-1, None))]
+    if len(pairs) < traits.min_layers:
         raise InputError(
-            f"needs {traits.min_layers} tied layers, found {len(ties)}"
-            + (f" ({', '.join(map(str, ties))})" if ties else ""),
+            f"needs {traits.min_layers} tied layers, found {len(pairs)}"
+            + (f" ({', '.join(map(str, pairs))})" if pairs else ""),
             where=where,
             hint="name them with layers: [{teacher: PATTERN, student: PATTERN}]",
         )
-    if traits.max_layers is not None and len(ties) > traits.max_layers:
+    if traits.max_layers is not None and len(pairs) > traits.max_layers:
         raise InputError(
-            f"takes {traits.max_layers} tied layer, found {len(ties)} "
-            f"({_few(list(map(str, ties)))})",
+            f"takes {traits.max_layers} tied layer, found {len(pairs)} "
+            f"({_few(list(map(str, pairs)))})",
             where=where,
         )
-    return ties
+    return pairs
