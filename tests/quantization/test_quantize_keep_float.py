@@ -14,8 +14,8 @@ from squeeze.data.splits import Data
 from squeeze.models.factory import Model
 from squeeze.quantization.backends import litert as litert_backend
 from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.fingerprint import Fingerprint
 from squeeze.quantization.mixed_precision import layers, matching
-from squeeze.quantization.mixed_precision.fingerprint import Fingerprint
 from squeeze.quantization.mixed_precision.kept import keep_float
 from squeeze.quantization.mixed_precision.matching import FileOperator
 from squeeze.quantization.recovery import graph as graphs

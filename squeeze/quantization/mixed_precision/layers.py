@@ -7,7 +7,8 @@ import numpy as np
 
 from squeeze.core import patterns as patterns_
 from squeeze.core.errors import SqueezeError, cause_of
-from squeeze.quantization.mixed_precision.fingerprint import Fingerprint
+from squeeze.quantization import graph_run
+from squeeze.quantization.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ def operations(module: "nn.Module", images: "NDArray[np.float32]") -> list[Opera
         SqueezeError: It cannot be traced.
     """
     import torch
-    from torch.fx import GraphModule, Interpreter
+    from torch.fx import GraphModule
 
     example = torch.from_numpy(np.ascontiguousarray(images))
     graph: Any = module.eval()
@@ -88,15 +89,11 @@ def operations(module: "nn.Module", images: "NDArray[np.float32]") -> list[Opera
             ) from error
     found: list[Operation] = []
 
-    class OperationRecorder(Interpreter):  # type: ignore[misc, unused-ignore]
-        def run_node(self, n: Any) -> Any:  # noqa: ANN401
-            output = super().run_node(n)
-            if n.op not in {"get_attr", "output"}:
-                found.append(_operation(graph, n, output))  # before it is changed in place
-            return output
+    def look(node: Any, output: Any, _: tuple[Any, ...]) -> None:  # noqa: ANN401
+        if node.op != "get_attr":
+            found.append(_operation(graph, node, output))
 
-    with torch.inference_mode():
-        OperationRecorder(graph).run(example)
+    graph_run.runner(graph, look)(example)
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from squeeze.quantization.mixed_precision.fingerprint import Fingerprint
+from squeeze.quantization.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from squeeze.core.union_find import UnionFind
+
 if TYPE_CHECKING:
     from squeeze.quantization.mixed_precision.layers import Operation
 
@@ -34,27 +36,20 @@ def units(operations: "Sequence[Operation]", computed: Mapping[str, frozenset[st
         computed: What the operators of the file compute.
     """
     known = {operation.name: operation for operation in operations}
-    parent = {name: name for name in known}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    def join(one: str, other: str) -> None:
-        parent[root(other)] = root(one)
-
+    sets = UnionFind[str]()
     for names in computed.values():
         first, *others = names or [""]
         for name in others:
-            join(first, name)
+            sets.join(first, name)
     for source, name in _chains(operations):
-        join(source, name)
-    in_file = {root(name) for names in computed.values() for name in names if known[name].inputs}
+        sets.join(source, name)
+    in_file = {
+        sets.root(name) for names in computed.values() for name in names if known[name].inputs
+    }
     groups: dict[str, list[Operation]] = {}
     for operation in operations:
-        if root(operation.name) in in_file:
-            groups.setdefault(root(operation.name), []).append(operation)
+        if sets.root(operation.name) in in_file:
+            groups.setdefault(sets.root(operation.name), []).append(operation)
     return _named(list(groups.values()))
 
 

@@ -1,7 +1,7 @@
 """Which tensor of an exported file is which activation of the simulation: those of equal values.
 
 Names and layouts change on the way to a file, values do not: the float model and the float file
-see the same images, and a tensor whose sorted values are those of an activation is that one.
+see the same image, and a tensor with the fingerprint of an activation is that one.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.quantization import graph_run
+from squeeze.quantization.fingerprint import Fingerprint
 from squeeze.quantization.mixed_precision.kept import KeepFloat
 from squeeze.quantization.mixed_precision.layers import operations
 from squeeze.quantization.qat import floats
@@ -24,17 +26,14 @@ if TYPE_CHECKING:
     from squeeze.models.factory import Model
     from squeeze.quantization.qat.simulation import Ranges
 
-_TOLERANCE = 1e-4
-"""Of an activation's largest value; float kernels differ by far less, activations by far more."""
-
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation of one image: its range, and its values in ascending order."""
+    """An activation of one image: its range, and the fingerprint of its values."""
 
     name: str
     range: tuple[float, float]
-    values: "NDArray[np.float32]"
+    fingerprint: Fingerprint
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,8 @@ class TrainedRanges:
         found: dict[str, tuple[float, float]] = {}
         covered: set[str] = set()
         for name, values in tensors:
-            ascending = np.sort(np.ravel(values))
-            equal = [known for known in self._known if _same(known.values, ascending)]
+            own = Fingerprint.of(values)
+            equal = [known for known in self._known if known.fingerprint.same(own)]
             if equal:
                 found[name] = equal[0].range
                 covered.update(known.name for known in equal)
@@ -111,25 +110,13 @@ class TrainedRanges:
 
 def _activations(model: "Model", ranges: "Ranges", image: "NDArray[Any]") -> list[Activation]:
     import torch
-    from torch.fx import Interpreter
 
     found: list[Activation] = []
 
-    class ActivationRecorder(Interpreter):  # type: ignore[misc, unused-ignore]
-        def run_node(self, n: Any) -> Any:  # noqa: ANN401
-            output = super().run_node(n)
-            if n.name in ranges.activations:
-                values = np.sort(output.numpy().ravel())
-                found.append(Activation(n.name, ranges.activations[n.name], values))
-            return output
+    def look(node: Any, output: Any, _: tuple[Any, ...]) -> None:  # noqa: ANN401
+        if node.name in ranges.activations:
+            own = Fingerprint.of(output.numpy())
+            found.append(Activation(node.name, ranges.activations[node.name], own))
 
-    with torch.inference_mode():
-        ActivationRecorder(simulations.folded(model.module)).run(torch.from_numpy(image))
+    graph_run.runner(simulations.folded(model.module), look)(torch.from_numpy(image))
     return found
-
-
-def _same(known: "NDArray[Any]", values: "NDArray[Any]") -> bool:
-    if known.shape != values.shape:
-        return False
-    scale = float(np.abs(known).max())
-    return bool(np.abs(known - values).max() <= _TOLERANCE * scale)

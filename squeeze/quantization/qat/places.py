@@ -3,8 +3,9 @@
 import operator
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from squeeze.core.union_find import UnionFind
 from squeeze.quantization.qat import products
 from squeeze.quantization.recovery import graph as graphs
 
@@ -48,13 +49,7 @@ def places(
         tensors: Names of the nodes that give float tensors.
         in_float: Names of the nodes that compute in float.
     """
-    parent: dict[Node, Node] = {}
-
-    def root(node: "Node") -> "Node":
-        while parent.setdefault(node, node) is not node:
-            node = parent[node]
-        return node
-
+    one_range: UnionFind[Node] = UnionFind()
     known = [node for node in graph.graph.nodes if node.name in tensors and node.op != "output"]
     rounds: list[Node] = []
     for node in known:
@@ -62,14 +57,14 @@ def places(
         if moves(graph, node) or (hands_on(graph, node) and not is_float):
             for source in map(_whole, node.all_input_nodes):
                 if source.name in tensors:
-                    parent[root(node)] = root(source)
+                    one_range.join(source, node)
         if is_float or node.op in _GIVEN:
             is_rounded = any(int8_readers(node, tensors, in_float))
         else:
             is_rounded = not (moves(graph, node) or joins(node)) and graphs.is_rounded(graph, node)
         if is_rounded:
             rounds.append(node)
-    return list(_grouped(known, rounds, root))
+    return list(_grouped(known, rounds, one_range))
 
 
 def int8_readers(node: "Node", tensors: "set[str]", in_float: Collection[str]) -> "list[Node]":
@@ -94,7 +89,10 @@ def hands_on(graph: "GraphModule", node: "Node") -> bool:
     return moves(graph, node) or splits or _pools(graph, node) or joins(node)
 
 
-def _grouped(known: "list[Node]", rounds: "list[Node]", root: Any) -> Iterator[Place]:  # noqa: ANN401
+def _grouped(
+    known: "list[Node]", rounds: "list[Node]", one_range: "UnionFind[Node]"
+) -> Iterator[Place]:
+    root = one_range.root
     for first in rounds:
         nodes = tuple(node for node in rounds if root(node) is root(first))
         if nodes[0] is first:

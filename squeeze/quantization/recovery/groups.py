@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.core.union_find import UnionFind
 from squeeze.quantization.recovery import graph as graphs
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def blocked(graph: "GraphModule") -> list[str]:
 
 
 def _sorted(graph: "GraphModule") -> tuple[list[Group], list[str]]:
-    ties, channels = Ties(), Ties()
+    scaled_together, channels = UnionFind[Any](), UnionFind[int]()
     fixed: list[tuple[Node, str]] = []
     shared = graphs.shared(graph)  # their weights are scaled for one place only
     own: dict[Node, NDArray[np.int64]] = {}
@@ -56,7 +57,7 @@ def _sorted(graph: "GraphModule") -> tuple[list[Group], list[str]]:
         part, sources = graphs.layer(graph, node), node.all_input_nodes
         separate = str(node.target) not in shared
         if part is not None and separate and (graphs.is_dense(part) or graphs.is_depthwise(part)):
-            own[node] = channels.new(part.weight.shape[0])
+            own[node] = _new(channels, part.weight.shape[0])
             continue
         found = _handed_on(graph, node, [own.get(source) for source in sources], channels)
         if found is None:
@@ -64,17 +65,17 @@ def _sorted(graph: "GraphModule") -> tuple[list[Group], list[str]]:
             continue
         own[node] = found
         for source in sources:
-            ties.join(source, node)
+            scaled_together.join(source, node)
     reasons: dict[Any, list[str]] = defaultdict(list)
     for node, why in fixed:
-        reasons[ties.root(node)].append(why)
+        reasons[scaled_together.root(node)].append(why)
     members: dict[Any, Group] = defaultdict(Group)
     for node in graph.graph.nodes:
         if node in own:
-            members[ties.root(node)].nodes.append(node)
+            members[scaled_together.root(node)].nodes.append(node)
         if graphs.layer(graph, node) is not None:
-            members[ties.root(node)].makers.append(node)
-            members[ties.root(node.all_input_nodes[0])].users.append(node)
+            members[scaled_together.root(node)].makers.append(node)
+            members[scaled_together.root(node.all_input_nodes[0])].users.append(node)
     made = {key: group for key, group in members.items() if group.makers}
     free = [
         _numbered(g, own, channels) for key, g in made.items() if g.users and key not in reasons
@@ -101,34 +102,17 @@ def _described(graph: "GraphModule", node: "Node") -> str:
     )
 
 
-class Ties:
-    """Things that belong together, and the one that stands for all of them."""
-
-    def __init__(self) -> None:
-        self._parent: dict[Any, Any] = {}
-
-    def root(self, thing: Any) -> Any:  # noqa: ANN401
-        """Return what stands for a thing."""
-        while self._parent.setdefault(thing, thing) != thing:
-            thing = self._parent[thing]
-        return thing
-
-    def join(self, left: Any, right: Any) -> None:  # noqa: ANN401
-        """Let two things, and all that belongs to them, belong together."""
-        self._parent[self.root(left)] = self.root(right)
-
-    def new(self, count: int) -> "NDArray[np.int64]":
-        """Return so many numbers that belong to nothing yet."""
-        numbers = range(len(self._parent), len(self._parent) + count)
-        self._parent.update((number, number) for number in numbers)
-        return np.array(numbers, np.int64)
+def _new(channels: UnionFind[int], count: int) -> "NDArray[np.int64]":
+    """Return so many channels that belong to no others yet."""
+    numbers = range(len(channels), len(channels) + count)
+    return np.array([channels.root(number) for number in numbers], np.int64)
 
 
 def _handed_on(
     graph: "GraphModule",
     node: "Node",
     given: "Sequence[NDArray[np.int64] | None]",
-    channels: Ties,
+    channels: UnionFind[int],
 ) -> "NDArray[np.int64] | None":
     """Return the channels of an activation that a node makes from others, or None.
 
@@ -151,7 +135,9 @@ def _handed_on(
     return known[0]
 
 
-def _numbered(group: Group, own: "dict[Node, NDArray[np.int64]]", channels: Ties) -> Group:
+def _numbered(
+    group: Group, own: "dict[Node, NDArray[np.int64]]", channels: UnionFind[int]
+) -> Group:
     """Return the group with its channels counted from 0."""
     numbers: dict[int, int] = {}
     for node in group.nodes:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.quantization import graph_run
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -45,22 +47,17 @@ def run(
         look: Called with every node, its output and its inputs.
     """
     import torch
-    from torch.fx import Interpreter
 
-    class NodeObserver(Interpreter):  # type: ignore[misc, unused-ignore]
-        def run_node(self, n: "Node") -> Any:  # noqa: ANN401
-            output = super().run_node(n)
-            inputs = tuple(self.env[source] for source in n.all_input_nodes if source in self.env)
-            if isinstance(output, torch.Tensor):
-                look(n, output, inputs)
-            return output
+    def look_at_tensors(node: "Node", output: Any, inputs: tuple[Any, ...]) -> None:  # noqa: ANN401
+        if isinstance(output, torch.Tensor):
+            look(node, output, inputs)
 
     count = min(len(calibration), MOST_IMAGES)
     chosen = calibration.take(range(count))
-    interpreter = NodeObserver(graph, garbage_collect_values=True)
-    with torch.inference_mode(), progress.task(title, count) as advance:
+    send = graph_run.runner(graph, look_at_tensors)
+    with progress.task(title, count) as advance:
         for images, _ in chosen.batches(_BATCH):
-            interpreter.run(torch.from_numpy(np.ascontiguousarray(images)))
+            send(torch.from_numpy(np.ascontiguousarray(images)))
             for _ in range(len(images)):
                 advance()
     return count
@@ -78,7 +75,7 @@ def channels(
     seen: dict[str, list[Tensor]] = {}
 
     def look(node: "Node", output: "Tensor", _: tuple[Any, ...]) -> None:
-        if output.dim() in {_FLAT, _SPATIAL} and node.op != "output":
+        if output.dim() in {_FLAT, _SPATIAL}:
             whole = output.reshape(*output.shape[:2], -1)
             seen.setdefault(node.name, []).append(
                 torch.stack([whole.amin(2), whole.amax(2), whole.square().mean(2)])
