@@ -12,30 +12,35 @@ from squeeze.distillation import mid_level
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from squeeze.distillation.losses.crd import Options
-
 
 class MemoryBank(nn.Module):
-    """Two embeddings and a queue of what they gave: the loss of one tie.
+    """Two embeddings and a queue of what they gave: the loss of one layer pair.
 
     Args:
-        student: Width ``D_s`` of the student's vectors.
-        teacher: Width ``D_t`` of the teacher's.
-        options: Of the loss.
+        widths: ``(D_s, D_t)`` of the student's and the teacher's vectors.
+        width: Of both embeddings.
+        size: Embeddings that the queue holds.
+        negatives: Of them, drawn for each sample.
+        temperature: Divides the similarities.
     """
 
     labels: "Tensor"
     next: "Tensor"
 
-    def __init__(self, student: int, teacher: int, options: "Options") -> None:
+    def __init__(
+        self,
+        widths: tuple[int, int],
+        *,
+        width: int,
+        size: int,
+        negatives: int,
+        temperature: float,
+    ) -> None:
         super().__init__()
-        self.student = nn.Linear(student, options.width)
-        self.teacher = nn.Linear(teacher, options.width)
-        self.contrast = mid_level.contrast(
-            options.width, options.bank, options.negatives, options.temperature
-        )
-        self.negatives = options.negatives
-        self.register_buffer("labels", torch.full((options.bank,), -1))
+        self.student, self.teacher = (nn.Linear(own, width) for own in widths)
+        self.contrast = mid_level.contrast(width, size, negatives, temperature)
+        self.negatives = negatives
+        self.register_buffer("labels", torch.full((size,), -1))
         self.register_buffer("next", torch.zeros((), dtype=torch.long))
 
     def forward(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":

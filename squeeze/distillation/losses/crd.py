@@ -33,11 +33,17 @@ class Options(Block):
 
 
 def build(options: Options, student: Views, teacher: Views) -> "Term":
-    """Return the loss with an embedding and a bank per model, for each tie."""
+    """Return the loss with an embedding and a bank per model, for each layer pair."""
     from squeeze.distillation import memory_bank, parts
 
     banks = [
-        memory_bank.MemoryBank(s.shape[1], t.shape[1], options)
+        memory_bank.MemoryBank(
+            (s.shape[1], t.shape[1]),
+            width=options.width,
+            size=options.bank,
+            negatives=options.negatives,
+            temperature=options.temperature,
+        )
         for s, t in zip(student.vectors, teacher.vectors, strict=True)
     ]
 
