@@ -63,8 +63,14 @@ class GateResult(Block):
     """One gate on one row.
 
     Attributes:
-        model: The state that was judged; of a file that was not made, the one that is missing.
-        passed: None where this host cannot tell and the recipe does not fail for that.
+        gate: The metric that was judged, or the goal that a step missed.
+        target: The target's name; None for a gate that is the same on every target.
+        model: The model that was judged; of a file that was not made, the one that is missing.
+        limit: What was asked for, in words.
+        found: What was measured, in words.
+        passed: Whether the limit holds; None where this host cannot tell and the recipe does
+            not fail for that.
+        note: What the reader should know about it; empty if nothing.
     """
 
     gate: str
@@ -77,7 +83,14 @@ class GateResult(Block):
 
 
 class DataRecord(Block):
-    """One set: how many samples, the hash of its contents, what was noticed."""
+    """One set of samples.
+
+    Attributes:
+        role: ``train``, ``validation`` or ``calibration``.
+        samples: How many there are.
+        fingerprint: Hash of its contents.
+        notes: What was noticed while reading it.
+    """
 
     role: str
     samples: int
@@ -89,7 +102,11 @@ class Picture(Block):
     """A validation image that the final model gets wrong and the baseline right, or the reverse.
 
     Attributes:
-        png: Base64.
+        name: The sample's name, a file's path for example.
+        label: Its class.
+        baseline: Class that the baseline gives it.
+        candidate: Class that the final model gives it.
+        png: The picture, a PNG in Base64.
     """
 
     name: str
@@ -103,10 +120,11 @@ class DetectionPicture(Block):
     """A validation image on which baseline and final model find different objects.
 
     Attributes:
-        objects: Annotated boxes.
+        name: The image's name, a file's path for example.
+        objects: Number of annotated boxes.
         baseline: What it has right, wrong and missed.
         candidate: The same of the final model.
-        png: Base64: the baseline's detections and the final model's, side by side.
+        png: A PNG in Base64: the baseline's detections and the final model's, side by side.
     """
 
     name: str
@@ -120,7 +138,26 @@ PictureBlock = Picture | DetectionPicture
 
 
 class Results(Block):
-    """The whole run."""
+    """The whole run.
+
+    Attributes:
+        version: Of this format; always 2.
+        squeeze: Version of squeeze.
+        name: The recipe's name.
+        id: The run folder's name below it.
+        started: When the run began: ISO 8601 with the time zone.
+        seconds: How long it took.
+        command: The command line.
+        recipe: The recipe with every default filled in.
+        environment: Machine, processor, versions of libraries.
+        data: The sets.
+        models: The baseline and the model after each step, in order.
+        rows: Each model on each target.
+        gates: Each gate on each row that it is about.
+        pictures: Validation images on which baseline and final model differ.
+        warnings: What the reader of the report must know.
+        stages_s: Seconds by stage of the run.
+    """
 
     version: Literal[2] = 2
     squeeze: str

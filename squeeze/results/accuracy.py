@@ -4,7 +4,13 @@ from squeeze.recipe.schema import Block
 
 
 class Estimate(Block):
-    """A figure with its 95 % interval."""
+    """A figure with its 95 % interval.
+
+    Attributes:
+        value: The figure.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+    """
 
     value: float
     low: float
@@ -19,9 +25,12 @@ class Accuracy(Block):
     """Shares of samples whose label is the best, or among the best five, predictions.
 
     Attributes:
+        samples: How many were judged.
+        top1: Share with the label as best answer, [0, 1].
+        top5: Share with the label among the best five, [0, 1].
         guess: Top-1 of always answering the most frequent class of these samples.
-        guess_p: Probability that such guessing, at random, is right this often or more (one-sided
-            binomial test).
+        guess_p: Probability that such guessing, at random, is right this often or more
+            (one-sided binomial test).
         constant: Whether every sample was given the same class.
     """
 
@@ -65,8 +74,9 @@ class ClassPrecision(Block):
     """Average precision of one class of objects; None where the set has no box of it.
 
     Attributes:
+        name: The class.
         boxes: How many there are.
-        ap: Mean over IoU 0.5, 0.55, … 0.95.
+        ap: Mean over IoU 0.5, 0.55, … 0.95, [0, 1].
         ap50: At IoU 0.5.
         voc_ap50: The same by VOC's rule.
         curve: Precision at the recalls 0, 0.01, … 1 for IoU 0.5.
@@ -84,13 +94,17 @@ class DetectionAccuracy(Block):
     """COCO's average precisions, on pictures of their own size.
 
     Attributes:
+        samples: How many images were judged.
+        boxes: How many objects they have.
         map: Mean over classes and over IoU 0.5, 0.55, … 0.95; intervals by drawing images.
         ap50: At IoU 0.5.
+        ap75: At IoU 0.75.
         small: mAP of boxes below 32² pixels; None without any.
         medium: From 32² to 96².
         large: Above 96².
         recall: Of the best 100 detections per image, mean over the same thresholds.
         voc_ap50: Mean over classes of VOC's AP at IoU 0.5.
+        per_class: The same for every class.
     """
 
     samples: int
@@ -134,8 +148,8 @@ class Change(Block):
         drop: Top-1 of the baseline minus top-1 here, with the paired interval.
         top5_drop: The same for top-5.
         agreement: Share of samples on which both predict the same class.
-        broken: Samples that only the baseline has right.
-        mended: Samples that only this state has right.
+        regressions: Samples that only the baseline gets right.
+        fixes: Samples that only this model gets right.
     """
 
     drop: Estimate
@@ -155,10 +169,10 @@ class DetectionChange(Block):
     """Against the baseline in the same runtime, on the same images.
 
     Attributes:
-        drop: mAP of the baseline minus mAP here; the interval is that of a paired bootstrap over
-            images, by percentiles.
+        drop: mAP of the baseline minus mAP here; the interval is that of a paired bootstrap
+            over images, by percentiles.
         ap50_drop: The same for AP50.
-        agreement: Share of the baseline's detections of score 0.3 and more that this state has
+        agreement: Share of the baseline's detections of score 0.3 and more that this model has
             too: of the same class, score 0.3 and more, and an IoU of at least 0.5.
     """
 

@@ -32,7 +32,14 @@ class Epoch:
 
 
 class MissedGoal(Block):
-    """An aim that a step could not reach, and the best that it found; fails the run's gates."""
+    """A goal that a step could not reach, and the best that it found; fails the run's gates.
+
+    Attributes:
+        aim: What was asked for: ``speedup``, ``macs``, …
+        limit: How much of it, in words.
+        found: The best that was found, in words.
+        hint: What to do.
+    """
 
     aim: str
     limit: str
@@ -60,7 +67,9 @@ class MixedPrecisionTrial(Block):
         drop: Loss of the search's metric against the float file, absolute; minus is a gain.
         latency_s: Median, taken interleaved with the other trials; of detectors with decoding.
         speedup: The float file's median latency divided by this one's, from the same rounds.
+        size_bytes: Of the file.
         int8: Convolutions and matrix products in int8 kernels, of ``total``.
+        total: All convolutions and matrix products.
         chosen: Whether this is what ships.
     """
 
@@ -78,7 +87,8 @@ class MixedPrecisionSearch(Block):
     """The search for the fewest layers in float that hold a limit, for one file.
 
     Attributes:
-        made_for: The target's processor where it is not this host's, whose latencies these are.
+        target: The target's name.
+        batch_size: Images per call.
         metric: What the loss is of: the task's figure (``top-1``, ``mAP``) or the recipe's own.
         max_drop: The limit.
         samples: How many the loss was measured on.
@@ -87,6 +97,7 @@ class MixedPrecisionSearch(Block):
         float_latency_s: Median of the float file, interleaved with the same trials.
         ranking: All layers, worst first; empty where plain int8 holds the limit.
         trials: By the number of layers in float.
+        made_for: The target's processor where it is not this host's, whose latencies these are.
     """
 
     target: str
@@ -107,11 +118,15 @@ class ModelRecord(Block):
 
     Attributes:
         name: ``baseline`` or ``<n>-<method>``.
+        method: ``baseline`` or the step's method.
         params: Parameters of the torch module.
         macs: Multiply-adds of one image.
         seconds: How long the step took.
+        notes: What the step reports about itself.
+        epochs: Of its training, in order; of all rounds together.
         reused_from: The earlier run whose result is reused.
-        unmet: An aim that the step missed; the model is the best that it found.
+        bundle: Path of its bundle in the run folder.
+        missed_goal: A goal that the step missed; the model is the best that it found.
         searches: Of mixed precision, one per file.
         computed_with: Threads, processes, device and version of torch where the step was done.
     """

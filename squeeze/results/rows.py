@@ -7,11 +7,16 @@ from squeeze.results.accuracy import AccuracyBlock, ChangeBlock, Estimate
 
 
 class Latency(Block):
-    """Seconds per call, measured in turns with all other states of the target.
+    """Seconds per call, measured interleaved with all other models of the target.
 
     Attributes:
+        median_s: Median, in seconds.
+        p95_s: 95th percentile, in seconds.
+        iqr_s: Interquartile range, in seconds.
+        calls: How many calls were timed.
+        rounds: In how many rounds; in each, every model of the target has its turn.
         noisy: The interquartile range is more than 10 % of the median.
-        raw_s: Every timed call, in order.
+        raw_s: Every timed call, in seconds and in order.
     """
 
     median_s: float
@@ -25,7 +30,13 @@ class Latency(Block):
 
 @dataclass(frozen=True)
 class AuditedNode:
-    """An operator that runs in no fast int8 kernel, with the reason."""
+    """An operator that runs in no fast int8 kernel.
+
+    Attributes:
+        name: In the file.
+        op: Its kind: ``Conv``, for example.
+        reason: Why it does not.
+    """
 
     __pydantic_config__ = Block.model_config
 
@@ -66,6 +77,7 @@ class Parity(Block):
     """Float file against torch on real samples; int8 files are judged by agreement instead.
 
     Attributes:
+        samples: How many were compared.
         max_difference: Largest absolute difference of an output.
         scale: Largest absolute output, to compare with.
         same_class: Share of the samples with the same prediction.
@@ -92,23 +104,38 @@ class LayerTime(Block):
 
 
 class Row(Block):
-    """One model state on one target.
+    """One model on one target.
 
     Attributes:
+        model: Name of the model.
+        target: Name of the target.
+        runtime: Name of the runtime.
+        device: ``cpu`` or ``cuda``.
         made_for: The target's processor where this host's is another one; the latency, the
             speed-up and the kernel coverage are the host's.
+        precision: What the file holds: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        threads: Threads inside one operator.
+        batch_size: Images per call.
         skipped: Why nothing was measured; then the figures are None.
+        artifact: Path of the file or bundle in the run folder.
         with_nms: The same file with decoding and suppression inside, if the target asks for it.
+        size_bytes: Of that file, in bytes.
+        accuracy: Of that file on the whole validation set.
+        change: Against the baseline on the same target.
         latency: What an application waits for: of detectors with decoding and suppression.
-        speedup: The baseline's median latency divided by this one's; the interval is from rounds
-            in which both were timed.
+        speedup: The baseline's median latency divided by this one's; the interval is from
+            rounds in which both were timed.
         network_latency: Of detectors: the network alone, without decoding.
         network_speedup: The ratio of those.
         over_float: Of a quantized file: the latency of the float file that it was made from,
             divided by this one's, from the same rounds.
-        slow_layers: Of a quantized file that is slower than that float file: the layers that cost
-            it, worst first; None where it is not slower or the runtime gives no times of layers.
-        peak_memory_bytes: Resident memory that a fresh process gained by loading and running it.
+        slow_layers: Of a quantized file that is slower than that float file: the layers that
+            cost it, worst first; None where it is not slower or the runtime gives no times of
+            layers.
+        coverage: Which kernels the runtime uses; None where it does not tell.
+        parity: Of a float file: how close it is to torch.
+        peak_memory_bytes: Resident memory that a fresh process gained by loading and running
+            it.
     """
 
     model: str

@@ -25,7 +25,11 @@ TRAITS = Traits(needs="maps", weight=10.0)
 
 
 class Options(Block):
-    """``margin``: how far on its side of the boundary a response must lie."""
+    """What can be set.
+
+    Attributes:
+        margin: How far on its side of the boundary a response must lie.
+    """
 
     margin: Positive = 1.0
 

@@ -22,7 +22,11 @@ TRAITS = Traits(needs="maps", weight=100.0)
 
 
 class Options(Block):
-    """``mode``: the authors' code and equation 2 of the paper differ in their scale."""
+    """What can be set.
+
+    Attributes:
+        mode: The authors' ``code`` and equation 2 of the ``paper`` differ in their scale.
+    """
 
     mode: Literal["code", "paper"] = "code"
 

@@ -22,7 +22,13 @@ TRAITS = Traits(needs="vectors", task="classification", min_batch=2, weight=200.
 
 
 class Options(Block):
-    """``gamma`` is the Gaussian's, ``order`` that of its Taylor series."""
+    """What can be set.
+
+    Attributes:
+        kernel: What the matrices hold: a Gaussian kernel or inner products.
+        gamma: Of the Gaussian: its exponent's factor.
+        order: Of the Gaussian: where its Taylor series ends.
+    """
 
     kernel: Literal["gaussian", "bilinear"] = "gaussian"
     gamma: Positive = 0.4

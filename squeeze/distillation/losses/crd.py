@@ -24,7 +24,14 @@ TRAITS = Traits(needs="vectors", task="classification", min_batch=2, weight=0.8)
 
 
 class Options(Block):
-    """``bank`` must hold more than a batch; ``temperature`` sharpens the contrast."""
+    """What can be set.
+
+    Attributes:
+        temperature: Less sharpens the contrast.
+        width: Dimensions of the embeddings.
+        negatives: How many entries of the bank a sample is compared with.
+        bank: Entries that the bank holds; more than a batch.
+    """
 
     temperature: Positive = 0.07
     width: Count = 128

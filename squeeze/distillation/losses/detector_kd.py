@@ -23,7 +23,12 @@ TRAITS = Traits(needs="logits", task="detection")
 
 
 class Options(Block):
-    """``temperature`` is of softmax heads; ``box_weight`` of the boxes beside the classes."""
+    """What can be set.
+
+    Attributes:
+        temperature: Of heads with a softmax: softens both distributions.
+        box_weight: Weight of the boxes beside the classes.
+    """
 
     temperature: Positive = 2.0
     box_weight: NonNegative = 1.0

@@ -21,7 +21,13 @@ TRAITS = Traits(needs="logits", task="classification", min_batch=2, weight=0.2)
 
 
 class Options(Block):
-    """``beta`` weights the samples' correlations, ``gamma`` the classes'."""
+    """What can be set.
+
+    Attributes:
+        temperature: Softens both distributions: 1 keeps probabilities as they are.
+        beta: Weight of the samples' correlations.
+        gamma: Weight of the classes' correlations.
+    """
 
     temperature: Positive = 4.0
     beta: NonNegative = 2.0

@@ -22,7 +22,13 @@ TRAITS = Traits(needs="logits", task="classification", weight=0.25)
 
 
 class Options(Block):
-    """``alpha`` weights the target class, ``beta`` the others."""
+    """What can be set.
+
+    Attributes:
+        temperature: Softens both distributions: 1 keeps probabilities as they are.
+        alpha: Weight of the target class.
+        beta: Weight of the other classes.
+    """
 
     temperature: Positive = 4.0
     alpha: NonNegative = 1.0

@@ -26,10 +26,16 @@ TRAITS = Traits(needs="maps", weight=1.0, task="detection")
 
 
 class Options(Block):
-    """Weights of the parts, and the ``temperature`` that sharpens attention, as in the paper.
+    """Weights of the parts, as in the paper.
 
     The paper's weights are for sums over channels of 256 and maps of its size; here both parts are
     means over channels, so that they do not depend on the width.
+
+    Attributes:
+        foreground: Weight of what is inside boxes.
+        background: Weight of what is outside.
+        attention: Weight of the teacher's attention.
+        temperature: Less sharpens the attention.
     """
 
     foreground: NonNegative = 1.0

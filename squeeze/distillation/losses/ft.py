@@ -25,7 +25,12 @@ TRAITS = Traits(needs="maps", levels="last")
 
 
 class Options(Block):
-    """``factor`` weights the comparison against the paraphraser's reconstruction error."""
+    """What can be set.
+
+    Attributes:
+        rate: Channels of the factor, as a multiple of the teacher's.
+        factor: Weight of the comparison against the paraphraser's reconstruction error.
+    """
 
     rate: Positive = 0.5
     factor: NonNegative = 200.0

@@ -21,7 +21,11 @@ TRAITS = Traits(needs="logits", task="classification")
 
 
 class Options(Block):
-    """``temperature``: 1 keeps the probabilities as they are, more softens them."""
+    """What can be set.
+
+    Attributes:
+        temperature: Softens both distributions: 1 keeps probabilities as they are.
+    """
 
     temperature: Positive = 4.0
 

@@ -21,7 +21,12 @@ TRAITS = Traits(needs="logits", task="classification", weight=4.0)
 
 
 class Options(Block):
-    """``temperature``: the base temperature; standardised logits ask for less than kd's."""
+    """What can be set.
+
+    Attributes:
+        temperature: Softens both distributions; standardised logits need less than those of
+            ``kd``.
+    """
 
     temperature: Positive = 2.0
 

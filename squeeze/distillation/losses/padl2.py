@@ -22,7 +22,11 @@ TRAITS = Traits(needs="vectors", task="classification", min_batch=2, weight=1.0)
 
 
 class Options(Block):
-    """``eps`` is added to every variance."""
+    """What can be set.
+
+    Attributes:
+        eps: Added to every variance.
+    """
 
     eps: Positive = 1e-6
 

@@ -22,7 +22,11 @@ TRAITS = Traits(needs="maps", weight=5.0)
 
 
 class Options(Block):
-    """``width``: channels of what is handed from level to level."""
+    """What can be set.
+
+    Attributes:
+        width: Channels of what is handed from level to level.
+    """
 
     width: Count = 64
 

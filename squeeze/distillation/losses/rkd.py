@@ -21,7 +21,12 @@ TRAITS = Traits(needs="vectors", task="classification", min_batch=2)
 
 
 class Options(Block):
-    """The two terms' weights."""
+    """The weights of the two terms.
+
+    Attributes:
+        distance: Weight of the distances between pairs.
+        angle: Weight of the angles in triplets.
+    """
 
     distance: NonNegative = 25.0
     angle: NonNegative = 50.0

@@ -22,7 +22,13 @@ TRAITS = Traits(needs="vectors", task="classification", max_layers=1)
 
 
 class Options(Block):
-    """``temperature`` softens both distributions of the second term."""
+    """What can be set.
+
+    Attributes:
+        temperature: Softens both distributions of the second term.
+        match: Weight of the squared error between the vectors.
+        regress: Weight of the second term, the teacher's classifier on the student's vectors.
+    """
 
     temperature: Positive = 1.0
     match: NonNegative = 1.0

@@ -26,7 +26,16 @@ _TURNS = 4
 
 
 class Options(Block):
-    """``keep``: share of the samples that the teacher itself gets wrong to learn from."""
+    """What can be set.
+
+    Attributes:
+        temperature: Softens the class probabilities.
+        similarity_temperature: Softens the similarities.
+        keep: Share of the samples that the teacher itself gets wrong to learn from.
+        original: Weight of the logits of original images.
+        similarity: Weight of the similarities.
+        rotated: Weight of the logits of rotated images.
+    """
 
     temperature: Positive = 4.0
     similarity_temperature: Positive = 0.5

@@ -22,7 +22,12 @@ TRAITS = Traits(needs="maps", weight=1.0)
 
 
 class Options(Block):
-    """``variance`` is where the variances start, ``floor`` what is always added to them."""
+    """What can be set.
+
+    Attributes:
+        variance: Where the variances start.
+        floor: What is always added to them.
+    """
 
     variance: Positive = 5.0
     floor: Positive = 1e-5

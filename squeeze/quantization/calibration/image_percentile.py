@@ -21,7 +21,12 @@ NEEDS_VALUES = False
 
 
 class Options(Block):
-    """``percentile``: of the images whose minimum (maximum) is outside the range, [0, 50)."""
+    """What can be set.
+
+    Attributes:
+        percentile: Of the images, how many have a minimum (or maximum) outside the range, in
+            percent.
+    """
 
     percentile: Annotated[float, Field(strict=True, ge=0, lt=50)] = 10.0
 

@@ -23,7 +23,11 @@ NEEDS_VALUES = False
 
 
 class Options(Block):
-    """``rate``: how far an image moves the average, (0, 1]."""
+    """What can be set.
+
+    Attributes:
+        rate: How far an image moves the average.
+    """
 
     rate: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.01
 

@@ -24,7 +24,11 @@ NEEDS_VALUES = True
 
 
 class Options(Block):
-    """``percentile``: of the values that the range holds, (50, 100]."""
+    """What can be set.
+
+    Attributes:
+        percentile: Of all values, how many the range holds, in percent.
+    """
 
     percentile: Annotated[float, Field(strict=True, gt=50, le=100)] = 99.99
 

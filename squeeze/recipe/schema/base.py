@@ -1,8 +1,10 @@
 """The numbers and names that all blocks use, and the block that they all are."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from squeeze.core import docstrings
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
@@ -46,7 +48,22 @@ WeightsPath = Annotated[str, _InWeights()]
 """A file or folder, ``package:NAME/FILE``, or ``random``."""
 
 
-class Block(BaseModel):
-    """A frozen mapping in which an unknown key is an error."""
+def _describe(schema: dict[str, Any], block: type) -> None:
+    """Give a block's JSON schema what its docstring says about it and each of its keys."""
+    schema["description"] = docstrings.body(block)
+    fields = getattr(block, "model_fields", {})
+    for name, text in docstrings.attributes(block).items():
+        key = getattr(fields.get(name), "alias", None) or name
+        if key in schema["properties"]:
+            schema["properties"][key]["description"] = text
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+class Block(BaseModel):
+    """A frozen mapping in which an unknown key is an error.
+
+    Its JSON schema is described by its docstring: every key has a line under ``Attributes``.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, json_schema_extra=_describe
+    )

@@ -11,7 +11,8 @@ class CalibratorBlock(Block):
     """A calibrator (``squeeze list calibrators``); its name alone will do.
 
     Attributes:
-        percentile: Of a calibrator that has one; its own default when left out.
+        name: Name of a calibrator.
+        percentile: For a calibrator that has one, in percent; its own default when left out.
         options: The calibrator's further settings, checked against its ``Options``.
     """
 

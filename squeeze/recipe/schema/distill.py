@@ -10,7 +10,12 @@ from squeeze.recipe.schema.training import TrainSettings
 
 
 class LayerPatterns(Block):
-    """Layers to compare: patterns that name equally many modules, in their order."""
+    """Layers to compare: patterns that name equally many modules, in their order.
+
+    Attributes:
+        teacher: Pattern of module paths in the teacher.
+        student: Pattern of module paths in the student.
+    """
 
     teacher: str
     student: str
@@ -20,9 +25,12 @@ class LossBlock(Block):
     """One distillation loss (``squeeze list losses``).
 
     Attributes:
-        weight: The loss's own default when left out.
-        temperature: Of a loss that has one; its own default when left out.
-        layers: Of a loss on features; the last map of every spatial stage when left out.
+        name: Name of a loss.
+        weight: Its factor in the sum; the loss's own default when left out.
+        temperature: For a loss that has one: 1 keeps probabilities as they are, more softens
+            them. Its own default when left out.
+        layers: For a loss on features: the layers to compare. The last feature map of every
+            spatial stage when left out.
         options: The loss's further settings, checked against its ``Options``.
     """
 
@@ -37,10 +45,13 @@ class DistillStep(TrainSettings):
     """Train the current model, or a new one, to imitate a teacher.
 
     Attributes:
-        teacher: ``baseline`` or a model block.
+        method: ``distill``.
+        teacher: ``baseline`` or a model block; must be given.
         student: Another architecture that takes the current model's place; it starts from its
             weights, or from the recipe's seed. The current model when left out.
-        losses: Added up by weight, on top of cross-entropy by ``label_weight``.
+        losses: Added up by weight, on top of the labels' own loss.
+        label_weight: Weight of the labels' own loss beside the distillation losses; 0 learns
+            from the teacher alone.
     """
 
     method: Literal["distill"] = "distill"

@@ -25,9 +25,15 @@ class LimitedGate(Block):
 
 
 class AccuracyGate(LimitedGate):
-    """``max_drop`` is absolute (0.01 = one point), against the baseline on the same samples.
+    """Accuracy of the file in its runtime, on the whole validation set.
 
-    ``top1`` and ``top5`` are of classification; COCO's mAP (``map``) and ``ap50`` of detection.
+    Attributes:
+        metric: ``top1`` and ``top5`` for classification; COCO's mAP (``map``) and ``ap50`` for
+            detection.
+        target: Name of the target it is about; every target that was measured when left out.
+        max_drop: Largest allowed loss against the baseline on the same samples, absolute (0.01
+            is one percentage point).
+        min: Smallest allowed value, as a share: 0.9 is 90 %.
     """
 
     metric: Literal["top1", "top5", "map", "ap50"]
@@ -37,10 +43,14 @@ class AccuracyGate(LimitedGate):
 
 
 class AgreementGate(Block):
-    """Share of samples on which candidate and baseline predict the same class.
+    """How often candidate and baseline predict the same.
 
-    Of detection: the share of the baseline's detections (score 0.3 and more) that the candidate has
-    too: of the same class, with an IoU of 0.5 and more.
+    Attributes:
+        metric: ``agreement``: the share of samples on which both predict the same class. For
+            detection: the share of the baseline's detections (score 0.3 and more) that the
+            candidate has too, of the same class and with an IoU of 0.5 and more.
+        target: Name of the target it is about; every target that was measured when left out.
+        min: Smallest allowed share.
     """
 
     metric: Literal["agreement"]
@@ -52,10 +62,13 @@ class LatencyGate(LimitedGate):
     """What an application waits for; of detectors with decoding and suppression.
 
     Attributes:
-        min_speedup: The measured baseline/candidate ratio.
-        max_latency_s: The median.
-        on_not_measurable: What to do where the target's ``cpu`` is none that this host can stand
-            for: say that the gate is not measurable here, or fail it.
+        metric: ``latency``: seconds of one call.
+        target: Name of the target it is about; every target that was measured when left out.
+        on_not_measurable: What to do where the target's ``cpu`` is none that this host can
+            stand for: say that the gate is not measurable here, or fail it.
+        min_speedup: Smallest allowed ratio of the baseline's latency to the candidate's, as
+            measured.
+        max_latency_s: Largest allowed median, in seconds.
     """
 
     metric: Literal["latency"]
@@ -66,7 +79,14 @@ class LatencyGate(LimitedGate):
 
 
 class SizeGate(LimitedGate):
-    """Bytes of the shipped file."""
+    """Bytes of the shipped file.
+
+    Attributes:
+        metric: ``size``.
+        target: Name of the target it is about; every target that was measured when left out.
+        max_bytes: Largest allowed size, in bytes.
+        min_reduction: Smallest allowed ratio of the baseline's size to the candidate's.
+    """
 
     metric: Literal["size"]
     target: str | None = None
@@ -75,7 +95,14 @@ class SizeGate(LimitedGate):
 
 
 class CostGate(LimitedGate):
-    """``min_reduction`` is baseline/candidate; multiply-add counts as one MAC."""
+    """Cost of the torch module, which is the same on every target.
+
+    Attributes:
+        metric: ``macs``: multiply-adds of one image, a multiply and its add counting as one;
+            ``params``: number of weights.
+        max: Largest allowed count.
+        min_reduction: Smallest allowed ratio of the baseline's count to the candidate's.
+    """
 
     metric: Literal["macs", "params"]
     max: Count | None = None
@@ -86,7 +113,10 @@ class CoverageGate(Block):
     """Share of convolutions and matrix products that run in int8 kernels.
 
     Attributes:
-        on_not_measurable: As of a latency gate.
+        metric: ``int8_coverage``.
+        target: Name of the target it is about; every target that was measured when left out.
+        on_not_measurable: As for a latency gate.
+        min: Smallest allowed share.
     """
 
     metric: Literal["int8_coverage"]

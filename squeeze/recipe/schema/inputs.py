@@ -29,17 +29,20 @@ class InputSpec(Block):
     """What the model is fed: every runtime gets images prepared by exactly these numbers.
 
     Attributes:
-        shape: ``(C, H, W)``; 1 channel is greyscale, 3 is colour.
-        mean: Subtracted per channel, in the model's order of channels, from pixels in [0, 1].
-        std: Divides per channel afterwards.
-        fit: ``crop`` is for classification. ``letterbox`` scales the whole image into ``(H, W)``
-            and fills the rest with grey (114), ``stretch`` scales both sides to ``(H, W)``;
-            detection takes one of these, because boxes must not be cut away.
-        crop_fraction: Of ``crop``: the image is scaled to cover ``(H, W) / crop_fraction``, then
-            the centre ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice; left out,
-            nothing is cut off (1.0) where the validation images have about the input's size.
+        shape: ``(C, H, W)`` in pixels; 1 channel is greyscale, 3 is colour.
+        mean: Subtracted per channel, in the model's order of channels, from pixels in [0, 1];
+            one number is for all channels.
+        std: Divides per channel afterwards; one number is for all channels.
+        fit: ``crop`` is for classification. ``letterbox`` scales the whole image into ``(H,
+            W)`` and fills the rest with grey (114), ``stretch`` scales both sides to ``(H,
+            W)``; detection takes one of these, because boxes must not be cut away.
+        crop_fraction: For ``crop``: the image is scaled to cover ``(H, W) / crop_fraction``,
+            then the centre ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice;
+            left out, nothing is cut off (1.0) where the validation images have about the
+            input's size.
         interpolation: How images are resized.
-        channel_order: Of the channels of a colour image; ``bgr`` is that of OpenCV and Caffe.
+        channel_order: Order of the channels of a colour image; ``bgr`` is that of OpenCV and
+            Caffe.
     """
 
     shape: tuple[Count, Count, Count]
@@ -125,28 +128,28 @@ class DataSource(Block):
 
     Attributes:
         format: The name of a dataset format (``squeeze list datasets``).
-        path: Folder of ``image_folder``, ``idx``, ``torchvision``, ``voc`` and ``yolo``; of
+        path: Folder for ``image_folder``, ``idx``, ``torchvision``, ``voc`` and ``yolo``; for
             ``coco`` the folder of the images.
-        annotations: JSON file of ``coco``.
-        image_set: Which images of ``voc`` (a file in ``ImageSets/Main``, without ``.txt``) or
-            ``yolo`` (a folder such as ``images/train``, or a list such as ``train.txt``); follows
-            the role when left out.
-        classes: Class names in the order of the model's outputs; the set may lack some. Left out,
-            they are those that a bundle or file of squeeze was trained on; where nothing says it,
-            ``image_folder`` and ``voc`` sort the names that they find, ``coco`` takes its
-            categories by rising id, ``yolo`` its own list.
-        class_map: From a class name in the annotations to the name to use, or null to leave the
-            boxes of this class out.
-        on_bad_boxes: What to do with boxes that are not finite, have no area or reach out of the
-            picture: refuse the data, or repair it: cut boxes off at the picture's border and leave
-            out those of which nothing remains. They are always counted.
-        name: Class name of ``torchvision``.
-        build: Factory of ``function``: ``./file.py:function`` or ``package.module:function``.
+        name: Class name for ``torchvision``.
+        build: Factory for ``function``: ``./file.py:function`` or ``package.module:function``.
         args: Keyword arguments of that factory or class.
         split: Part of a format that has parts; follows the role when left out.
-        samples: Use only so many, drawn by the recipe's seed.
-        on_corrupt: What to do with images that are missing or cannot be decoded. They are always
-            counted.
+        samples: Use only so many, drawn by the recipe's seed; all when left out.
+        on_corrupt: What to do with images that are missing or cannot be decoded. They are
+            always counted.
+        annotations: JSON file for ``coco``.
+        image_set: Which images of ``voc`` (a file in ``ImageSets/Main``, without ``.txt``) or
+            ``yolo`` (a folder such as ``images/train``, or a list such as ``train.txt``);
+            follows the role when left out.
+        classes: Class names in the order of the model's outputs; the set may lack some. Left
+            out, they are those that a bundle or file of squeeze was trained on; where nothing
+            says it, ``image_folder`` and ``voc`` sort the names that they find, ``coco`` takes
+            its categories by rising id, ``yolo`` its own list.
+        class_map: From a class name in the annotations to the name to use, or null to leave the
+            boxes of this class out.
+        on_bad_boxes: What to do with boxes that are not finite, have no area or reach out of
+            the picture: refuse the data, or repair it: cut boxes off at the picture's border
+            and leave out those of which nothing remains. They are always counted.
     """
 
     format: str
@@ -203,7 +206,8 @@ class CalibrationDraw(Block):
     """Calibration samples drawn from another split.
 
     Attributes:
-        source: ``train``, or ``validation``: then the drawn samples are taken out of validation.
+        source: ``train``, or ``validation``: then the drawn samples are removed from
+            validation.
         samples: How many, drawn by the recipe's seed.
     """
 
@@ -217,9 +221,9 @@ class SyntheticCalibration(Block):
     Attributes:
         format: ``synthetic``.
         samples: How many.
-        match: ``batch_norm`` fits noise to what the model's batch norms have recorded, which takes
-            the model's gradients; ``nothing`` leaves it noise.
-        iterations: Of the fit, for every 16 images.
+        match: ``batch_norm`` fits noise to what the model's batch norms have recorded, which
+            takes the model's gradients; ``nothing`` leaves it noise.
+        iterations: Gradient steps of the fit, for every 16 images.
     """
 
     format: Literal["synthetic"]
@@ -248,6 +252,9 @@ class DataBlock(Block):
     """The three sets. None may share a sample with validation; that is checked by content.
 
     Attributes:
+        validation: What everything in the report is measured on.
+        train: What training, and criteria that need data, look at.
+        calibration: What the ranges of activations come from; needed by schemes that calibrate.
         on_overlap: ``error``, or ``drop_from_train`` to remove the shared samples from train.
     """
 

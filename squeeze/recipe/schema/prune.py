@@ -10,7 +10,14 @@ from squeeze.recipe.schema.training import TrainSettings
 
 
 class Speedup(Block):
-    """A measured speed-up over the unpruned model to reach, in one runtime."""
+    """A measured speed-up over the unpruned model to reach, in one runtime.
+
+    Attributes:
+        runtime: Runtime to time in (``squeeze list runtimes``).
+        at_least: How many times faster, 1.5 for example.
+        threads: Threads inside one operator.
+        batch_size: Images per call.
+    """
 
     runtime: str
     at_least: Annotated[float, Field(strict=True, gt=1)]
@@ -19,7 +26,12 @@ class Speedup(Block):
 
 
 class Cut(Block):
-    """A cost to reach: so many times below the unpruned model's, or at most so much."""
+    """A cost to reach: so many times below the unpruned model's, or at most so much.
+
+    Attributes:
+        times_fewer: The unpruned model's count divided by the pruned one's, 2 for example.
+        at_most: Largest allowed count: multiply-adds, parameters or bytes.
+    """
 
     times_fewer: Annotated[float, Field(strict=True, gt=1)] | None = None
     at_most: Count | None = None
@@ -36,7 +48,7 @@ class SparseTraining(TrainSettings):
 
     Attributes:
         regularizer: Name of a regulariser (``squeeze list sparse``).
-        strength: Its coefficient.
+        strength: The regularizer's coefficient.
     """
 
     regularizer: str = "group_norm"
@@ -47,7 +59,8 @@ class SensitivitySettings(Block):
     """How ``ratios: {from_sensitivity: …}`` turns curves into ratios.
 
     Attributes:
-        max_drop: Each group is pruned as far as alone it costs at most so much top-1, [0, 1].
+        max_drop: Each group is pruned as far as alone it costs at most so much top-1, absolute
+            (0.02 is two points).
         samples: Training samples that the curves are measured on.
     """
 
@@ -56,7 +69,11 @@ class SensitivitySettings(Block):
 
 
 class SensitivityRatios(Block):
-    """Per-group ratios that the step finds out by itself."""
+    """Per-group ratios that the step finds out by itself.
+
+    Attributes:
+        from_sensitivity: How; its defaults when only ``ratios: from_sensitivity`` is written.
+    """
 
     from_sensitivity: SensitivitySettings = SensitivitySettings()
 
@@ -89,7 +106,8 @@ class PruneStep(Block):
     much; ``ratios`` may go with ``pruning_ratio``, which then is for all other layers.
 
     Attributes:
-        pruning_ratio: Fraction of every prunable layer's channels to remove, [0, 1).
+        method: ``prune``.
+        pruning_ratio: Fraction of every prunable layer's channels to remove.
         ratios: Fractions by layer (patterns of module paths), or ``from_sensitivity``.
         speedup: Find the widths that reach a measured speed-up at the least importance.
         macs: The same for multiply-adds.
@@ -99,19 +117,20 @@ class PruneStep(Block):
         samples: Training samples that a criterion with data looks at.
         ranking: With ratios: rank channels within a layer, among all, or among layers alike.
         rounds: Prune in so many equal rounds, fine-tuning after each.
-        max_ratio: Largest fraction of a layer's channels that may go, [0, 1).
-        keep: Layers never touched, so that what they read stays too: patterns of module paths, or
-            class names. With ``pruning_ratio``, ``ratios: {pattern: 0}`` spares outputs only.
+        max_ratio: Largest fraction of a layer's channels that may go.
+        keep: Layers never touched, so that what they read stays too: patterns of module paths,
+            or class names. With ``pruning_ratio``, ``ratios: {pattern: 0}`` spares outputs
+            only.
         attention: What attention layers lose inside: the same ``dimensions`` of every head, or
             whole ``heads``. The tokens' width is a group like any other.
         align: Keep channel counts multiples of this; ``auto`` measures what the runtime likes
             (with ``speedup``; 8 otherwise).
         sparse: Sparse training before the first round.
-        reestimate_batchnorm: Average the batch norms' statistics anew after pruning, where there
-            are training images.
+        reestimate_batchnorm: Average the batch norms' statistics anew after pruning, where
+            there are training images.
         finetune: Training after every round.
         losses: Distillation losses from the unpruned model while fine-tuning.
-        label_weight: Weight of the labels' own loss beside them.
+        label_weight: Weight of the labels' own loss beside the distillation losses.
     """
 
     method: Literal["prune"] = "prune"

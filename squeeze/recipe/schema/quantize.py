@@ -35,7 +35,8 @@ class Quantization(Block):
     """What every quantize step says about the files.
 
     Attributes:
-        scheme: What they hold.
+        method: ``quantize``.
+        scheme: What the files hold.
         backend: ``auto`` uses for every target the backend of its runtime.
         weight_bits: ``auto`` takes 7 on an x86 CPU without VNNI, whose int8 kernels saturate on
             8-bit weights, and 8 elsewhere. Only for ONNX Runtime.
@@ -67,13 +68,13 @@ class MixedPrecision(Block):
     on validation.
 
     Attributes:
-        metric: ``top1`` or ``top5`` of classification, ``map`` or ``ap50`` of detection; ``auto``
-            takes the task's first. ``agreement``: share of what the float file predicts that this
-            one predicts too, which is sharper and takes no labels.
+        metric: ``top1`` or ``top5`` of classification, ``map`` or ``ap50`` of detection;
+            ``auto`` takes the task's first. ``agreement``: share of what the float file
+            predicts that this one predicts too, which is sharper and takes no labels.
         max_drop: Largest allowed loss of it against the float file, absolute (0.005 is half a
             point).
         samples: How many images to measure on, at most.
-        max_layers: The most layers that may be float; without it, all but one.
+        max_layers: The most layers that may be float; all but one when left out.
     """
 
     metric: Literal["auto", "top1", "top5", "map", "ap50", "agreement"] = "auto"
@@ -92,14 +93,15 @@ class QuantizeStep(Quantization):
 
     Attributes:
         scheme: ``static_int8``: int8 weights per channel, 8-bit activations from calibration;
-            ``static_int8_int16``: the same with 16-bit activations; ``dynamic_int8``: int8 weights,
-            activations quantized while running; ``weight_only_int8``: int8 weights that are
-            computed with in float; ``fp16`` and ``bf16``: half-precision floats.
+            ``static_int8_int16``: the same with 16-bit activations; ``dynamic_int8``: int8
+            weights, activations quantized while running; ``weight_only_int8``: int8 weights
+            that are computed with in float; ``fp16`` and ``bf16``: half-precision floats.
         recovery: What is done against the loss of accuracy of int8 weights.
-        autotune: Of the backend ``neural_compressor``.
-        keep_float: Layers that run in float: patterns of module paths (``features.0*``), each with
-            all that is inside, or class names.
-        mixed_precision: Which other layers run in float is found by measuring.
+        autotune: For the backend ``neural_compressor``: try its configurations until one is
+            accurate enough.
+        keep_float: Layers that run in float: patterns of module paths (``features.0*``), each
+            with all that is inside, or class names.
+        mixed_precision: Find by measuring which other layers run in float; none when left out.
     """
 
     scheme: PostTraining = "static_int8"
@@ -151,11 +153,11 @@ class QatStep(Quantization, TrainSettings):
 
     Attributes:
         scheme: ``qat_int8``: what ``static_int8`` makes, with trained weights and ranges.
-        lr: Lower than for training from the start.
-        clip_norm: Keeps weights of very unequal channels from being thrown about; where training
-            makes the simulation worse, try 0.1.
+        lr: The peak learning rate, after warm-up; lower than for training from the start.
+        clip_norm: Largest norm of all gradients together. It keeps weights of very unequal
+            channels in place; where training makes the simulation worse, try 0.1.
         losses: Distillation losses from the baseline, added up by weight.
-        label_weight: Weight of the labels' own loss beside them.
+        label_weight: Weight of the labels' own loss beside the distillation losses.
         keep_float: Layers that are trained and run in float: patterns of module paths
             (``features.0*``), each with all that is inside, or class names.
     """

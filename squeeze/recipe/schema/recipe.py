@@ -19,13 +19,20 @@ class Target(Block):
     """A runtime that will serve the model.
 
     Attributes:
-        cpu: The processor that will serve the model; it decides how int8 files are made and whether
-            fp16 is computed with or only stored. Files are measured on this machine all the same;
-            where it is another processor, reports say so, and gates on latency and int8 coverage
-            are not measurable here.
+        runtime: Name of a runtime (``squeeze list runtimes``).
+        name: What reports and gates call the target; the runtime's name when left out, with
+            ``-cuda`` on a GPU. Two targets need two names.
+        device: Where the runtime runs.
+        cpu: The processor that will serve the model; it decides how int8 files are made and
+            whether fp16 is computed with or only stored. Files are measured on this machine all
+            the same; where it is another processor, reports say so, and gates on latency and
+            int8 coverage are not measurable here.
+        threads: Threads inside one operator.
+        batch_size: Images per call; of a list, each is measured.
         precision: What the shipped model must hold there; ``auto`` takes what the steps made.
-        nms: Of detectors in ONNX Runtime: beside every file also write one, ``*.nms.onnx``, that
-            ends at boxes, with decoding and suppression inside. What is measured is the raw one.
+        nms: Of detectors in ONNX Runtime: beside every file also write one, ``*.nms.onnx``,
+            that ends at boxes, with decoding and suppression inside. What is measured is the
+            raw one.
         if_available: Leave the target out, with a row that says so, where it cannot run.
     """
 
@@ -59,7 +66,21 @@ def _no_flag(value: Any) -> Any:  # noqa: ANN401
 
 
 class Recipe(Block):
-    """The whole recipe, version 1."""
+    """The whole recipe, version 1.
+
+    Attributes:
+        version: Of the recipe's form; always 1.
+        name: Of the run folder; letters, digits, ``_``, ``.`` and ``-``.
+        seed: Of everything that is drawn: new weights, batches, samples.
+        task: What the model does; it decides labels, losses, metrics and gates.
+        model: The model to compress.
+        data: The sets that it is trained, calibrated and measured on.
+        baseline: How to train the model first, if it does not come trained.
+        steps: What is done to the model, in this order. Without any, the baseline alone is
+            measured.
+        targets: The runtimes to measure on.
+        gates: Limits that the last model must hold.
+    """
 
     version: Annotated[Literal[1], BeforeValidator(_no_flag)]
     name: Name
