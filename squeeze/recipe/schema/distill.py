@@ -45,7 +45,7 @@ class DistillStep(TrainSettings):
     """Train the current model, or a new one, to imitate a teacher.
 
     Attributes:
-        method: ``distill``.
+        method: The kind of step.
         teacher: ``baseline`` or a model block; must be given.
         student: Another architecture that takes the current model's place; it starts from its
             weights, or from the recipe's seed. The current model when left out.

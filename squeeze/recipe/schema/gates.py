@@ -46,9 +46,9 @@ class AgreementGate(Block):
     """How often candidate and baseline predict the same.
 
     Attributes:
-        metric: ``agreement``: the share of samples on which both predict the same class. For
-            detection: the share of the baseline's detections (score 0.3 and more) that the
-            candidate has too, of the same class and with an IoU of 0.5 and more.
+        metric: The figure that is judged: the share of samples on which both predict the same
+            class. For detection: the share of the baseline's detections (score 0.3 and more)
+            that the candidate has too, of the same class and with an IoU of 0.5 and more.
         target: Name of the target it is about; every target that was measured when left out.
         min: Smallest allowed share.
     """
@@ -62,7 +62,7 @@ class LatencyGate(LimitedGate):
     """What an application waits for; of detectors with decoding and suppression.
 
     Attributes:
-        metric: ``latency``: seconds of one call.
+        metric: The figure that is judged: seconds of one call.
         target: Name of the target it is about; every target that was measured when left out.
         on_not_measurable: What to do where the target's ``cpu`` is none that this host can
             stand for: say that the gate is not measurable here, or fail it.
@@ -82,7 +82,7 @@ class SizeGate(LimitedGate):
     """Bytes of the shipped file.
 
     Attributes:
-        metric: ``size``.
+        metric: The figure that is judged.
         target: Name of the target it is about; every target that was measured when left out.
         max_bytes: Largest allowed size, in bytes.
         min_reduction: Smallest allowed ratio of the baseline's size to the candidate's.
@@ -113,7 +113,7 @@ class CoverageGate(Block):
     """Share of convolutions and matrix products that run in int8 kernels.
 
     Attributes:
-        metric: ``int8_coverage``.
+        metric: The figure that is judged.
         target: Name of the target it is about; every target that was measured when left out.
         on_not_measurable: As for a latency gate.
         min: Smallest allowed share.

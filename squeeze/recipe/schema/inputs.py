@@ -219,7 +219,7 @@ class SyntheticCalibration(Block):
     """Made-up calibration images, for models whose data cannot be had. Reports say so.
 
     Attributes:
-        format: ``synthetic``.
+        format: Says that the images are made up.
         samples: How many.
         match: ``batch_norm`` fits noise to what the model's batch norms have recorded, which
             takes the model's gradients; ``nothing`` leaves it noise.

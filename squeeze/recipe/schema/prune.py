@@ -106,7 +106,7 @@ class PruneStep(Block):
     much; ``ratios`` may go with ``pruning_ratio``, which then is for all other layers.
 
     Attributes:
-        method: ``prune``.
+        method: The kind of step.
         pruning_ratio: Fraction of every prunable layer's channels to remove.
         ratios: Fractions by layer (patterns of module paths), or ``from_sensitivity``.
         speedup: Find the widths that reach a measured speed-up at the least importance.

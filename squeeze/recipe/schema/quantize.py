@@ -35,7 +35,7 @@ class Quantization(Block):
     """What every quantize step says about the files.
 
     Attributes:
-        method: ``quantize``.
+        method: The kind of step.
         scheme: What the files hold.
         backend: ``auto`` uses for every target the backend of its runtime.
         weight_bits: ``auto`` takes 7 on an x86 CPU without VNNI, whose int8 kernels saturate on

@@ -69,7 +69,7 @@ class Recipe(Block):
     """The whole recipe, version 1.
 
     Attributes:
-        version: Of the recipe's form; always 1.
+        version: Version of the recipe format.
         name: Of the run folder; letters, digits, ``_``, ``.`` and ``-``.
         seed: Of everything that is drawn: new weights, batches, samples.
         task: What the model does; it decides labels, losses, metrics and gates.
