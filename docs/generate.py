@@ -6,7 +6,6 @@ flag or a name: they come from the JSON schema, the command line and the files o
 
 import inspect
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from typing import Any
 
 import yaml
@@ -199,19 +198,27 @@ def _options(group: str, name: str) -> str:
 
 
 def api() -> str:
-    """Return the directives that document every public name of the package."""
+    """Return the directives that document every public name, and what the functions return."""
     import squeeze
 
-    shown = []
-    for name in sorted(set(squeeze.__all__) - {"__version__"}):
-        kind = "class" if inspect.isclass(getattr(squeeze, name)) else "function"
-        home = getattr(squeeze, name).__module__
-        import_module(home)
-        members = "\n   :members:" if kind == "class" else ""
-        shown.append(
-            f"## {name}\n\n```{{eval-rst}}\n.. auto{kind}:: squeeze.{name}{members}\n```\n"
-        )
+    public = [getattr(squeeze, name) for name in sorted(set(squeeze.__all__) - {"__version__"})]
+    returned = {inspect.signature(each).return_annotation for each in public if callable(each)}
+    classes = [each for each in returned if inspect.isclass(each) and _is_ours(each)]
+    others = sorted(set(classes) - set(public), key=lambda each: each.__name__)
+    shown = [_directive("squeeze", each) for each in public]
+    shown += [_directive(each.__module__, each) for each in others]
     return "\n".join(shown)
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "squeeze"
+
+
+def _directive(home: str, thing: Any) -> str:  # noqa: ANN401  (a function or a class)
+    kind = "class" if inspect.isclass(thing) else "function"
+    members = "\n   :members:" if kind == "class" else ""
+    directive = f".. auto{kind}:: {home}.{thing.__name__}{members}"
+    return f"## {thing.__name__}\n\n```{{eval-rst}}\n{directive}\n```\n"
 
 
 PAGES: dict[str, Callable[[], str]] = {
