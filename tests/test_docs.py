@@ -75,12 +75,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def test_no_block_goes_unchecked() -> None:
     kinds = {block.kind for block in blocks() if not block.kind.startswith("{")}
-    assert kinds == {"yaml", "sh", "python", ""}
-    (layers,) = blocks("")
-    assert layers.page.name == "CONTRIBUTING.md"
-    (contract,) = PROJECT["tool"]["importlinter"]["contracts"][:1]
-    names = [layer.replace("squeeze.", "") for layer in contract["layers"]]
-    assert " ".join(layers.text.split()) == " → ".join(names)
+    assert kinds == {"yaml", "sh", "python"}
 
 
 def base_recipe(fragment: dict[str, Any]) -> dict[str, Any]:
