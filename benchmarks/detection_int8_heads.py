@@ -35,7 +35,7 @@ from squeeze.measure import latency
 from squeeze.measure.statistics import speedup
 from squeeze.models import bundle
 from squeeze.models.factory import Model
-from squeeze.pipeline import open_data
+from squeeze.pipeline.opening import open_data
 from squeeze.pruning import graph
 from squeeze.quantization.mixed_precision import kept, layers
 from squeeze.quantization.recovery.recover import recover

@@ -33,7 +33,7 @@ PAGES = {
     "pruning_criteria": PRUNE,
     "pruning_latency": (*PRUNE, "squeeze/measure/latency.py"),
     "pruning_support": PRUNE,
-    "ptq_overhead": (*QUANTIZE, "squeeze/files.py", "squeeze/pipeline.py", "squeeze/measure"),
+    "ptq_overhead": (*QUANTIZE, "squeeze/pipeline", "squeeze/measure"),
     "ptq_peers": QUANTIZE,
     "quantization_support": QUANTIZE,
     "quantization_whole": QUANTIZE,
@@ -47,6 +47,7 @@ FORMER = {
     "squeeze/distillation": "squeeze/methods/distill",
     "squeeze/training": "squeeze/methods/training",
     "squeeze/models": "squeeze/sources",
+    "squeeze/pipeline": "squeeze/pipeline.py",
     "squeeze/data/preprocessing.py": "squeeze/sources/preprocess.py",
 }
 """Where code lay before it was moved; git compares paths."""

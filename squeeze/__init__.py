@@ -10,7 +10,7 @@ from squeeze._version import __version__
 
 if TYPE_CHECKING:
     from squeeze.models.bundle import load_bundle, save_bundle
-    from squeeze.pipeline import run
+    from squeeze.pipeline.run import run
     from squeeze.recipe.load import load_recipe
 
 __all__ = ["__version__", "load_bundle", "load_recipe", "run", "save_bundle"]
@@ -18,7 +18,7 @@ __all__ = ["__version__", "load_bundle", "load_recipe", "run", "save_bundle"]
 _HOME = {
     "load_bundle": "squeeze.models.bundle",
     "load_recipe": "squeeze.recipe.load",
-    "run": "squeeze.pipeline",
+    "run": "squeeze.pipeline.run",
     "save_bundle": "squeeze.models.bundle",
 }
 

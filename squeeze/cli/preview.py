@@ -35,9 +35,9 @@ def preview(
 
     loaded = load_recipe(recipe, tuple(set or ()))
     plan.check(loaded)
-    from squeeze import pipeline
+    from squeeze.pipeline import trainings
 
-    sheet = pipeline.preview(loaded, training, images, console.Terminal(quiet=quiet))
+    sheet = trainings.preview(loaded, training, images, console.Terminal(quiet=quiet))
     with new_file(output) as inside:
         sheet.save(inside, "PNG")
     console.out(f"preview  {output}")

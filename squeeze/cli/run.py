@@ -46,7 +46,7 @@ def start(loaded: "LoadedRecipe", output: Path, show: dict[str, bool], devices: 
     plan.check(loaded)
     with processes.together(devices) as number:
         if number:
-            from squeeze import pipeline
+            from squeeze.pipeline import run as pipeline
 
             pipeline.follow(loaded, fresh=show["fresh"])
             return
@@ -62,7 +62,7 @@ def execute(loaded: "LoadedRecipe", output: Path, show: dict[str, bool]) -> None
     plan.check(loaded)  # before torch is imported: a mistake is told at once
     terminal = console.Terminal(quiet=show["quiet"])
     terminal.say(f"running {loaded.recipe.name}")
-    from squeeze import pipeline
+    from squeeze.pipeline import run as pipeline
 
     results, folder = pipeline.run(
         loaded,

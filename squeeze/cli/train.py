@@ -51,13 +51,13 @@ def _lead(loaded: "LoadedRecipe", bundle: Path, terminal: "Terminal") -> None:
     with new_folder(bundle):
         pass  # a place that cannot be written is told before the training, not after it
     bundle.rmdir()
-    from squeeze import pipeline
     from squeeze.cli import console
     from squeeze.models.bundle import save
+    from squeeze.pipeline import trainings
     from squeeze.tasks import open_task
 
     unfinished = bundle.with_name(bundle.name + UNFINISHED)
-    model, epochs = pipeline.train_baseline(loaded, terminal, unfinished)
+    model, epochs = trainings.train_baseline(loaded, terminal, unfinished)
     save(model, bundle)
     shutil.rmtree(unfinished, ignore_errors=True)
     kept = next(number for number, epoch in enumerate(epochs, start=1) if epoch.kept)
@@ -70,9 +70,9 @@ def _lead(loaded: "LoadedRecipe", bundle: Path, terminal: "Terminal") -> None:
 
 def _follow(loaded: "LoadedRecipe") -> None:
     """Take part in the training that another process leads, and leave nothing."""
-    from squeeze import pipeline
     from squeeze.core.types import Silent
+    from squeeze.pipeline import trainings
     from squeeze.store import scratch
 
     with scratch() as folder:
-        pipeline.train_baseline(loaded, Silent(), folder / "unfinished")
+        trainings.train_baseline(loaded, Silent(), folder / "unfinished")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from squeeze import pipeline
 from squeeze.cli import one_step
 from squeeze.cli.app import main
+from squeeze.pipeline.run import run
 from squeeze.recipe.load import from_data, load_recipe
 
 
@@ -94,7 +94,7 @@ def test_one_step_commands_leave_the_input_to_the_library() -> None:
 def test_a_run_records_its_whole_input(tmp_path: Path) -> None:
     """The digits are 8 x 8: of an input of 8 x 8 nothing is cut off."""
     plain = recipe("builtin:resnet8", args={"in_channels": 1}, input={"shape": [1, 8, 8]})
-    results, folder = pipeline.run(from_data(plain, tmp_path), output=tmp_path)
+    results, folder = run(from_data(plain, tmp_path), output=tmp_path)
     kept = yaml.safe_load((folder.path / "recipe.resolved.yaml").read_text())["model"]["input"]
     beside = json.loads((folder.path / "artifacts" / "baseline.onnx.json").read_text())["input"]
     assert results.recipe["model"]["input"] == kept == beside

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from squeeze.core.errors import InputError
-from squeeze.pipeline import run
+from squeeze.pipeline.run import run
 from squeeze.recipe.load import load_recipe
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")

@@ -15,7 +15,7 @@ from squeeze.export import embedded, file
 from squeeze.measure import latency
 from squeeze.models import bundle
 from squeeze.models.factory import Model, build
-from squeeze.pipeline import run
+from squeeze.pipeline.run import run
 from squeeze.recipe.load import load_recipe
 from squeeze.recipe.schema import InputSpec, ModelBlock
 from squeeze.results import Results

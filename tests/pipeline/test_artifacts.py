@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from squeeze import files as shipping
-from squeeze.compress import ModelState
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.models.factory import Model
+from squeeze.pipeline import artifacts as shipping
+from squeeze.pipeline.models import ModelState
 from squeeze.recipe.schema import Recipe
 from squeeze.results import ModelRecord, Parity, Row
 from squeeze.store import RunFolder
@@ -122,7 +122,7 @@ def test_what_stays_float_says_why(
 
 def test_an_export_that_changed_the_model_is_refused() -> None:
     base: dict[str, Any] = {
-        "state": "baseline",
+        "model": "baseline",
         "target": "t",
         "runtime": "onnxruntime",
         "device": "cpu",

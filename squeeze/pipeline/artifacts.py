@@ -23,10 +23,10 @@ from squeeze.store import scratch
 from squeeze.tasks import nms_file
 
 if TYPE_CHECKING:
-    from squeeze.compress import ModelState
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
     from squeeze.models.factory import Model
+    from squeeze.pipeline.models import ModelState
     from squeeze.runtimes.base import Runtime
     from squeeze.store import RunFolder
     from squeeze.tasks.base import Task

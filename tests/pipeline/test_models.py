@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from squeeze import compress
 from squeeze.core.journal import Journal
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.models.factory import build
+from squeeze.pipeline import models as compress
 from squeeze.recipe.schema import Recipe
 from squeeze.store import RunFolder
 from squeeze.tasks import classification

@@ -1,0 +1,1 @@
+"""The whole run: its stages, the steps that they consist of, and what they leave behind."""

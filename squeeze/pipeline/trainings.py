@@ -1,0 +1,78 @@
+"""The trainings of a recipe by themselves: which there are, their images, the baseline's alone."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from squeeze.core.errors import InputError, unknown_name
+from squeeze.core.types import Progress
+from squeeze.models import factory
+from squeeze.pipeline import models
+from squeeze.pipeline.models import BASELINE, Steps, baseline_key
+from squeeze.pipeline.opening import open_data, opened, with_input
+from squeeze.recipe.load import LoadedRecipe
+from squeeze.recipe.schema import DistillStep, QatStep, Recipe, TrainSettings
+from squeeze.results import Epoch
+from squeeze.store import RunFolder, start_or_take_up
+from squeeze.training.checkpoint import Checkpoints
+from squeeze.training.preview import contact_sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def trainings(recipe: Recipe) -> dict[str, TrainSettings]:
+    """Return every training of a recipe by its state's name."""
+    found = {} if recipe.baseline is None else {BASELINE: recipe.baseline.train}
+    for number, step in enumerate(recipe.steps, start=1):
+        settings = (
+            step if isinstance(step, DistillStep | QatStep) else getattr(step, "finetune", None)
+        )
+        if settings is not None:
+            found[f"{number}-{step.method}"] = settings
+    return found
+
+
+def preview(loaded: LoadedRecipe, training: str | None, images: int, progress: Progress) -> "Image":
+    """Draw the first images of a training; the first training of the recipe when None.
+
+    Raises:
+        InputError: The recipe has no such training, or trains nothing.
+    """
+    recipe = loaded.recipe
+    known = trainings(recipe)
+    if training not in {None, *known} or not known:
+        what = unknown_name("training", training, known) if known and training else "trains nothing"
+        raise InputError(what, where=recipe.name)
+    model = factory.build(recipe.model, loaded.folder)
+    data = open_data(loaded, model, progress)
+    if data.train is None:
+        raise InputError("has no data.train", where=recipe.name)
+    settings = known[training or next(iter(known))]
+    return contact_sheet(data.train, settings, seed=recipe.seed, images=images)
+
+
+def train_baseline(
+    loaded: LoadedRecipe, progress: Progress, unfinished: Path
+) -> tuple[factory.Model, list[Epoch]]:
+    """Train a recipe's baseline and nothing else; return it with its epochs.
+
+    Args:
+        loaded: A recipe with a ``baseline.train`` block.
+        progress: Where bars and narration go.
+        unfinished: Folder of the checkpoints, which the same training goes on from after a kill.
+
+    Raises:
+        InputError: The recipe trains no baseline, or another training is using the folder.
+    """
+    if loaded.recipe.baseline is None:
+        raise InputError(
+            "has no 'baseline: {train: …}' block, so there is nothing to train",
+            where=loaded.recipe.name,
+        )
+    settings = loaded.recipe.baseline.train
+    model, data, task = opened(loaded, progress)
+    recipe = with_input(loaded.recipe, model)
+    steps = Steps(recipe, loaded.folder, data, task, RunFolder(Path()), progress)
+    key = baseline_key(model, steps)
+    steps.checkpoints.append(Checkpoints(start_or_take_up(unfinished, key), key))
+    return models.train_baseline(model, settings, steps)
