@@ -79,6 +79,7 @@ def common(
     ] = None,
     devices: options.Devices = 1,
     fresh: options.Fresh = False,
+    remeasure: options.Remeasure = False,
     allow_code: options.AllowCode = None,
     quiet: options.Quiet = False,
     json: options.AsJson = False,
@@ -121,7 +122,7 @@ def common(
         output,
         save_recipe,
         tuple(pair(item) for item in arg or ()),
-        {"fresh": fresh, "quiet": quiet, "json": json, "debug": debug},
+        {"fresh": fresh, "remeasure": remeasure, "quiet": quiet, "json": json, "debug": debug},
         devices,
     )
 
@@ -195,8 +196,8 @@ def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  #
         recipe["data"]["calibration"] = calibration
     overrides = tuple(f"model.args.{pair}" for pair in flags.args) + flags.overrides
     loaded = from_data(recipe, Path.cwd(), overrides)
-    plan.check(loaded)
     if flags.save_recipe is not None and processes.leads():
+        plan.check(loaded)
         save(recipe, flags.save_recipe)
     start(loaded, flags.output, flags.show, flags.devices)
 

@@ -24,6 +24,12 @@ Fresh = Annotated[
         "--fresh", help="Compute every step anew instead of reusing those of earlier runs."
     ),
 ]
+Remeasure = Annotated[
+    bool,
+    typer.Option(
+        "--remeasure", help="Measure anew what earlier runs have measured; reuse everything else."
+    ),
+]
 Devices = Annotated[
     int,
     typer.Option(min=1, help="Train in so many processes: a GPU or a share of the CPU each."),

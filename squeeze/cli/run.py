@@ -18,6 +18,7 @@ def run(
     output: options.Output = Path("runs"),
     set: options.Overrides = None,
     fresh: options.Fresh = False,
+    remeasure: options.Remeasure = False,
     quiet: options.Quiet = False,
     json: options.AsJson = False,
     debug: options.Debug = False,
@@ -31,7 +32,7 @@ def run(
     del allow_code
     from squeeze.recipe.load import load_recipe
 
-    show = {"fresh": fresh, "quiet": quiet, "json": json, "debug": debug}
+    show = {"fresh": fresh, "remeasure": remeasure, "quiet": quiet, "json": json, "debug": debug}
     start(load_recipe(recipe, tuple(set or ())), output, show, devices)
 
 
@@ -57,19 +58,15 @@ def execute(loaded: "LoadedRecipe", output: Path, show: dict[str, bool]) -> None
     """Run a loaded recipe and print its outcome; exit with 3 when a gate failed."""
     from squeeze.cli import console
     from squeeze.core.errors import EXIT_GATE
-    from squeeze.recipe import plan
-
-    plan.check(loaded)  # before torch is imported: a mistake is told at once
-    terminal = console.Terminal(quiet=show["quiet"])
-    terminal.say(f"running {loaded.recipe.name}")
     from squeeze.pipeline import run as pipeline
 
     results, folder = pipeline.run(
         loaded,
         output=output,
-        progress=terminal,
+        progress=console.Terminal(quiet=show["quiet"]),
         command=shlex.join(["squeeze", *sys.argv[1:]]),
         fresh=show["fresh"],
+        remeasure=show["remeasure"],
     )
     if show["json"]:
         console.out(results.model_dump_json(indent=1))

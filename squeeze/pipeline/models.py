@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from squeeze.distillation.step import distill
 from squeeze.measure import cost, environment
 from squeeze.models import bundle, factory, reference
 from squeeze.models.factory import Model
+from squeeze.pipeline.steps import RunContext
 from squeeze.pruning.recover import finetuner, sparsifier
 from squeeze.pruning.step import PruneContext
 from squeeze.pruning.step import run as prune
@@ -28,7 +29,7 @@ from squeeze.recipe.schema import (
     TrainSettings,
 )
 from squeeze.results import Epoch, MissedGoal, ModelRecord
-from squeeze.store import RunFolder, key_of
+from squeeze.store import key_of
 from squeeze.training import distributed
 from squeeze.training.checkpoint import Checkpoints
 from squeeze.training.loop import Training, train_
@@ -36,11 +37,7 @@ from squeeze.training.loop import Training, train_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from squeeze.core.types import Progress
-    from squeeze.data.splits import Data
-    from squeeze.tasks.base import Task
-
-    Work = Callable[[], "Done"]
+    Work = Callable[[Checkpoints], "Done"]
 
 BASELINE = "baseline"
 _RECORDS = 3
@@ -63,53 +60,30 @@ class ModelState:
     """A model after a step, with its record and its bundle.
 
     Attributes:
+        key: Of the step.
         ranges: Of a model that was trained to be quantized; such a float model does not ship.
     """
 
     record: ModelRecord
     model: Model
     bundle: Path
+    key: str
     ranges: simulation.Ranges | None = None
 
-
-@dataclass(frozen=True)
-class Steps:
-    """What every step may use.
-
-    Attributes:
-        checkpoints: Those of the step that runs now come last.
-    """
-
-    recipe: Recipe
-    base: Path
-    data: "Data"
-    task: "Task"
-    folder: RunFolder
-    progress: "Progress"
-    fresh: bool = False
-    checkpoints: list[Checkpoints] = field(default_factory=list)
-
-    def training(self, label: str) -> Training:
-        """Return the data and surroundings of a training run."""
-        if self.data.train is None:
-            raise SqueezeError("trains, and the run has no data.train", where=label)
-        return Training(
-            self.data.train,
-            self.data.validation,
-            self.task,
-            self.recipe.seed,
-            self.progress,
-            label,
-            self.checkpoints[-1] if self.checkpoints else None,
-        )
+    @property
+    def ships(self) -> bool:
+        """Whether files are made of it: not of one that was trained to be quantized."""
+        return self.ranges is None
 
 
-def compress(model: Model, steps: Steps) -> list[ModelState]:
+def compress(model: Model, context: RunContext) -> list[ModelState]:
     """Return the state of the baseline and after every module step, in order."""
-    recipe = steps.recipe
-    key = baseline_key(model, steps)
+    recipe = context.recipe
+    key = baseline_key(model, context)
     settings = recipe.baseline.train if recipe.baseline else None
-    states = [_state(BASELINE, BASELINE, key, steps, lambda: _baseline(model, settings, steps))]
+    states = [
+        _state(BASELINE, BASELINE, key, context, lambda c: _baseline(model, settings, context, c))
+    ]
     for number, step in enumerate(recipe.steps, start=1):
         if isinstance(step, QuantizeStep):
             continue
@@ -117,27 +91,27 @@ def compress(model: Model, steps: Steps) -> list[ModelState]:
         key = key_of(
             key,
             step.model_dump(),
-            [_content(b, steps.base) if isinstance(b, ModelBlock) else None for b in blocks],
-            *(_calibrated(step, steps) if isinstance(step, QatStep) else ()),
+            [_content(b, context.base) if isinstance(b, ModelBlock) else None for b in blocks],
+            *(_calibrated(step, context) if isinstance(step, QatStep) else ()),
         )
-        work = _work(step, number, states, steps)
+        work = _work(step, number, states, context)
         with placed(f"steps.{number - 1}", type(step).model_fields):
-            states.append(_state(f"{number}-{step.method}", step.method, key, steps, work))
+            states.append(_state(f"{number}-{step.method}", step.method, key, context, work))
     return states
 
 
-def baseline_key(model: Model, steps: Steps) -> str:
+def baseline_key(model: Model, context: RunContext) -> str:
     """Return the key of the baseline: model, seed, data, and how it is trained."""
-    recipe = steps.recipe
+    recipe = context.recipe
     key = key_of(
         __version__,
         _RECORDS,
         recipe.task,
         recipe.seed,
-        _content(recipe.model, steps.base),
+        _content(recipe.model, context.base),
         model.input.model_dump(),
-        [split and split.fingerprint for split in (steps.data.train, steps.data.validation)],
-        list(steps.data.classes),
+        [split and split.fingerprint for split in (context.data.train, context.data.validation)],
+        list(context.data.classes),
     )
     settings = recipe.baseline.train if recipe.baseline else None
     where = computed_with() if _deterministic(recipe) else None
@@ -157,27 +131,25 @@ def _deterministic(recipe: Recipe) -> bool:
     return any(getattr(block, "deterministic", False) for block in blocks)
 
 
-def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> ModelState:
+def _state(name: str, method: str, key: str, context: RunContext, work: "Work") -> ModelState:
     """Reuse a step of an earlier run, or do it and leave its bundle."""
-    place, warn = steps.folder.step(name), steps.progress.warn
+    place, warn = context.folder.step(name), context.progress.warn
     found = distributed.from_first(
-        lambda: None if steps.fresh else steps.folder.reuse(name, key, warn)
+        lambda: None if context.fresh else context.folder.reuse(name, key, warn)
     )
     if found is not None:
-        steps.progress.say(f"{name}: reused from run {found['reused_from']}")
+        context.progress.say(f"{name}: reused from run {found['reused_from']}")
         source = distributed.from_first(place.resolve)
         record = _noted(ModelRecord.model_validate(found), warn)
-        return ModelState(record, bundle.load(source), place, simulation.read(source))
-    steps.progress.say(f"{name}: starts")
+        return ModelState(record, bundle.load(source), place, key, simulation.read(source))
+    context.progress.say(f"{name}: starts")
     started = time.perf_counter()
-    left = steps.folder.take_up(name, key, warn, fresh=steps.fresh)
-    steps.checkpoints.append(Checkpoints(left, key))
-    done = work()
+    left = context.folder.take_up(name, key, warn, fresh=context.fresh)
+    done = work(Checkpoints(left, key))
     model = done.model
-    steps.checkpoints.pop()
     if distributed.rank():  # the first process writes
         record = ModelRecord(name=name, method=method, params=0, macs=0, seconds=0.0)
-        return ModelState(record, model, place, done.ranges)
+        return ModelState(record, model, place, key, done.ranges)
     bundle.save(model, place)
     if done.ranges is not None:
         simulation.write(done.ranges, place)
@@ -189,17 +161,17 @@ def _state(name: str, method: str, key: str, steps: Steps, work: "Work") -> Mode
         seconds=time.perf_counter() - started,
         notes=tuple(done.notes),
         epochs=tuple(done.epochs),
-        bundle=str(place.relative_to(steps.folder.path)),
+        bundle=str(place.relative_to(context.folder.path)),
         missed_goal=done.missed_goal,
         computed_with=computed_with() if done.epochs or method != BASELINE else {},
     )
-    steps.folder.finish_step(name, key, record.model_dump(mode="json"))
+    context.folder.finish_step(name, key, record.model_dump(mode="json"))
     kept = next((epoch for epoch in reversed(record.epochs) if epoch.kept), None)
-    last = f", {steps.task.METRIC} in torch {kept.score:.1%}" if kept else ""
+    last = f", {context.task.METRIC} in torch {kept.score:.1%}" if kept else ""
     if kept:
         last += f"; {kept.images_per_s:,.0f} images/s, {kept.data_wait:.0%} waiting for data"
-    steps.progress.say(f"{name}: {record.params:,} params, {record.macs:,} MACs{last}")
-    return ModelState(record, model, place, done.ranges)
+    context.progress.say(f"{name}: {record.params:,} params, {record.macs:,} MACs{last}")
+    return ModelState(record, model, place, key, done.ranges)
 
 
 def _noted(record: ModelRecord, warn: "Callable[[str], None]") -> ModelRecord:
@@ -214,41 +186,63 @@ def _noted(record: ModelRecord, warn: "Callable[[str], None]") -> ModelRecord:
 
 
 def train_baseline(
-    model: Model, settings: TrainSettings, steps: Steps
+    model: Model, settings: TrainSettings, context: RunContext, checkpoints: Checkpoints
 ) -> tuple[Model, list[Epoch]]:
     """Train a copy of the model; without weights it starts from the recipe's seed."""
     import torch
 
     trained = model.copy()
-    if steps.recipe.model.stored_weights is None:
-        torch.manual_seed(steps.recipe.seed)
-        trained = factory.build(steps.recipe.model, steps.base).knowing(steps.data.classes)
-    return trained, train_(trained.module, settings, steps.training("training the baseline"))
+    if context.recipe.model.stored_weights is None:
+        torch.manual_seed(context.recipe.seed)
+        trained = factory.build(context.recipe.model, context.base).knowing(context.data.classes)
+    return trained, train_(
+        trained.module, settings, _training("training the baseline", context, checkpoints)
+    )
 
 
-def _baseline(model: Model, settings: TrainSettings | None, steps: Steps) -> Done:
+def _training(label: str, context: RunContext, checkpoints: Checkpoints) -> Training:
+    """Return the data and surroundings of a training run."""
+    if context.data.train is None:
+        raise SqueezeError("trains, and the run has no data.train", where=label)
+    return Training(
+        context.data.train,
+        context.data.validation,
+        context.task,
+        context.recipe.seed,
+        context.progress,
+        label,
+        checkpoints,
+    )
+
+
+def _baseline(
+    model: Model, settings: TrainSettings | None, context: RunContext, checkpoints: Checkpoints
+) -> Done:
     if settings is None:
-        random = steps.recipe.model.weights == RANDOM
+        random = context.recipe.model.weights == RANDOM
         return Done(model, [], ["random weights, as the recipe says"] if random else [])
-    return Done(*train_baseline(model, settings, steps), ["trained by this recipe"])
+    return Done(*train_baseline(model, settings, context, checkpoints), ["trained by this recipe"])
 
 
 def _work(
-    step: PruneStep | DistillStep | QatStep, number: int, states: list[ModelState], steps: Steps
+    step: PruneStep | DistillStep | QatStep,
+    number: int,
+    states: list[ModelState],
+    context: RunContext,
 ) -> "Work":
     current, label = states[-1].model, f"{number}-{step.method}"
 
-    def run_prune(step: PruneStep) -> Done:
-        training = steps.training(label) if step.finetune or step.sparse else None
+    def run_prune(step: PruneStep, checkpoints: Checkpoints) -> Done:
+        training = _training(label, context, checkpoints) if step.finetune or step.sparse else None
         sparse = tuned = None
         if training is not None:
             sparse = sparsifier(step, training)
             tuned = finetuner(step, current, training)
         around = PruneContext(
-            steps.recipe.seed,
-            steps.data.train,
-            steps.task,
-            steps.progress,
+            context.recipe.seed,
+            context.data.train,
+            context.task,
+            context.progress,
             sparse,
             tuned,
         )
@@ -257,20 +251,22 @@ def _work(
         notes = [f"{before / after:.2f}x fewer MACs", *done.notes]
         return Done(done.model, done.epochs, notes, missed_goal=done.missed_goal)
 
-    def run_distill(step: DistillStep) -> Done:
+    def run_distill(step: DistillStep, checkpoints: Checkpoints) -> Done:
         import torch
 
-        torch.manual_seed(steps.recipe.seed)  # of weights that are random
+        torch.manual_seed(context.recipe.seed)  # of weights that are random
         if isinstance(step.teacher, ModelBlock):
-            teacher = factory.build(step.teacher, steps.base, default_input=current.input)
+            teacher = factory.build(step.teacher, context.base, default_input=current.input)
         else:
             teacher = states[0].model
         student = current
         if step.student is not None:
-            torch.manual_seed(steps.recipe.seed)
-            student = factory.build(step.student, steps.base, default_input=current.input)
-            student = student.knowing(steps.data.classes)
-        student, epochs, ties = distill(student, teacher, step, steps.training(label))
+            torch.manual_seed(context.recipe.seed)
+            student = factory.build(step.student, context.base, default_input=current.input)
+            student = student.knowing(context.data.classes)
+        student, epochs, ties = distill(
+            student, teacher, step, _training(label, context, checkpoints)
+        )
         names = [("teacher", step.teacher), ("student", step.student)]
         notes = [f"{who}: {b.build or b.weights}" for who, b in names if isinstance(b, ModelBlock)]
         if not isinstance(step.teacher, ModelBlock):
@@ -278,28 +274,35 @@ def _work(
         return Done(student, epochs, notes + ties)
 
     if isinstance(step, PruneStep):
-        return lambda: run_prune(step)
+        return lambda checkpoints: run_prune(step, checkpoints)
     if isinstance(step, QatStep):
-        return lambda: _qat(step, label, states, steps)
-    return lambda: run_distill(step)
+        return lambda checkpoints: _qat(step, label, states, context, checkpoints)
+    return lambda checkpoints: run_distill(step, checkpoints)
 
 
-def _qat(step: QatStep, label: str, states: list[ModelState], steps: Steps) -> Done:
+def _qat(
+    step: QatStep,
+    label: str,
+    states: list[ModelState],
+    context: RunContext,
+    checkpoints: Checkpoints,
+) -> Done:
     """Train in the simulation of the int8 files of all targets."""
-    calibration = steps.data.calibration
+    calibration = context.data.calibration
     if calibration is None:
         raise SqueezeError("needs calibration data", where=label)
-    bits = qat.weight_bits(step, steps.recipe.targets)
+    bits = qat.weight_bits(step, context.recipe.targets)
     step = step.model_copy(update={"weight_bits": bits})
     current, teacher = states[-1].model, states[0].model
-    done = qat.train(current, teacher, step, steps.training(label), calibration)
+    training = _training(label, context, checkpoints)
+    done = qat.train(current, teacher, step, training, calibration)
     return Done(done.model, done.epochs, done.notes, done.ranges)
 
 
-def _calibrated(step: QatStep, steps: Steps) -> list[Any]:
+def _calibrated(step: QatStep, context: RunContext) -> list[Any]:
     """Return what decides training in the simulation besides the step itself."""
-    calibration = steps.data.calibration
-    bits = qat.weight_bits(step, steps.recipe.targets)
+    calibration = context.data.calibration
+    bits = qat.weight_bits(step, context.recipe.targets)
     return [bits, calibration and calibration.fingerprint]
 
 

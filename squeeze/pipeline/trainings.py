@@ -7,8 +7,9 @@ from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.types import Progress
 from squeeze.models import factory
 from squeeze.pipeline import models
-from squeeze.pipeline.models import BASELINE, Steps, baseline_key
+from squeeze.pipeline.models import BASELINE, baseline_key
 from squeeze.pipeline.opening import open_data, opened, with_input
+from squeeze.pipeline.steps import RunContext
 from squeeze.recipe.load import LoadedRecipe
 from squeeze.recipe.schema import DistillStep, QatStep, Recipe, TrainSettings
 from squeeze.results import Epoch
@@ -72,7 +73,7 @@ def train_baseline(
     settings = loaded.recipe.baseline.train
     model, data, task = opened(loaded, progress)
     recipe = with_input(loaded.recipe, model)
-    steps = Steps(recipe, loaded.folder, data, task, RunFolder(Path()), progress)
-    key = baseline_key(model, steps)
-    steps.checkpoints.append(Checkpoints(start_or_take_up(unfinished, key), key))
-    return models.train_baseline(model, settings, steps)
+    context = RunContext(recipe, loaded.folder, data, task, RunFolder(Path()), progress)
+    key = baseline_key(model, context)
+    checkpoints = Checkpoints(start_or_take_up(unfinished, key), key)
+    return models.train_baseline(model, settings, context, checkpoints)

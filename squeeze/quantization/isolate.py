@@ -17,21 +17,25 @@ Attempt = Callable[[Collection[str]], _Made]
 
 
 def without_failing(
-    attempt: Attempt[_Made], kinds: Mapping[str, str], unfit: dict[str, str], *, who: str
-) -> _Made:
+    attempt: Attempt[_Made], kinds: Mapping[str, str], known: Mapping[str, str], *, who: str
+) -> tuple[_Made, dict[str, str]]:
     """Make a file, if need be with the operators left in float that fail in int8.
 
     Args:
         attempt: Makes the file, with these operators in float, and lets the runtime run it.
         kinds: The kind of every operator of the file, by name.
-        unfit: Those known to fail, with the reason; what is found is added.
+        known: Those known to fail, with the reason.
         who: Quantizes, for reasons.
+
+    Returns:
+        What was made, and the operators that fail, with the reason.
 
     Raises:
         Exception: Of the first attempt, where no operators can be blamed for it.
     """
+    unfit = dict(known)
     try:
-        return attempt([*unfit])
+        return attempt([*unfit]), unfit
     except OSError:
         raise
     except Exception:
@@ -40,7 +44,7 @@ def without_failing(
             raise
         for name, error in found.items():
             unfit[name] = f"in float because {who} fails on {kinds[name]} {_short(name)}: {error}"
-        return attempt([*unfit])
+        return attempt([*unfit]), unfit
 
 
 def _failing(

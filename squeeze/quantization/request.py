@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from squeeze.quantization.mixed_precision.kept import KeepFloat
     from squeeze.quantization.qat.matching import TrainedRanges
     from squeeze.recipe.schema import Quantization
-    from squeeze.results import MissedGoal
+    from squeeze.results import MissedGoal, MixedPrecisionSearch
 
 
-@dataclass
+@dataclass(frozen=True)
 class FileFacts:
     """What a backend finds out about a float file, to be reused when it is quantized again.
 
@@ -32,8 +32,8 @@ class FileFacts:
 
     ranges: Any = None
     computed: "Mapping[str, frozenset[str]] | None" = None
-    kept: dict[str, str] = field(default_factory=dict)
-    unfit: dict[str, str] = field(default_factory=dict)
+    kept: "Mapping[str, str]" = field(default_factory=dict)
+    unfit: "Mapping[str, str]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Request:
         keep_float: What stays float.
         model: The torch model that the file was exported from.
         cpu: The processor that will run the file.
-        found: Filled by the backend; what it holds already is not looked for again.
+        known: What an earlier file from the same source has shown; it is not looked for again.
     """
 
     source: Path
@@ -62,7 +62,7 @@ class Request:
     log: Path | None
     trained: "TrainedRanges | None" = None
     keep_float: "KeepFloat | None" = None
-    found: FileFacts = field(default_factory=FileFacts)
+    known: FileFacts = field(default_factory=FileFacts)
     model: "Model | None" = None
     cpu: Cpu = field(default_factory=host)
 
@@ -85,9 +85,13 @@ class QuantizedFile:
     Attributes:
         weight_bits: 7 or 8; 16 of half-precision floats.
         notes: Choices made and why.
-        unmet: An aim that the backend missed; the file is the best that it found.
+        missed_goal: An aim that was missed; the file is the best that was found.
+        facts: What was found out about the float file.
+        search: Of mixed precision.
     """
 
     weight_bits: int
     notes: tuple[str, ...]
     missed_goal: "MissedGoal | None" = None
+    facts: FileFacts = field(default_factory=FileFacts)
+    search: "MixedPrecisionSearch | None" = None

@@ -27,7 +27,15 @@ from squeeze.results.models import (
     MixedPrecisionTrial,
     ModelRecord,
 )
-from squeeze.results.rows import AuditedNode, KernelCoverage, Latency, LayerTime, Parity, Row
+from squeeze.results.rows import (
+    AuditedNode,
+    KernelCoverage,
+    Latency,
+    LayerTime,
+    Parity,
+    Provenance,
+    Row,
+)
 
 __all__ = [
     "Accuracy",
@@ -54,6 +62,7 @@ __all__ = [
     "Parity",
     "Picture",
     "PictureBlock",
+    "Provenance",
     "Results",
     "Row",
 ]

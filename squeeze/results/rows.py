@@ -103,6 +103,24 @@ class LayerTime(Block):
     float_seconds: float
 
 
+class Provenance(Block):
+    """When and where figures were measured.
+
+    Attributes:
+        measured_at: ISO 8601, UTC.
+        machine: The processor's name.
+        cores: Its logical cores.
+        load_average: Of the minute before.
+        reused_from: The earlier run that measured them; None if this run did.
+    """
+
+    measured_at: str
+    machine: str
+    cores: int
+    load_average: float
+    reused_from: str | None = None
+
+
 class Row(Block):
     """One model on one target.
 
@@ -134,6 +152,7 @@ class Row(Block):
             layers.
         coverage: Which kernels the runtime uses; None where it does not tell.
         parity: Of a float file: how close it is to torch.
+        provenance: When and where all this was measured.
         peak_memory_bytes: Resident memory that a fresh process gained by loading and running
             it.
     """
@@ -161,3 +180,4 @@ class Row(Block):
     coverage: KernelCoverage | None = None
     parity: Parity | None = None
     peak_memory_bytes: int | None = None
+    provenance: Provenance | None = None

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from squeeze.core.errors import InputError, SqueezeError
-from squeeze.store import checksums, processes
+from squeeze.store import checksums, processes, sealed
 from squeeze.store.owners import OWNER, claim, left_behind, read_owner
-from squeeze.store.writing import explained, new_folder, sweep, write_text
+from squeeze.store.writing import explained, new_folder, sweep
 
 STEP_FILE = "step.json"
 UNFINISHED = ".unfinished"
@@ -23,10 +23,6 @@ LOG, RECIPE = "log.txt", "recipe.resolved.yaml"
 _RUNNING = ".running."
 _MADE_AGAIN = ("report.html", "report.md", LOG)
 """Not among the checksums: ``squeeze report`` renders the reports again."""
-
-
-class _DamagedError(Exception):
-    """A step's files are not those that were written."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,11 @@ class RunFolder:
                 "was removed during the run", where=str(gone), hint="run the same command again"
             )
 
+    @property
+    def log(self) -> Path:
+        """The place of the run's log."""
+        return self.path / LOG
+
     def artifact(self, name: str) -> Path:
         """Return the place of an exported file."""
         return self.path / "artifacts" / name
@@ -126,8 +127,11 @@ class RunFolder:
         folder = self.step(state)
         files = [path for path in folder.rglob("*") if path.is_file()]
         step = {"key": key, "record": record, "files": checksums.of_files(folder, files)}
-        step["sha256"] = checksums.of_plain(step)
-        write_text(folder / STEP_FILE, json.dumps(step, indent=1))
+        sealed.write(folder / STEP_FILE, step)
+        self.drop_unfinished(state, key)
+
+    def drop_unfinished(self, state: str, key: str) -> None:
+        """Remove what work that is done has left behind on its way, here and in earlier runs."""
         shutil.rmtree(self.path / "steps" / f"{state}{UNFINISHED}", ignore_errors=True)
         for left in self._unfinished(key):
             shutil.rmtree(left, ignore_errors=True)
@@ -149,12 +153,12 @@ class RunFolder:
             if marker.parents[2] == self.path:
                 continue
             try:
-                step = _read_step(marker, key)
+                step = sealed.read(marker, key)
                 if step is None:
                     continue
                 with new_folder(self.step(state)) as inside:
                     _copy(marker.parent, inside, step["files"])
-            except _DamagedError as damage:
+            except sealed.DamagedError as damage:
                 if marker.parent.name == state:
                     warn(f"{marker.parent}: {damage}, so this copy of {state} is not reused")
                 continue
@@ -169,29 +173,11 @@ class RunFolder:
         checksums.write_sums(self.path, kept)
 
 
-def _read_step(marker: Path, key: str) -> dict[str, Any] | None:
-    """Return a step's record if it is of this work.
-
-    Raises:
-        _DamagedError: The record is not what was written.
-    """
-    try:
-        step = json.loads(marker.read_text(encoding="utf-8"))
-        found = step.pop("sha256", None)
-        if found is None and step.get("key") != key:  # of a version that kept no checksums
-            return None
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise _DamagedError(f"{STEP_FILE} is damaged: {error}") from error
-    if found != checksums.of_plain(step):
-        raise _DamagedError(f"{STEP_FILE} is damaged or was changed: its SHA-256 is another one")
-    return step if step["key"] == key else None
-
-
 def _copy(source: Path, destination: Path, files: dict[str, str]) -> None:
     """Copy a step and make sure that the copy is what was written.
 
     Raises:
-        _DamagedError: It is not.
+        sealed.DamagedError: It is not.
     """
     for path in sorted(source.rglob("*")):
         if path.is_file():
@@ -200,11 +186,18 @@ def _copy(source: Path, destination: Path, files: dict[str, str]) -> None:
             try:
                 content = path.read_bytes()
             except OSError as error:
-                raise _DamagedError(f"{path.name} cannot be read: {error.strerror}") from error
+                raise sealed.DamagedError(
+                    f"{path.name} cannot be read: {error.strerror}"
+                ) from error
             place.write_bytes(content)
     wrong = list(checksums.faults(destination, files))
     if wrong:
-        raise _DamagedError("; ".join(wrong))
+        raise sealed.DamagedError("; ".join(wrong))
+
+
+def _goes_on(path: Path) -> bool:
+    """Tell whether a file of unfinished work is a result that the next run goes on from."""
+    return path.suffix in {".safetensors", ".json"} and path.name != OWNER
 
 
 def _clear(parent: Path) -> None:
@@ -217,7 +210,7 @@ def _clear(parent: Path) -> None:
                 sweep(folder)
             for step in list(run.glob("steps/*")):
                 whole = (step / STEP_FILE).is_file()
-                goes_on = (step / OWNER).is_file() and any(step.glob("*.safetensors"))
+                goes_on = (step / OWNER).is_file() and any(map(_goes_on, step.iterdir()))
                 if not (whole or goes_on):  # killed before its first checkpoint or its last file
                     shutil.rmtree(step, ignore_errors=True)
             mark.unlink(missing_ok=True)

@@ -10,8 +10,9 @@ from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.models.factory import Model
-from squeeze.pipeline import artifacts as shipping
+from squeeze.pipeline import artifacts, measurements
 from squeeze.pipeline.models import ModelState
+from squeeze.pipeline.steps import RunContext
 from squeeze.recipe.schema import Recipe
 from squeeze.results import ModelRecord, Parity, Row
 from squeeze.store import RunFolder
@@ -33,17 +34,15 @@ def recipe(targets: list[dict[str, Any]], **step: Any) -> Recipe:
 
 def states(trained: Model, bundle: Path) -> list[ModelState]:
     record = ModelRecord(name="baseline", method="baseline", params=7, macs=9, seconds=0)
-    return [ModelState(record, trained, bundle)]
+    return [ModelState(record, trained, bundle, "key")]
 
 
 def make(
     chosen: Recipe, trained: Model, digits: Data, bundle: Path, root: Path
-) -> tuple[shipping.Shipped, RunFolder]:
+) -> tuple[artifacts.Artifacts, RunFolder]:
     folder = RunFolder.create(root, "x")
-    made = shipping.make(
-        chosen, states(trained, bundle), digits.calibration, classification, folder, Silent()
-    )
-    return made, folder
+    context = RunContext(chosen, Path(), digits, classification, folder, Silent())
+    return artifacts.make(context, states(trained, bundle)), folder
 
 
 def test_targets_share_files_and_every_batch_size_has_its_own(
@@ -86,7 +85,7 @@ def test_targets_share_files_and_every_batch_size_has_its_own(
     assert list(speakers) == ["onnxruntime", "litert"]
     assert any("backend litert: the runtime's own" in note for note in record.notes)
     assert told[0] in {"for 7-bit weights", "for 8-bit weights"}
-    assert shipped.skipped == []
+    assert shipped.skipped == ()
 
 
 def test_what_stays_float_says_why(
@@ -132,7 +131,7 @@ def test_an_export_that_changed_the_model_is_refused() -> None:
         "artifact": "a.onnx",
     }
     good = Parity(samples=16, max_difference=0.05, scale=5.0, same_class=1.0)
-    shipping.check_parity([Row(**base, parity=good), Row(**base)])
+    measurements.check_parity([Row(**base, parity=good), Row(**base)])
     bad = good.model_copy(update={"max_difference": 0.06})
     with pytest.raises(SqueezeError, match=r"a\.onnx on t: its outputs differ from torch"):
-        shipping.check_parity([Row(**base, parity=bad)])
+        measurements.check_parity([Row(**base, parity=bad)])

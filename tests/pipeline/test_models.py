@@ -11,7 +11,8 @@ from squeeze.core.journal import Journal
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.models.factory import build
-from squeeze.pipeline import models as compress
+from squeeze.pipeline import models
+from squeeze.pipeline.steps import RunContext
 from squeeze.recipe.schema import Recipe
 from squeeze.store import RunFolder
 from squeeze.tasks import classification
@@ -33,22 +34,22 @@ def short(recipe_data: dict[str, Any]) -> dict[str, Any]:
     return recipe_data | {"baseline": {"train": train}, "steps": [prune], "gates": []}
 
 
-def steps_of(recipe_data: dict[str, Any], digits: Data, root: Path) -> compress.Steps:
+def steps_of(recipe_data: dict[str, Any], digits: Data, root: Path) -> RunContext:
     recipe = Recipe.model_validate(recipe_data)
     folder = RunFolder.create(root, "small")
-    return compress.Steps(recipe, Path(), digits, classification, folder, Journal(Silent()))
+    return RunContext(recipe, Path(), digits, classification, folder, Journal(Silent()))
 
 
-def run(steps: compress.Steps) -> list[compress.ModelState]:
-    return compress.compress(build(steps.recipe.model, Path()), steps)
+def run(steps: RunContext) -> list[models.ModelState]:
+    return models.compress(build(steps.recipe.model, Path()), steps)
 
 
-def warnings_of(steps: compress.Steps) -> list[str]:
+def warnings_of(steps: RunContext) -> list[str]:
     assert isinstance(steps.progress, Journal)
     return steps.progress.warnings
 
 
-def reused(states: list[compress.ModelState]) -> list[bool]:
+def reused(states: list[models.ModelState]) -> list[bool]:
     return [state.record.reused_from is not None for state in states]
 
 
@@ -84,10 +85,10 @@ def test_a_deterministic_run_makes_its_steps_anew_with_other_threads(
         short["steps"].append({"method": "distill", "teacher": "baseline"} | exact)
     steps = steps_of(short, digits, tmp_path)
     model = build(steps.recipe.model, Path())
-    one = compress.baseline_key(model, steps)
-    assert compress.baseline_key(model, steps) == one
+    one = models.baseline_key(model, steps)
+    assert models.baseline_key(model, steps) == one
     torch.set_num_threads(2)
-    assert compress.baseline_key(model, steps) != one
+    assert models.baseline_key(model, steps) != one
 
 
 def test_a_run_that_is_not_deterministic_has_one_key_for_all_threads(
@@ -95,9 +96,9 @@ def test_a_run_that_is_not_deterministic_has_one_key_for_all_threads(
 ) -> None:
     steps = steps_of(short, digits, tmp_path)
     model = build(steps.recipe.model, Path())
-    one = compress.baseline_key(model, steps)
+    one = models.baseline_key(model, steps)
     torch.set_num_threads(2)
-    assert compress.baseline_key(model, steps) == one
+    assert models.baseline_key(model, steps) == one
 
 
 def test_a_damaged_step_is_done_again_and_gives_the_same_model(

@@ -76,15 +76,15 @@ def test_a_grouped_transposed_convolution_stays_float_where_it_must(
     scheme: str, digits: Data, tmp_path: Path
 ) -> None:
     module = between_layers(nn.ConvTranspose2d(16, 16, 4, 2, 1, groups=4), nn.ReLU())
-    request, _, sqnr = quantized(module, "onnxruntime", digits, tmp_path, scheme)
+    request, done, sqnr = quantized(module, "onnxruntime", digits, tmp_path, scheme)
     assert sqnr > 25
-    reasons = list(request.found.kept.values())
+    reasons = list(done.facts.kept.values())
     if scheme == "static_int8":
         (reason,) = reasons
         assert reason.startswith("in float because ONNX Runtime fails on ConvTranspose ")
         assert reason.endswith("operands could not be broadcast together with shapes (16,) (4,)")
         coverage = onnxruntime.coverage(request.destination)
-        assert [node.name for node in coverage.survivors] == list(request.found.kept)
+        assert [node.name for node in coverage.survivors] == list(done.facts.kept)
         assert (coverage.int8, coverage.total) == (3, 4)
     else:
         assert reasons == []
@@ -92,12 +92,12 @@ def test_a_grouped_transposed_convolution_stays_float_where_it_must(
 
 def test_a_pool_that_leaves_padding_out_stays_float_in_litert(digits: Data, tmp_path: Path) -> None:
     module = between_layers(nn.AvgPool2d(3, 2, 1, count_include_pad=False))
-    request, _, sqnr = quantized(module, "litert", digits, tmp_path)
+    request, done, sqnr = quantized(module, "litert", digits, tmp_path)
     assert sqnr > 25
-    reasons = list(request.found.kept.values())
+    reasons = list(done.facts.kept.values())
     assert len(reasons) == 2  # sums of values and of how many there are
     assert all("LiteRT fails on STABLEHLO_REDUCE_WINDOW …" in reason for reason in reasons)
-    assert all("AvgPool2d" in name for name in request.found.kept)
+    assert all("AvgPool2d" in name for name in done.facts.kept)
     coverage = litert.coverage(request.destination)
     assert (coverage.int8, coverage.total) == (3, 3)
 
@@ -105,8 +105,8 @@ def test_a_pool_that_leaves_padding_out_stays_float_in_litert(digits: Data, tmp_
 def test_a_file_that_the_runtime_does_not_load_is_mended(digits: Data, tmp_path: Path) -> None:
     """XNNPACK refuses a layer whose products are rounded too coarsely."""
     pad = nn.Sequential(nn.ConstantPad2d((0, 1, 0, 1), -1e9), nn.MaxPool2d(2))
-    request, _, _ = quantized(between_layers(pad), "litert", digits, tmp_path)
-    assert ["LiteRT cannot load it" in reason for reason in request.found.kept.values()] == [True]
+    _, done, _ = quantized(between_layers(pad), "litert", digits, tmp_path)
+    assert ["LiteRT cannot load it" in reason for reason in done.facts.kept.values()] == [True]
 
 
 @pytest.mark.parametrize("runtime", [*WAYS])
@@ -115,9 +115,9 @@ def test_clamps_keep_their_bounds(
     bounds: tuple[float, float], runtime: str, digits: Data, tmp_path: Path
 ) -> None:
     """Also in int8, whose integers end where the range does, and that always has zero."""
-    request, _, sqnr = quantized(between_layers(Clamped(*bounds)), runtime, digits, tmp_path)
+    _, done, sqnr = quantized(between_layers(Clamped(*bounds)), runtime, digits, tmp_path)
     assert sqnr > 35
-    kept = [reason for reason in request.found.kept.values() if "bounds" in reason]
+    kept = [reason for reason in done.facts.kept.values() if "bounds" in reason]
     assert len(kept) == (runtime == "onnxruntime" and bounds[0] > 0)
 
 
@@ -132,14 +132,14 @@ def test_several_kinds_that_fail_are_found_in_few_attempts() -> None:
             raise ValueError(f"no kernel for {min(bad)}\nand more")
         return f"{len(kinds) - len(in_float)} in int8"
 
-    unfit: dict[str, str] = {}
-    assert without_failing(attempt, kinds, unfit, who="It") == "69 in int8"
+    made, unfit = without_failing(attempt, kinds, {}, who="It")
+    assert made == "69 in int8"
     assert unfit == {
         name: f"in float because It fails on {kinds[name]} {name}: no kernel for {name}"
         for name in ("conv5", "conv40", "pool0")
     }
     assert len(tried) < 40
-    assert without_failing(attempt, kinds, unfit, who="It") == "69 in int8"
+    assert without_failing(attempt, kinds, unfit, who="It") == ("69 in int8", unfit)
     assert tried[-1] == set(unfit)  # known from the first time
 
 
@@ -158,6 +158,6 @@ def test_what_fails_together_only_stays_float_together() -> None:
         return len(in_float)
 
     kinds = dict.fromkeys("abcd", "Conv")
-    unfit: dict[str, str] = {}
-    assert without_failing(attempt, kinds, unfit, who="It") == len(unfit) == 2
+    made, unfit = without_failing(attempt, kinds, {}, who="It")
+    assert made == len(unfit) == 2
     assert set(unfit) == {"a", "b"}

@@ -83,8 +83,8 @@ def test_a_quiet_head_is_not_rounded_by_the_range_of_a_loud_one(
     source = file.write("float", model, kind, 1, tmp_path, tmp_path / "log.txt")
     out = tmp_path / f"int8.{kind}"
     request = Request(source, out, QuantizeStep(), digits.calibration, Silent(), None)
-    backend.quantize(request)
-    assert set(request.found.kept.values()) == {REASON}
+    done = backend.quantize(request)
+    assert set(done.facts.kept.values()) == {REASON}
     assert runtime.coverage(out).convolutions == (3, 3)
     images, _ = digits.validation.batch(range(32))
     values = {}

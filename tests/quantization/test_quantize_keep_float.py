@@ -149,12 +149,12 @@ def test_kept_layers_run_in_float(
     request = Request(
         files[kind], out, QuantizeStep(), digits.calibration, Silent(), None, keep_float=keep
     )
-    backend.quantize(request)
+    kept = backend.quantize(request).facts.kept
     coverage = runtime.coverage(out)
     assert (coverage.int8, coverage.total) == (10 - in_float, 10)
     assert coverage.convolutions == (9 - convolutions, 9)
-    assert {node.name for node in coverage.survivors} <= set(request.found.kept)
-    assert set(request.found.kept.values()) == {"kept by the user"}
+    assert {node.name for node in coverage.survivors} <= set(kept)
+    assert set(kept.values()) == {"kept by the user"}
     images, _ = digits.validation.batch(range(len(digits.validation)))
     found = {}
     for path in (files[kind], out):

@@ -17,9 +17,10 @@ from squeeze.quantization.backends import onnxruntime as onnx_backend
 from squeeze.quantization.mixed_precision import layers
 from squeeze.quantization.mixed_precision.search import search
 from squeeze.quantization.mixed_precision.step import FloatLayers
+from squeeze.quantization.mixed_precision.trial_store import TrialStore
 from squeeze.quantization.mixed_precision.units import units
 from squeeze.quantization.recovery import graph as graphs
-from squeeze.quantization.request import Request
+from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.recipe.schema import QuantizeStep, Target
 from squeeze.results import MixedPrecisionSearch
 from squeeze.runtimes import litert, onnxruntime
@@ -69,8 +70,13 @@ def choice(digits: Data, **step: Any) -> FloatLayers:
 
 
 def quantized(
-    chosen: FloatLayers, kind: str, model: Model, files: dict[str, Path], out: Path
-) -> tuple[MixedPrecisionSearch, Request]:
+    chosen: FloatLayers,
+    kind: str,
+    model: Model,
+    files: dict[str, Path],
+    out: Path,
+    store: TrialStore | None = None,
+) -> tuple[MixedPrecisionSearch, QuantizedFile]:
     assert chosen.calibration is not None
     request = Request(
         files[kind],
@@ -83,8 +89,9 @@ def quantized(
     )
     runtime, backend = RUNTIMES[kind]
     name = runtime.__name__.rpartition(".")[2]
-    chosen.quantize(backend.quantize, request, Target(runtime=name), 1)
-    return chosen.searches[0], request
+    done = chosen.quantize(backend.quantize, request, Target(runtime=name), 1, store)
+    assert done.search is not None
+    return done.search, done
 
 
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
@@ -93,9 +100,9 @@ def test_one_bad_layer_is_found_and_kept(
 ) -> None:
     chosen = choice(digits, mixed_precision={"metric": "agreement", "max_drop": 0.03})
     out = tmp_path / f"mixed.{kind}"
-    search, request = quantized(chosen, kind, spoilt, spoilt_files, out)
+    search, done = quantized(chosen, kind, spoilt, spoilt_files, out)
     assert search.met
-    assert chosen.missed_goal is None
+    assert done.missed_goal is None
     assert (search.ranking[0].layer, len(search.ranking)) == (BAD, 13)
     assert search.ranking[0].sqnr_db < 10 < search.ranking[1].sqnr_db
     plain, best = search.trials
@@ -107,7 +114,7 @@ def test_one_bad_layer_is_found_and_kept(
 
     runtime = RUNTIMES[kind][0]
     (left,) = runtime.coverage(out).survivors
-    assert request.found.kept[left.name] == "kept in float by mixed_precision"
+    assert done.facts.kept[left.name] == "kept in float by mixed_precision"
     images, _ = digits.validation.batch(range(len(digits.validation)))
     found = []
     for path in (spoilt_files[kind], out):
@@ -117,15 +124,82 @@ def test_one_bad_layer_is_found_and_kept(
     assert (found[0] == found[1]).mean() > 0.97
 
 
+class _KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+def _counting(quantize: Any, made: list[Path], *, until: int) -> Any:
+    """Return a backend's function that is killed before it makes one file more than ``until``."""
+
+    def counted(request: Request) -> QuantizedFile:
+        if len(made) == until:
+            raise _KilledError
+        made.append(request.destination)
+        done: QuantizedFile = quantize(request)
+        return done
+
+    return counted
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_a_search_that_was_killed_goes_on_and_makes_no_trial_twice(
+    kind: str,
+    spoilt: Model,
+    spoilt_files: dict[str, Path],
+    digits: Data,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    block = {"metric": "agreement", "max_drop": 0.03, "samples": 64}
+    chosen, backend = choice(digits, mixed_precision=block), RUNTIMES[kind][1]
+    suffix, quantize = f".{kind}", backend.quantize
+    whole, first, second = list[Path](), list[Path](), list[Path]()
+    monkeypatch.setattr(backend, "quantize", _counting(quantize, whole, until=-1))
+    undisturbed, _ = quantized(chosen, kind, spoilt, spoilt_files, tmp_path / f"a{suffix}")
+    store = TrialStore(tmp_path / "trials", "key", suffix, pytest.fail)
+    out = tmp_path / f"b{suffix}"
+    monkeypatch.setattr(backend, "quantize", _counting(quantize, first, until=6))
+    with pytest.raises(_KilledError):
+        quantized(chosen, kind, spoilt, spoilt_files, out, store)
+    monkeypatch.setattr(backend, "quantize", _counting(quantize, second, until=-1))
+    search, done = quantized(chosen, kind, spoilt, spoilt_files, out, store)
+    assert (len(first), len(first) + len(second)) == (6, len(whole))
+    assert search.ranking == undisturbed.ranking
+    assert [(t.layers, t.drop, t.int8) for t in search.trials] == [
+        (t.layers, t.drop, t.int8) for t in undisturbed.trials
+    ]
+    assert out.read_bytes() == (tmp_path / f"a{suffix}").read_bytes()
+    assert "kept in float by mixed_precision" in done.facts.kept.values()
+    monkeypatch.setattr(backend, "quantize", _counting(quantize, [], until=0))
+    again, _ = quantized(chosen, kind, spoilt, spoilt_files, out, store)  # all is there
+    assert [t.drop for t in again.trials] == [t.drop for t in undisturbed.trials]
+
+
+def test_a_damaged_trial_is_made_again_and_named(
+    spoilt: Model, spoilt_files: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    store = TrialStore(tmp_path / "trials", "key", ".onnx", said.append)
+    chosen = choice(digits, mixed_precision={"metric": "agreement", "max_drop": 0.03})
+    search, _ = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "a.onnx", store)
+    store.path((BAD,)).write_bytes(b"no file")
+    again, _ = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "b.onnx", store)
+    (told,) = said
+    assert f"{store.path((BAD,)).name} is damaged or was changed" in told
+    assert told.endswith("so this trial is made again")
+    assert [t.drop for t in again.trials] == [t.drop for t in search.trials]
+    assert (tmp_path / "b.onnx").read_bytes() == (tmp_path / "a.onnx").read_bytes()
+
+
 def test_what_the_user_keeps_is_not_searched(
     spoilt: Model, spoilt_files: dict[str, Path], digits: Data, tmp_path: Path
 ) -> None:
     chosen = choice(digits, keep_float=[BAD], mixed_precision={"max_drop": 0.03, "samples": 64})
-    search, request = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "mixed.onnx")
+    search, done = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "mixed.onnx")
     assert search.met
     assert [trial.layers for trial in search.trials] == [()]
     assert (search.trials[0].int8, search.ranking, search.samples) == (9, (), 64)
-    assert set(request.found.kept.values()) == {f"kept in float by keep_float '{BAD}'"}
+    assert set(done.facts.kept.values()) == {f"kept in float by keep_float '{BAD}'"}
 
 
 def test_a_limit_out_of_reach_ships_the_best_and_says_so(
@@ -135,13 +209,13 @@ def test_a_limit_out_of_reach_ships_the_best_and_says_so(
     block = {"metric": "agreement", "max_drop": 0.0, "max_layers": 1}
     settings = QuantizeStep.model_validate({"recovery": NOTHING, "mixed_precision": block})
     chosen = FloatLayers(settings, "steps.0", digits.calibration, None, cast("Any", _Strict()), 0)
-    search, _ = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "mixed.onnx")
+    search, done = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "mixed.onnx")
     assert not search.met
     assert search.trials[-1].layers == (BAD,)
     assert search.source.startswith("calibration images, which also set the ranges")
-    assert chosen.missed_goal is not None
-    assert chosen.missed_goal.aim == "mixed_precision on onnxruntime"
-    assert chosen.missed_goal.found.endswith("points with layers in float: 1")
+    assert done.missed_goal is not None
+    assert done.missed_goal.aim == "mixed_precision on onnxruntime"
+    assert done.missed_goal.found.endswith("points with layers in float: 1")
     assert (tmp_path / "mixed.onnx").exists()
 
 

@@ -135,9 +135,9 @@ def test_the_bad_layer_of_a_detector_is_found_by_map(
     assert scenes.calibration is not None
     request = Request(source, out, step, scenes.calibration, Silent(), None, keep_float=keep)
     target = Target(runtime=runtime.__name__.rpartition(".")[2])
-    chosen.quantize(backend.quantize, request, target, 1)
+    search = chosen.quantize(backend.quantize, request, target, 1).search
 
-    (search,) = chosen.searches
+    assert search is not None
     assert (search.metric, search.met, search.samples) == ("mAP", True, 16)
     assert search.ranking[0].layer == BAD
     assert {"first", "last", "classes", "sides"} <= {each.layer for each in search.ranking}

@@ -6,6 +6,7 @@ calibrator finds them, and they are handed to it.
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from squeeze.quantization import isolate
 from squeeze.quantization.biases import CHANNELS
 from squeeze.quantization.mixed_precision import litert as file
 from squeeze.quantization.observing import litert as activations
-from squeeze.quantization.request import QuantizedFile, Request
+from squeeze.quantization.request import FileFacts, QuantizedFile, Request
 from squeeze.runtimes import litert as runtime
 from squeeze.runtimes.graphs import tflite_graphs
 from squeeze.store import new_file
@@ -50,14 +51,14 @@ def quantize(request: Request) -> QuantizedFile:
     """
     try:
         with redirect_output(request.log):
-            told = _quantize(request)
+            told, facts = _quantize(request)
     except (SqueezeError, OSError):
         raise
     except Exception as error:
         raise SqueezeError(
             f"ai-edge-quantizer failed: {cause_of(error)}", where=str(request.source)
         ) from error
-    return QuantizedFile(16 if request.step.scheme == "fp16" else 8, (told,))
+    return QuantizedFile(16 if request.step.scheme == "fp16" else 8, (told,), facts=facts)
 
 
 def bits(step: "Quantization", target: "Cpu") -> int:
@@ -66,16 +67,16 @@ def bits(step: "Quantization", target: "Cpu") -> int:
     return 8
 
 
-def _quantize(request: Request) -> str:
-    """Write the file and return what to tell of it."""
+def _quantize(request: Request) -> tuple[str, FileFacts]:
+    """Write the file; return what to tell of it, and what was found out."""
     _refuse_quantized(request.source)
     ranges, told = None, _UNCALIBRATED.get(request.step.scheme, "")
     if not told:
-        ranges, told = request.found.ranges or activations.ranges(_worker(request), request)
+        ranges, told = request.known.ranges or activations.ranges(_worker(request), request)
         if request.trained is not None:
             told = _take_trained_(ranges, request.source, request.trained)
-        request.found.ranges = ranges, told
-    kept = _kept(request)
+    facts = _kept(request)
+    kept = facts.kept
     scopes = file.scopes(request.source)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made.tflite"
@@ -89,11 +90,11 @@ def _quantize(request: Request) -> str:
             runtime.try_run(made)
 
         kinds = {each.name: each.kind for each in file.operators(request.source)}
-        isolate.without_failing(attempt, kinds, request.found.unfit, who="LiteRT")
-        request.found.kept |= request.found.unfit
+        _, unfit = isolate.without_failing(attempt, kinds, request.known.unfit, who="LiteRT")
         with new_file(request.destination) as inside:
             shutil.copyfile(made, inside)
-    return told
+    found = None if ranges is None else (ranges, told)
+    return told, replace(facts, ranges=found, kept={**kept, **unfit}, unfit=unfit)
 
 
 def _worker(request: Request) -> Any:  # noqa: ANN401
@@ -123,17 +124,17 @@ def _recipe(scheme: str) -> Any:  # noqa: ANN401  (the quantizer's own)
     return recipes.get(scheme, recipe.static_wi8_ai8)()
 
 
-def _kept(request: Request) -> list[str]:
-    """Return the names of the operators that stay float because of what they do."""
-    keep, found = request.keep_float, request.found
+def _kept(request: Request) -> FileFacts:
+    """Return which operators stay float because of what they do, and what they compute."""
+    keep, computed = request.keep_float, request.known.computed
     # training has simulated the one range of what is joined
-    found.kept = {} if request.trained else file.joins(request.source)
+    kept = {} if request.trained else file.joins(request.source)
     if keep is not None:
-        pinned, found.computed = keep.of_file(
+        pinned, computed = keep.of_file(
             file.operators(request.source), file.values(request.source, keep.images)
         )
-        found.kept |= pinned
-    return list(found.kept)
+        kept |= pinned
+    return FileFacts(computed=computed, kept=kept)
 
 
 def _take_trained_(ranges: dict[str, Any], path: Path, trained: "TrainedRanges") -> str:

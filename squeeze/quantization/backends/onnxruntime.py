@@ -5,6 +5,7 @@ own default, QInt8, leaves part of the convolutions in float on x86.
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,7 +14,7 @@ from squeeze.core.output import redirect_output
 from squeeze.quantization import isolate, kernels, onnx_operators, onnx_rewriting, onnx_weights
 from squeeze.quantization.mixed_precision import onnx as file
 from squeeze.quantization.observing import onnxruntime as activations
-from squeeze.quantization.request import QuantizedFile, Request
+from squeeze.quantization.request import FileFacts, QuantizedFile, Request
 from squeeze.runtimes import onnxruntime as runtime
 from squeeze.store import new_file, scratch
 
@@ -43,7 +44,7 @@ def quantize(request: Request) -> QuantizedFile:
             onnx_weights.refuse_quantized(request.source)
             if request.step.scheme in _UNCALIBRATED:
                 return _uncalibrated(request, Path(folder), bits, reason)
-            told = _quantize(request, Path(folder), bits)
+            told, facts = _quantize(request, Path(folder), bits)
     except (SqueezeError, OSError):
         raise
     except Exception as error:
@@ -53,7 +54,7 @@ def quantize(request: Request) -> QuantizedFile:
         ) from error
     if request.trained is not None:
         reason = f"{bits}-bit weights, as they were trained"
-    return QuantizedFile(bits, (reason, *told))
+    return QuantizedFile(bits, (reason, *told), facts=facts)
 
 
 def bits(step: "Quantization", target: "Cpu") -> int:
@@ -71,37 +72,40 @@ def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Qua
             return QuantizedFile(16, (onnx_weights.half(request.source, inside),))
     prepared = folder / "prepared.onnx"
     _prepare(request.source, prepared)
-    kept = _kept(request, prepared)
+    facts = _kept(request, prepared)
+    kept = facts.kept
     if scheme == "dynamic_int8":
-        told = _shipped(
+        told, facts = _shipped(
             request,
             prepared,
+            facts,
             lambda path, unfit: onnx_weights.dynamic(prepared, path, [*kept, *unfit], bits=bits),
         )
-        return QuantizedFile(bits, (reason, told))
-    told = _shipped(
+        return QuantizedFile(bits, (reason, told), facts=facts)
+    told, facts = _shipped(
         request,
         prepared,
+        facts,
         lambda path, unfit: onnx_weights.weight_only(prepared, path, [*kept, *unfit]),
     )
-    return QuantizedFile(kernels.FULL, (told,))
+    return QuantizedFile(kernels.FULL, (told,), facts=facts)
 
 
-def _quantize(request: Request, folder: Path, bits: int) -> list[str]:
-    """Write the file and return what to tell of its ranges."""
+def _quantize(request: Request, folder: Path, bits: int) -> tuple[list[str], FileFacts]:
+    """Write the file; return what to tell of its ranges, and what was found out."""
     prepared, cache = folder / "prepared.onnx", folder / "ranges.json"
     _prepare(request.source, prepared)
     onnx_rewriting.scale_(prepared)
-    ranges, told = request.found.ranges or activations.ranges(prepared, folder, request)
+    ranges, told = request.known.ranges or activations.ranges(prepared, folder, request)
     if request.trained is not None:
         matched = request.trained.match(
             activations.values(prepared, list(ranges), request.trained.image)
         )
-        ranges |= matched.ranges
+        ranges = ranges | matched.ranges
         told = matched.note
-    request.found.ranges = ranges, told
     activations.write(ranges, cache)
-    kept = _kept(request, prepared)
+    facts = replace(_kept(request, prepared), ranges=(ranges, told))
+    kept = facts.kept
     signed, why = kernels.signed_activations(request.cpu)
     reduced = bits == kernels.REDUCED
 
@@ -109,17 +113,22 @@ def _quantize(request: Request, folder: Path, bits: int) -> list[str]:
         names = [*kept, *unfit]
         return _insert_qdq(prepared, path, cache, names, reduced=reduced, signed=signed)
 
-    return [why, told, *_shipped(request, prepared, insert)]
+    notes, facts = _shipped(request, prepared, facts, insert)
+    return [why, told, *notes], facts
 
 
 def _shipped(
-    request: Request, prepared: Path, write: "Callable[[Path, Collection[str]], _Told]"
-) -> "_Told":
+    request: Request,
+    prepared: Path,
+    facts: FileFacts,
+    write: "Callable[[Path, Collection[str]], _Told]",
+) -> "tuple[_Told, FileFacts]":
     """Make the file and run it once; what fails in int8 stays float.
 
     Args:
-        request: Its ``found`` learns what failed.
+        request: Where the file goes.
         prepared: The float file.
+        facts: What is known of it; they come back with what failed.
         write: Makes the file with these operators in float, and returns what to tell.
     """
     made = prepared.with_name("made.onnx")
@@ -130,12 +139,10 @@ def _shipped(
         return told
 
     kinds = {each.name: each.kind for each in file.operators(prepared) if each.name}
-    unfit = request.found.unfit
-    told = isolate.without_failing(attempt, kinds, unfit, who="ONNX Runtime")
-    request.found.kept |= unfit
+    told, unfit = isolate.without_failing(attempt, kinds, request.known.unfit, who="ONNX Runtime")
     with new_file(request.destination) as inside:
         shutil.copyfile(made, inside)
-    return told
+    return told, replace(facts, kept={**facts.kept, **unfit}, unfit=unfit)
 
 
 def _prepare(source: Path, prepared: Path) -> None:
@@ -146,18 +153,18 @@ def _prepare(source: Path, prepared: Path) -> None:
     onnx_rewriting.pool_(prepared)
 
 
-def _kept(request: Request, prepared: Path) -> list[str]:
-    """Return the names of the nodes that stay float."""
-    keep, found = request.keep_float, request.found
+def _kept(request: Request, prepared: Path) -> FileFacts:
+    """Return which nodes stay float, and what the nodes compute."""
+    keep, computed = request.keep_float, request.known.computed
     # training has simulated the one range of what is joined
-    found.kept = {} if request.trained else file.joins(prepared) | file.proposals(prepared)
-    found.kept |= onnx_operators.clips_beside_zero(prepared)
+    kept = {} if request.trained else file.joins(prepared) | file.proposals(prepared)
+    kept |= onnx_operators.clips_beside_zero(prepared)
     if keep is not None:
-        pinned, found.computed = keep.of_file(
+        pinned, computed = keep.of_file(
             file.operators(prepared), file.values(prepared, keep.images)
         )
-        found.kept |= pinned
-    return list(found.kept)
+        kept |= pinned
+    return FileFacts(computed=computed, kept=kept)
 
 
 def _insert_qdq(

@@ -1,8 +1,6 @@
 """Which layers of a quantize step stay float: the recipe's, and those found by measuring."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +8,16 @@ import numpy as np
 from squeeze.core import cpu, plugins
 from squeeze.core.errors import SqueezeError
 from squeeze.quantization.mixed_precision import kept
+from squeeze.quantization.mixed_precision.trial_store import TrialStore
 from squeeze.quantization.mixed_precision.trials import TrialSetup, mix
 from squeeze.recipe.schema import MixedPrecision, Quantization, QuantizeStep, Target
 from squeeze.results import MissedGoal, MixedPrecisionSearch
 from squeeze.runtimes.base import Execution
+from squeeze.store import scratch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from squeeze.data.splits import Split
     from squeeze.measure.evaluator import Evaluator
     from squeeze.models.factory import Model
@@ -24,19 +26,17 @@ if TYPE_CHECKING:
 _SHOWN = 6
 
 
-@dataclass
+@dataclass(frozen=True)
 class FloatLayers:
-    """What stays float in all files of a quantize step.
+    """How it is decided what stays float in the files of a quantize step.
 
     Attributes:
         step: The recipe's.
         where: Its place in the recipe.
         calibration: The samples that set ranges.
         train: What losses are measured on, without what calibrates.
-        judge: Reads the outputs.
+        evaluator: Reads the outputs.
         seed: Draws the samples.
-        in_float: Of every file made, the operators that stay float, with the reason.
-        ladders: Of every file made with ``mixed_precision``.
     """
 
     step: Quantization
@@ -45,22 +45,6 @@ class FloatLayers:
     train: "Split | None"
     evaluator: "Evaluator"
     seed: int
-    in_float: dict[Path, Mapping[str, str]] = field(default_factory=dict)
-    searches: list[MixedPrecisionSearch] = field(default_factory=list)
-
-    @property
-    def missed_goal(self) -> MissedGoal | None:
-        """The first limit that no mixture held."""
-        missed = next((made for made in self.searches if not made.met), None)
-        if missed is None:
-            return None
-        best = next(trial for trial in missed.trials if trial.chosen)
-        return MissedGoal(
-            aim=f"mixed_precision on {missed.target}",
-            limit=f"loss of {missed.metric} at most {100 * missed.max_drop:.2f} points",
-            found=f"{100 * best.drop:.2f} points with layers in float: {len(best.layers)}",
-            hint="allow a larger max_drop or more max_layers, or train with scheme: qat_int8",
-        )
 
     def keep_float(
         self, model: "Model | None", exported: "Model", batch_size: int
@@ -90,28 +74,32 @@ class FloatLayers:
         request: "Request",
         target: Target,
         batch_size: int,
+        store: TrialStore | None = None,
     ) -> "QuantizedFile":
-        """Make a file, and remember what stays float in it.
+        """Make a file; what comes back says what stays float in it.
 
         Args:
             quantize: The backend's function.
             request: For one float file.
             target: Where it is going to run.
             batch_size: What is timed.
+            store: Of the trials of mixed precision; None keeps them while they are needed.
         """
         settings = self.step.mixed_precision if isinstance(self.step, QuantizeStep) else None
         if settings is None:
-            outcome, notes = quantize(request), []
+            outcome, notes = quantize(request), list[str]()
         else:
-            trial = self._setup(settings, target, batch_size)
-            outcome, made = mix(quantize, request, trial)
-            self.searches.append(made)
-            notes = [_summary(made)]
-        found = self.in_float[request.destination] = dict(request.found.kept)
-        for reason in dict.fromkeys(found.values()):
-            count = sum(other == reason for other in found.values())
+            with scratch() as folder:
+                suffix, warn = request.destination.suffix, request.progress.warn
+                store = store or TrialStore(folder, "", suffix, warn)
+                outcome = mix(quantize, request, self._setup(settings, target, batch_size), store)
+            notes = [] if outcome.search is None else [_summary(outcome.search)]
+        kept = outcome.facts.kept
+        for reason in dict.fromkeys(kept.values()):
+            count = sum(other == reason for other in kept.values())
             notes.append(f"{count} operator{'s' * (count > 1)} {reason}")
-        return replace(outcome, notes=(*outcome.notes, *notes))
+        missed = outcome.missed_goal or _missed_goal(outcome.search)
+        return replace(outcome, notes=(*outcome.notes, *notes), missed_goal=missed)
 
     def _setup(self, settings: MixedPrecision, target: Target, batch_size: int) -> TrialSetup:
         samples, source = self._samples(settings.samples)
@@ -142,6 +130,19 @@ class FloatLayers:
             self.calibration.take(range(min(count, len(self.calibration)))),
             "calibration images, which also set the ranges: the loss may be larger elsewhere",
         )
+
+
+def _missed_goal(search: MixedPrecisionSearch | None) -> MissedGoal | None:
+    """Return the limit that no mixture held."""
+    if search is None or search.met:
+        return None
+    best = next(trial for trial in search.trials if trial.chosen)
+    return MissedGoal(
+        aim=f"mixed_precision on {search.target}",
+        limit=f"loss of {search.metric} at most {100 * search.max_drop:.2f} points",
+        found=f"{100 * best.drop:.2f} points with layers in float: {len(best.layers)}",
+        hint="allow a larger max_drop or more max_layers, or train with scheme: qat_int8",
+    )
 
 
 def _summary(made: MixedPrecisionSearch) -> str:

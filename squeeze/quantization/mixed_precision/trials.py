@@ -5,10 +5,11 @@ of every mixture that is tried, and the latency of them all, in turns.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,16 @@ import numpy as np
 from squeeze.core.errors import SqueezeError
 from squeeze.measure import accuracy, latency, statistics
 from squeeze.quantization.mixed_precision import search
+from squeeze.quantization.mixed_precision.trial_store import StoredTrial, TrialStore
 from squeeze.quantization.mixed_precision.units import Unit, units
 from squeeze.results import LayerSensitivity, MixedPrecisionSearch, MixedPrecisionTrial
 from squeeze.runtimes.base import Execution, several
-from squeeze.store import scratch
+from squeeze.store import new_file, scratch
 
 if TYPE_CHECKING:
     from squeeze.data.splits import Split
     from squeeze.measure.evaluator import Evaluator, Predictions
-    from squeeze.quantization.request import QuantizedFile, Request
+    from squeeze.quantization.request import FileFacts, QuantizedFile, Request
     from squeeze.recipe.schema import MixedPrecision
     from squeeze.runtimes.base import Runtime, Session
 
@@ -60,117 +62,145 @@ class TrialSetup:
     made_for: str | None = None
 
 
-@dataclass
-class _Files:
-    """The mixtures that were made so far, each a file in a folder of its own.
+@dataclass(frozen=True)
+class _Mixtures:
+    """The files of one search: made when they are asked for, and kept on disk.
 
     Attributes:
         quantize: The backend's function.
         request: Of the file without layers in float but those that the user keeps.
         setup: How they are measured.
-        folder: Where they go.
+        store: Where they lie.
+        plain: What was done for the file without layers in float, and found out about the source.
         units: By name.
-        made: File by the units that are float.
+        float_predictions: Of the float file.
     """
 
     quantize: "Callable[[Request], QuantizedFile]"
     request: "Request"
     setup: TrialSetup
-    folder: Path
-    units: dict[str, Unit] = field(default_factory=dict)
-    made: dict[tuple[str, ...], Path] = field(default_factory=dict)
+    store: TrialStore
+    plain: "QuantizedFile"
+    units: dict[str, Unit]
+    float_predictions: "Predictions"
 
-    def file(self, layers: tuple[str, ...]) -> Path:
-        """Return the file in which these units are float."""
-        if layers not in self.made:
-            name = f"{len(self.made)}{self.request.destination.suffix}"
-            self.write(layers, self.folder / name)
-            self.made[layers] = self.folder / name
-        return self.made[layers]
+    def trial(self, layers: tuple[str, ...]) -> StoredTrial:
+        """Return the trial in which these units are float; make and measure it if need be."""
+        found = self.store.trial(layers)
+        if found is None:
+            path, kept = self.store.path(layers), self.plain.facts.kept
+            if layers:
+                kept = self.write(layers, path).facts.kept
+            title = f"mixed precision on {self.setup.label}, {len(layers)} layers in float"
+            predictions = _predictions(path, self.setup, self.request, title)
+            drop = _drop(self.float_predictions, predictions, self.setup)
+            self.store.keep_trial(layers, drop, kept)
+            found = StoredTrial(path, drop, kept)
+        return found
 
     def write(self, layers: Sequence[str], path: Path) -> "QuantizedFile":
         """Make a file in which these units are float, and those that the user keeps."""
-        keep, found = self.request.keep_float, self.request.found
-        if keep is None:
+        keep, facts = self.request.keep_float, self.plain.facts
+        if keep is None or facts.computed is None:
             raise SqueezeError("has nothing to look layers up with", where="mixed_precision")
-        if found.computed is not None:
-            reasons = {
-                name: "kept in float by mixed_precision"
-                for layer in layers
-                for name in self.units[layer].operations
-            }
-            keep = keep.keeping(reasons | dict(keep.kept), found.computed)
-        return self.quantize(replace(self.request, destination=path, keep_float=keep))
+        reasons = {
+            name: "kept in float by mixed_precision"
+            for layer in layers
+            for name in self.units[layer].operations
+        }
+        keep = keep.keeping(reasons | dict(keep.kept), facts.computed)
+        return self.quantize(replace(self.request, destination=path, keep_float=keep, known=facts))
 
 
 def mix(
-    quantize: "Callable[[Request], QuantizedFile]", request: "Request", setup: TrialSetup
-) -> "tuple[QuantizedFile, MixedPrecisionSearch]":
+    quantize: "Callable[[Request], QuantizedFile]",
+    request: "Request",
+    setup: TrialSetup,
+    store: TrialStore,
+) -> "QuantizedFile":
     """Write the file with the fewest layers in float that hold the limit.
 
-    Without any file that holds it, the best one is written, and the ladder says so.
+    Without any file that holds it, the best one is written, and the record of the search says so.
+    Trials that ``store`` holds are not made again.
 
     Args:
         quantize: The backend's function.
         request: With the layers that the user keeps in float.
         setup: How mixtures are measured.
+        store: Of the trials.
 
     Raises:
         SqueezeError: The backend failed.
     """
-    with scratch() as folder:
-        files = _Files(quantize, request, setup, Path(folder))
-        outcome = files.write((), Path(folder) / f"int8{request.destination.suffix}")
-        files.made[()] = Path(folder) / f"int8{request.destination.suffix}"
-        float_predictions = _predictions(request.source, setup, request, "float")
-        files.units = {unit.name: unit for unit in _int8_units(request)}
+    plain = _plain(quantize, request, store)
+    mixtures = _Mixtures(
+        quantize,
+        request,
+        setup,
+        store,
+        plain,
+        {unit.name: unit for unit in _int8_units(request, plain.facts)},
+        _predictions(request.source, setup, request, "float"),
+    )
+    limit, ranking = setup.settings.max_drop, list[LayerSensitivity]()
+    if mixtures.trial(()).drop > limit:
+        ranking = _ranking(mixtures)
+    tried = search.search(
+        [each.layer for each in ranking],
+        lambda layers: mixtures.trial(layers).drop,
+        max_drop=limit,
+        max_layers=setup.settings.max_layers,
+    )
+    record = _record(mixtures, tried, ranking)
+    chosen = mixtures.trial(tried.chosen)
+    with new_file(request.destination) as inside:
+        shutil.copyfile(chosen.path, inside)
+    facts = replace(plain.facts, kept=chosen.kept)
+    return replace(plain, facts=facts, search=record)
 
-        @cache
-        def drop(layers: tuple[str, ...]) -> float:
-            title = f"mixed precision on {setup.label}, {len(layers)} layers in float"
-            return _drop(
-                float_predictions, _predictions(files.file(layers), setup, request, title), setup
-            )
 
-        ranking: list[LayerSensitivity] = []
-        if drop(()) > setup.settings.max_drop:
-            ranking = _ranking(files)
-        tried = search.search(
-            [each.layer for each in ranking],
-            drop,
-            max_drop=setup.settings.max_drop,
-            max_layers=setup.settings.max_layers,
-        )
-        search_record = _record(files, tried, ranking)
-        files.write(tried.chosen, request.destination)  # once more: what is kept is that file's
-    return outcome, search_record
+def _plain(
+    quantize: "Callable[[Request], QuantizedFile]", request: "Request", store: TrialStore
+) -> "QuantizedFile":
+    """Return what was done for the file without layers in float; make it if need be."""
+    plain = store.plain()
+    if plain is None:
+        plain = quantize(replace(request, destination=store.path(())))
+        store.keep_plain(plain)
+    return plain
 
 
-def _int8_units(request: "Request") -> Iterator[Unit]:
+def _int8_units(request: "Request", facts: "FileFacts") -> Iterator[Unit]:
     """Yield the units that are not float anyway."""
-    keep, computed = request.keep_float, request.found.computed or {}
+    keep, computed = request.keep_float, facts.computed or {}
     if keep is None:
         return
     for unit in units(keep.operations, computed):
         owners = {name for name, operations in computed.items() if operations & unit.operations}
-        if not unit.operations & set(keep.kept) and not owners <= set(request.found.kept):
+        if not unit.operations & set(keep.kept) and not owners <= set(facts.kept):
             yield unit
 
 
-def _ranking(files: _Files) -> list[LayerSensitivity]:
+def _ranking(mixtures: _Mixtures) -> list[LayerSensitivity]:
     """Measure what every unit loses when it alone is int8, worst first."""
-    setup, request = files.setup, files.request
+    setup, request, store = mixtures.setup, mixtures.request, mixtures.store
     count = min(_RANKED_ON, len(setup.samples))
     images, _ = setup.samples.batch(range(count))
     expected = _outputs(request.source, setup, images)
-    found = []
-    path = files.folder / f"alone{request.destination.suffix}"
-    with request.progress.task(f"ranking layers on {setup.label}", len(files.units)) as advance:
-        for name in files.units:
-            path.unlink(missing_ok=True)
-            files.write([other for other in files.units if other != name], path)
-            noisy = _outputs(path, setup, images)
-            found.append(LayerSensitivity(layer=name, sqnr_db=_sqnr_db(expected, noisy)))
+    found, units = [], mixtures.units
+    with (
+        scratch() as folder,
+        request.progress.task(f"ranking layers on {setup.label}", len(units)) as advance,
+    ):
+        path = folder / f"alone{request.destination.suffix}"
+        for name in units:
+            sqnr_db = store.sensitivity(name)
+            if sqnr_db is None:
+                path.unlink(missing_ok=True)
+                mixtures.write([other for other in units if other != name], path)
+                sqnr_db = _sqnr_db(expected, _outputs(path, setup, images))
+                store.keep_sensitivity(name, sqnr_db)
+            found.append(LayerSensitivity(layer=name, sqnr_db=sqnr_db))
             advance()
     return sorted(found, key=lambda each: each.sqnr_db)
 
@@ -230,15 +260,17 @@ def _drop(before: "Predictions", after: "Predictions", setup: TrialSetup) -> flo
 
 
 def _record(
-    files: _Files, outcome: search.SearchOutcome, ranking: Sequence[LayerSensitivity]
+    mixtures: _Mixtures, outcome: search.SearchOutcome, ranking: Sequence[LayerSensitivity]
 ) -> MixedPrecisionSearch:
     """Time all mixtures that were tried, and put them in order."""
-    setup, metric = files.setup, files.setup.settings.metric
-    timings = _timings(files)
+    setup, metric = mixtures.setup, mixtures.setup.settings.metric
+    tried = sorted(outcome.drops, key=len)
+    paths = {str(layers): mixtures.trial(layers).path for layers in tried}
+    timings = _timings({"float": mixtures.request.source} | paths, mixtures)
     baseline = timings["float"]
     trials = []
-    for layers in sorted(files.made, key=len):
-        path, timing = files.made[layers], timings[str(layers)]
+    for layers in tried:
+        path, timing = paths[str(layers)], timings[str(layers)]
         coverage = setup.runtime.coverage(path)
         trials.append(
             MixedPrecisionTrial(
@@ -267,15 +299,16 @@ def _record(
     )
 
 
-def _timings(files: _Files) -> dict[str, latency.Timing]:
-    setup = files.setup
+def _timings(paths: Mapping[str, Path], mixtures: _Mixtures) -> dict[str, latency.Timing]:
+    setup = mixtures.setup
     images, _ = setup.samples.batch([i % len(setup.samples) for i in range(setup.batch_size)])
-    paths = {"float": files.request.source} | {str(k): path for k, path in files.made.items()}
     sessions = {name: setup.runtime.open_session(p, setup.execution) for name, p in paths.items()}
     try:
         prepared = {name: session.prepare(images) for name, session in sessions.items()}
         calls = {name: partial(_call, s, prepared[name], setup) for name, s in sessions.items()}
-        return latency.in_turns(calls, files.request.progress, f"timing mixtures on {setup.label}")
+        return latency.in_turns(
+            calls, mixtures.request.progress, f"timing mixtures on {setup.label}"
+        )
     finally:
         for session in sessions.values():
             session.close()
