@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from images import head
 
-from squeeze.core import cpu, plugins
+from squeeze.core import cpu
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, Split, open_data
 from squeeze.export import file
 from squeeze.models.factory import Model, build
+from squeeze.quantization.backend import load as load_backend
 from squeeze.quantization.recovery.recover import recover
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import (
@@ -35,11 +36,12 @@ from squeeze.recipe.schema import (
     RecoverySettings,
 )
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RUNTIMES = {"onnxruntime": "onnx", "litert": "tflite"}
+RUNTIMES = ("onnxruntime", "litert")
 VARIANTS: tuple[str | dict[str, object], ...] = (
     "image_percentile",
     "minmax",
@@ -80,7 +82,7 @@ def opened(folder: Path, spec: InputSpec, samples: int, evaluate: int | None) ->
 
 def classes(runtime: str, path: Path, images: Split) -> "NDArray[np.int64]":
     """Return the predicted class of every image."""
-    session = plugins.load(plugins.RUNTIMES, runtime).open_session(path, Execution())
+    session = load_runtime(runtime).open_session(path, Execution())
     found = [session.invoke(session.prepare(batch)).argmax(1) for batch, _ in images.batches(1)]
     session.close()
     return np.concatenate(found)
@@ -93,7 +95,7 @@ def line(setting: Setting, calibrator: str | dict[str, object], folder: Path) ->
     )
     path = folder / f"int8{setting.source.suffix}"
     started = time.perf_counter()
-    plugins.load(plugins.BACKENDS, setting.runtime).quantize(
+    load_backend(setting.runtime).quantize(
         Request(setting.source, path, step, setting.calibration, Silent(), folder / "log.txt")
     )
     seconds = time.perf_counter() - started
@@ -112,10 +114,10 @@ def line(setting: Setting, calibrator: str | dict[str, object], folder: Path) ->
 
 def exported(model: Model, better: Model, runtime: str, folder: Path) -> tuple[Path, Path]:
     """Write the float model and the recovered one, still float."""
-    kind, log = RUNTIMES[runtime], folder / "log.txt"
+    place, log = load_runtime(runtime), folder / "log.txt"
     return (
-        file.write("float", model, kind, 1, folder, log),
-        file.write("recovered", better, kind, 1, folder, log),
+        file.write("float", model, place, 1, folder, log),
+        file.write("recovered", better, place, 1, folder, log),
     )
 
 

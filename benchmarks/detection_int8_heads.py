@@ -26,7 +26,7 @@ from images import head
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from squeeze.core import cpu, plugins
+from squeeze.core import cpu
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
@@ -37,12 +37,14 @@ from squeeze.models import bundle
 from squeeze.models.factory import Model
 from squeeze.pipeline.opening import open_data
 from squeeze.pruning import graph
+from squeeze.quantization.backend import load as load_backend
 from squeeze.quantization.mixed_precision import kept, layers
 from squeeze.quantization.recovery.recover import recover
 from squeeze.quantization.request import Request
 from squeeze.recipe.load import load_recipe
 from squeeze.recipe.schema import QuantizeStep, RecoverySettings
 from squeeze.runtimes.base import Execution, Session
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks import decoding
 from squeeze.tasks.decoders import base
 from squeeze.tasks.detection import Detection
@@ -50,7 +52,7 @@ from squeeze.tasks.detection import Detection
 if TYPE_CHECKING:
     from squeeze.core.boxes import Detections
 
-RUNTIMES = {"onnxruntime": "onnx", "litert": "tflite"}
+RUNTIMES = ("onnxruntime", "litert")
 INSIDE = "decoding too, in integers"
 EVERYTHING = "everything in integers"
 JOINED = "joining in float (default)"
@@ -149,7 +151,7 @@ def _last(model: Model) -> tuple[str, ...]:
 
 
 def _bits(runtime: str) -> int:
-    return int(plugins.load(plugins.BACKENDS, runtime).bits(QuantizeStep(), cpu.host()))
+    return load_backend(runtime).bits(QuantizeStep(), cpu.host())
 
 
 def quantized(detector: Detector, runtime: str, source: Path, variant: str, folder: Path) -> Path:
@@ -169,24 +171,24 @@ def quantized(detector: Detector, runtime: str, source: Path, variant: str, fold
         source, path, detector.step, calibration, Silent(), folder / "log.txt", keep_float=keep
     )
     with _joining_in_integers(runtime) if variant in {INSIDE, EVERYTHING} else nullcontext():
-        plugins.load(plugins.BACKENDS, runtime).quantize(request)
+        load_backend(runtime).quantize(request)
     return path
 
 
 def _joining_in_integers(runtime: str) -> AbstractContextManager[object]:
     """Switch off what the product always does, to show what it is for."""
-    place = {"onnxruntime": "onnx", "litert": "litert"}[runtime]
-    return mock.patch(f"squeeze.quantization.mixed_precision.{place}.joins", return_value={})
+    place = f"squeeze.quantization.backends.{runtime}.float_file.joins"
+    return mock.patch(place, return_value={})
 
 
 def rows(detector: Detector, runtime: str, folder: Path) -> list[str]:
     """Return the table's rows of one runtime."""
-    kind, log = RUNTIMES[runtime], folder / "log.txt"
-    plugin = plugins.load(plugins.RUNTIMES, runtime)
-    plain = file.write("float", detector.model, kind, 1, folder, log)
-    source = file.write("recovered", detector.better, kind, 1, folder, log)
+    log = folder / "log.txt"
+    plugin = load_runtime(runtime)
+    plain = file.write("float", detector.model, plugin, 1, folder, log)
+    source = file.write("recovered", detector.better, plugin, 1, folder, log)
     inside = _decoded(detector)
-    ended = file.write("decoded", replace(detector.better, module=inside), kind, 1, folder, log)
+    ended = file.write("decoded", replace(detector.better, module=inside), plugin, 1, folder, log)
     paths = {"float": plain} | {
         name: quantized(detector, runtime, ended if name == INSIDE else source, name, folder)
         for name in detector.variants

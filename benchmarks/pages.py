@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-QUANTIZE = ("squeeze/quantization", "squeeze/export", "squeeze/runtimes/audit")
+QUANTIZE = ("squeeze/quantization", "squeeze/export", "squeeze/runtimes")
 PRUNE = ("squeeze/pruning", "squeeze/training", "squeeze/models/adapters")
 DETECT = ("squeeze/tasks", "squeeze/models/detectors")
 PAGES = {

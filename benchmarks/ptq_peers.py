@@ -37,17 +37,17 @@ import torch
 from numpy.typing import NDArray
 from ptq_routes import HAND, NAME, ROUTES
 
-from squeeze.core import plugins
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, open_data
-from squeeze.export import onnx as exporter
 from squeeze.measure import latency
 from squeeze.models import bundle
 from squeeze.models.factory import Model, build
 from squeeze.recipe.schema import DataBlock, DataSource, InputSpec, ModelBlock
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.onnxruntime import export as exporter
+from squeeze.runtimes.runtime import load as load_runtime
 
-RUNTIME = plugins.load(plugins.RUNTIMES, "onnxruntime")
+RUNTIME = load_runtime("onnxruntime")
 FLOAT = "float"
 REMARKS = "## Remarks\n"
 ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

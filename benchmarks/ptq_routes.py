@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from squeeze.core import cpu
 from squeeze.core.types import Silent
-from squeeze.export import onnx as exporter
 from squeeze.models import bundle
 from squeeze.models.factory import Model
+from squeeze.quantization.backend import load as load_backend
+from squeeze.runtimes.onnxruntime import export as exporter
 
 Images = NDArray[np.float32]
 Work = Callable[[Model, Images, Path], str]
@@ -73,7 +74,6 @@ class Reader:
 
 def squeeze(model: Model, images: Images, folder: Path) -> str:
     """Recover, export and quantize as ``squeeze quantize`` does, with its defaults."""
-    from squeeze.core import plugins
     from squeeze.data.formats.base import ArraySamples
     from squeeze.data.splits import Split
     from squeeze.quantization.recovery.recover import recover
@@ -83,7 +83,7 @@ def squeeze(model: Model, images: Images, folder: Path) -> str:
     step, count = QuantizeStep(), len(images)
     samples = ArraySamples(images, np.zeros(count, np.int64), ("unknown",), "calibration")
     split = Split(samples, range(count), [b""] * count, model.input)
-    backend = plugins.load(plugins.BACKENDS, "onnxruntime")
+    backend = load_backend("onnxruntime")
     bits = backend.bits(step, cpu.host())
     recovered = recover(model, step.recovery, split, Silent(), bits=bits)
     source = folder / "float.onnx"

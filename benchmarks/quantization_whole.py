@@ -17,13 +17,14 @@ from images import head
 from torch import nn
 from torchvision import models
 
-from squeeze.core import plugins
 from squeeze.core.types import Silent
 from squeeze.data.splits import Opening, Split, open_data
 from squeeze.export import file
 from squeeze.models.factory import Architecture, Model
+from squeeze.quantization.backend import load as load_backend
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import DataBlock, InputSpec, QuantizeStep
+from squeeze.runtimes.runtime import load as load_runtime
 
 NAMES = (
     "mobilenet_v3_large",
@@ -32,7 +33,7 @@ NAMES = (
     "densenet121",
     "vit_b_16",
 )
-RUNTIMES = {"onnxruntime": "onnx", "litert": "tflite"}
+RUNTIMES = ("onnxruntime", "litert")
 ABOUT = """torchvision's networks at full depth and width, 64 px, `static_int8` without recovery.
 Counted are the convolutions and matrix products in fast int8 kernels, of the graph that runs;
 islands are other operators between integer ones that run in float. In ONNX Runtime
@@ -87,13 +88,10 @@ def network(name: str, data: Digits) -> Model:
 
 def row(name: str, runtime: str, data: Digits) -> str:
     """Quantize one network for one runtime and return its row."""
-    model, kind = network(name, data), RUNTIMES[runtime]
-    backend, kernels = (
-        plugins.load(group, runtime) for group in (plugins.BACKENDS, plugins.RUNTIMES)
-    )
+    model, backend, kernels = network(name, data), load_backend(runtime), load_runtime(runtime)
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / f"int8.{kind}"
-        source = file.write(name, model, kind, 1, Path(folder), Path(folder) / "log")
+        place = Path(folder) / f"int8{kernels.spec.suffix}"
+        source = file.write(name, model, kernels, 1, Path(folder), Path(folder) / "log")
         step = QuantizeStep(weight_bits=7)
         backend.quantize(Request(source, place, step, data.calibration, Silent(), None))
         audit = kernels.audit(place)

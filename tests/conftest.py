@@ -141,12 +141,13 @@ def files(
     trained: Model, digits: Data, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """The trained model as bundle, float and int8 files that every processor computes alike."""
-    from squeeze.export import litert, onnx
     from squeeze.models import bundle
-    from squeeze.quantization.backends import litert as litert_backend
-    from squeeze.quantization.backends import onnxruntime as onnx_backend
+    from squeeze.quantization.backends.litert import quantize as litert_backend
+    from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
     from squeeze.quantization.request import Request
     from squeeze.recipe.schema import QuantizeStep
+    from squeeze.runtimes.litert import export as litert
+    from squeeze.runtimes.onnxruntime import export as onnx
 
     folder = tmp_path_factory.mktemp("files")
     paths = {

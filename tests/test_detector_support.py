@@ -25,20 +25,23 @@ from squeeze.core.detector import DetectorSpec
 from squeeze.core.parity import distances
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, open_data
-from squeeze.export import litert as litert_export
-from squeeze.export import onnx as onnx_export
 from squeeze.measure import cost
 from squeeze.models import bundle
 from squeeze.models.factory import Model, build
 from squeeze.pruning.step import prune
-from squeeze.quantization.backends import litert as litert_backend
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.litert import quantize as litert_backend
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import Cut, DataBlock, InputSpec, ModelBlock, PruneStep, QuantizeStep
-from squeeze.runtimes import litert, onnxruntime
-from squeeze.runtimes.base import Coverage, Execution, several
+from squeeze.results import KernelCoverage
+from squeeze.runtimes.base import Execution, several
+from squeeze.runtimes.litert import export as litert_export
+from squeeze.runtimes.onnxruntime import export as onnx_export
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks import decoding
 from squeeze.tasks.detection import Detection
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 TABLE = Path(__file__).parents[1] / "benchmarks" / "results" / "detector_support.md"
 WRITES = os.environ.get("SQUEEZE_WRITE_SUPPORT") == "1"
@@ -119,7 +122,7 @@ class Outcome:
 
     macs: float = 0.0
     differs: dict[str, float] = field(default_factory=dict)
-    int8: dict[str, Coverage] = field(default_factory=dict)
+    int8: dict[str, KernelCoverage] = field(default_factory=dict)
     decoding_px: float = 0.0
 
 
@@ -253,7 +256,7 @@ def comes_back(model: Model, data: Data, folder: Path) -> None:
 def run(runtime: Any, path: Path, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Return a file's outputs; LiteRT's take one image at a time."""
     session = runtime.open_session(path, Execution())
-    size = 1 if runtime.FIXED_BATCH else len(images)
+    size = 1 if runtime.spec.fixed_batch else len(images)
     batches = [images[first : first + size] for first in range(0, len(images), size)]
     found = [several(session.invoke(session.prepare(batch))) for batch in batches]
     session.close()

@@ -1,13 +1,16 @@
 """``squeeze doctor``."""
 
 import json as json_module
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from squeeze.cli import options
 from squeeze.core import plugins
+
+if TYPE_CHECKING:
+    from squeeze.core.specs import BackendSpec, RuntimeSpec
 
 _READY = "ready"
 
@@ -15,11 +18,13 @@ _READY = "ready"
 def doctor(json: options.AsJson = False) -> None:
     """Tell what this machine can run; exit with 1 when the installation is broken."""
     from squeeze.cli import console
+    from squeeze.core import specs
     from squeeze.measure import environment
 
     found = environment.describe()
     broken = environment.broken_pairs()
-    runtimes, backends = _runtimes(), _backends()
+    runtimes = _states(plugins.RUNTIMES, specs.runtimes())
+    backends = _states(plugins.BACKENDS, specs.backends())
     found |= {
         "runtimes": {name: state == _READY for name, state in runtimes.items()},
         "backends": {name: state == _READY for name, state in backends.items()},
@@ -35,38 +40,24 @@ def doctor(json: options.AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _runtimes() -> dict[str, str]:
-    """Return every runtime with what it lacks."""
-    from squeeze.recipe.targets import EXTRAS, missing_modules
+def _states(group: str, found: "Mapping[str, RuntimeSpec | BackendSpec]") -> dict[str, str]:
+    """Return every runtime or backend with what it lacks."""
+    from squeeze.core import specs
 
-    return {
-        name: _state(missing_modules(name), EXTRAS.get(name, "all"))
-        for name in plugins.names(plugins.RUNTIMES)
-    }
+    broken = {name: f"broken: {what}" for name, what in specs.unreadable(group).items()}
+    return {name: _state(spec.missing(), spec.install) for name, spec in found.items()} | broken
 
 
-def _backends() -> dict[str, str]:
-    """Return every quantization backend that is not a runtime's own, with what it lacks."""
-    from squeeze.recipe.quantization import EXTRAS, missing_modules
-
-    own = plugins.names(plugins.RUNTIMES)
-    return {
-        name: _state(missing_modules(name), EXTRAS.get(name, "all"))
-        for name in plugins.names(plugins.BACKENDS)
-        if name not in own
-    }
-
-
-def _state(missing: list[str], extra: str) -> str:
+def _state(missing: list[str], install: str) -> str:
     if not missing:
         return _READY
-    return f"missing {', '.join(missing)}: pip install 'squeeze[{extra}]'"
+    return f"missing {', '.join(missing)}: pip install '{install}'"
 
 
 def _rows(
     found: dict[str, Any], runtimes: dict[str, str], backends: dict[str, str]
 ) -> Iterator[tuple[str, str, str]]:
-    from squeeze.measure.environment import PACKAGES
+    from squeeze.measure.environment import needed_by
 
     yield "cpu", f"{found['cpu']}, {found['cores']} cores", ""
     yield "int8 on this cpu", _int8(), ""
@@ -74,9 +65,9 @@ def _rows(
     for name, state in runtimes.items():
         yield name, state, f"targets of runtime {name}"
     for name, state in backends.items():
-        yield name, state, f"quantize steps of backend {name}"
-    for name, needed_by in PACKAGES.items():
-        yield name, found["packages"].get(name, "not installed"), needed_by
+        yield f"backend {name}", state, f"quantize steps of backend {name}"
+    for name, needs_it in needed_by().items():
+        yield name, found["packages"].get(name, "not installed"), needs_it
 
 
 def _int8() -> str:

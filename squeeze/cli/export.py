@@ -9,6 +9,7 @@ from squeeze.cli import options
 
 if TYPE_CHECKING:
     from squeeze.models.factory import Model
+    from squeeze.runtimes.runtime import Runtime
 
 _RANDOM = 4
 
@@ -30,7 +31,7 @@ def export(
     del debug, allow_code
     from squeeze.cli import console
 
-    _check(to, nms=nms)
+    runtimes = _runtimes(to, nms=nms)
     from squeeze.cli.file import open_file
     from squeeze.core.errors import InputError
     from squeeze.export import file
@@ -39,16 +40,17 @@ def export(
 
     terminal, model = console.Terminal(quiet=quiet), load(bundle)
     name = bundle.resolve().name
-    paths = [output / file.name_of(name, kind, batch_size) for kind in to]
+    paths = [output / file.name_of(name, each.spec, batch_size) for each in runtimes]
     if nms:
         nms_file.spec_of(model)
-        paths.append(nms_file.path_of(output / file.name_of(name, "onnx", batch_size)))
+        ending = [path for path, each in zip(paths, runtimes, strict=True) if _ends(each)]
+        paths += [nms_file.path_of(path) for path in ending]
     for path in paths:
         if path.exists():
             raise InputError("exists already", where=str(path), hint="choose another --output")
-    for kind in to:
-        with terminal.task(f"exporting {kind}", 1) as advance:
-            path = file.write(name, model, kind, batch_size, output, None)
+    for each in runtimes:
+        with terminal.task(f"exporting {each.spec.kind}", 1) as advance:
+            path = file.write(name, model, each, batch_size, output, None)
             advance()
         try:
             difference = file.difference(open_file(path).load(), path, model, batch_size)
@@ -57,18 +59,29 @@ def export(
                 written.unlink(missing_ok=True)  # a file that is not the model is no result
             raise
         console.out(f"file    {path} ({difference:.1e} from torch on random images)")
-        if nms and kind == "onnx":
+        if nms and _ends(each):
             console.out(_with_nms(path, model))
 
 
-def _check(to: list[str], *, nms: bool) -> None:
+def _runtimes(to: list[str], *, nms: bool) -> "list[Runtime]":
+    """Return the runtimes of file types."""
+    from squeeze.core import specs
     from squeeze.core.errors import InputError, unknown_name
+    from squeeze.runtimes import runtime
 
+    known = {spec.kind: name for name, spec in specs.runtimes().items() if spec.kind}
     for kind in to:
-        if kind not in {"onnx", "tflite"}:
-            raise InputError(unknown_name("file type", kind, ["onnx", "tflite"]), where="--to")
-    if nms and "onnx" not in to:
-        raise InputError("goes with --to onnx", where="--nms")
+        if kind not in known:
+            raise InputError(unknown_name("file type", kind, known), where="--to")
+    found = [runtime.load(known[kind]) for kind in to]
+    if nms and not any(map(_ends, found)):
+        kinds = [kind for kind, name in known.items() if _ends(runtime.load(name))]
+        raise InputError(f"goes with --to {' or '.join(kinds)}", where="--nms")
+    return found
+
+
+def _ends(runtime: "Runtime") -> bool:
+    return runtime.spec.ends_at_boxes
 
 
 def _with_nms(path: Path, model: "Model") -> str:

@@ -12,10 +12,11 @@ from squeeze.core.errors import InputError, unknown_name
 if TYPE_CHECKING:
     from squeeze.core.detector import DetectorSpec
     from squeeze.recipe.schema import InputSpec
-    from squeeze.runtimes.base import FileInput, Runtime, Session
+    from squeeze.runtimes.base import FileInput, Session
+    from squeeze.runtimes.runtime import Runtime
 
 _REMOVE_IT = "remove it and give --input C,H,W (and --mean, --std)"
-_RUNTIMES = {".onnx": "onnxruntime", ".tflite": "litert"}
+_OF_BUNDLES = "pytorch"
 _LAYOUTS = ("NCHW", "NHWC")
 _FLAGS = {"shape": "--input"}
 _FEWEST_LEVELS = 16
@@ -81,7 +82,7 @@ class File:
 
     def detector(self) -> "DetectorSpec | None":
         """Return how its outputs are read if it is a detector: bundles know it themselves."""
-        if self.runtime != "pytorch":
+        if not self.load().spec.runs_bundles:
             return self.description
         from squeeze.core.detector import DetectorSpec
         from squeeze.models import bundle
@@ -90,13 +91,12 @@ class File:
         return found if isinstance(found, DetectorSpec) else None
 
     def load(self) -> "Runtime":
-        """Import its runtime.
+        """Return its runtime.
 
         Raises:
             InputError: The runtime is not installed.
         """
-        runtime: Runtime = _runtime(self.runtime, self.path)
-        return runtime
+        return _installed(self.runtime, self.path)
 
     def open_session(self, threads: int, *, classes: int | None = None) -> "Session":
         """Load the file and run it once on zeros.
@@ -180,9 +180,10 @@ def open_file(
     runtime = _recognised(path)
     layout = _layout(given.pop("layout", None), path, runtime)
     found = _described(path, runtime)
-    own = None if runtime == "pytorch" else _runtime(runtime, path).file_input(path)
+    own = _installed(runtime.name, path).file_input(path)
     if own is not None:
-        found = _completed(found, own, runtime, layout or found.layout)
+        usual = layout or found.layout or own.layout(runtime.spec.layout)
+        found = _completed(found, own, usual)
     values, source = found.values | given, found.source
     if given:
         source = f"{', '.join(sorted(given))} from flags, the rest from {found.source}"
@@ -200,7 +201,7 @@ def open_file(
     _refuse_few_levels(own, spec, path)
     return File(
         path,
-        runtime,
+        runtime.name,
         spec,
         source,
         layout or found.layout or "NCHW",
@@ -245,47 +246,51 @@ def _refuse_few_levels(own: "FileInput | None", spec: "InputSpec", path: Path) -
         )
 
 
-def _recognised(path: Path) -> str:
+def _recognised(path: Path) -> "Runtime":
     """Return the runtime of a file."""
+    from squeeze.core import specs, text
     from squeeze.export import file
+    from squeeze.runtimes import runtime
 
     if reading.is_folder(path):
-        return "pytorch"
-    if path.suffix not in _RUNTIMES:
-        what = "is neither a bundle folder nor an .onnx or .tflite file"
+        return runtime.load(_OF_BUNDLES)
+    found = runtime.of_file(path)
+    if found is None:
+        kinds = text.listed(specs.file_suffixes(), "or")
+        what = f"is neither a bundle folder nor an {kinds} file"
         raise InputError(what, where=reading.shortened(path))
     if not reading.exists(path):
         raise InputError("no such file", where=reading.shortened(path))
     file.refuse_changed(path)
-    return _RUNTIMES[path.suffix]
+    return found
 
 
-def _runtime(name: str, path: Path) -> Any:  # noqa: ANN401  (a plugin's module)
-    from squeeze.core import plugins
+def _installed(name: str, path: Path) -> "Runtime":
+    from squeeze.runtimes import runtime
 
-    module = plugins.load(plugins.RUNTIMES, name)
-    reason = module.unavailable("cpu")
+    found = runtime.load(name)
+    reason = found.unavailable("cpu")
     if reason is not None:
         raise InputError(reason, where=str(path))
-    return module
+    return found
 
 
-def _layout(text: str | None, path: Path, runtime: str) -> str | None:
+def _layout(text: str | None, path: Path, runtime: "Runtime") -> str | None:
     if text is None:
         return None
-    if runtime == "pytorch":
-        raise InputError("is for .onnx and .tflite files, a bundle takes nchw", where="--layout")
+    if runtime.spec.runs_bundles:
+        raise InputError("is for exported files, a bundle takes nchw", where="--layout")
     if text.upper() not in _LAYOUTS:
         known = [name.lower() for name in _LAYOUTS]
         raise InputError(unknown_name("layout", text, known), where=f"--layout of {path}")
     return text.upper()
 
 
-def _described(path: Path, runtime: str) -> _Description:
+def _described(path: Path, runtime: "Runtime") -> _Description:
     """Return what the file's description says: the one beside it if there is one."""
     from squeeze.export import embedded, file
 
-    is_bundle = runtime == "pytorch"
+    is_bundle = runtime.spec.runs_bundles
     record = path / "architecture.json" if is_bundle else file.description_of(path)
     plain = _read(record) if record.is_file() else None
     inside = None if is_bundle else embedded.read(path)
@@ -349,11 +354,8 @@ def _differing(beside: Mapping[str, Any], inside: Mapping[str, Any]) -> list[str
     return found + [name for name in others if beside.get(name) != inside.get(name)]
 
 
-def _completed(
-    found: _Description, own: "FileInput", runtime: str, layout: str | None
-) -> _Description:
+def _completed(found: _Description, own: "FileInput", layout: str) -> _Description:
     """Fill in what the file's own input tells."""
-    layout = layout or own.layout({"litert": "NHWC"}.get(runtime, "NCHW"))
     values = dict(found.values)
     source = found.source
     if len(own.dims) == len(layout) and "shape" not in values:

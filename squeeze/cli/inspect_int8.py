@@ -3,15 +3,13 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
-    from squeeze.runtimes.base import Audit
-
-RUNTIMES = {".onnx": "onnxruntime", ".tflite": "litert"}
+    from squeeze.runtimes.runtime import Runtime
 
 
 def show(path: Path, *, as_json: bool) -> None:
@@ -22,7 +20,10 @@ def show(path: Path, *, as_json: bool) -> None:
     """
     from squeeze.cli import console
 
-    found: Audit = runtime(path, "--int8").audit(path)
+    kernels = runtime(path, "--int8")
+    if not kernels.audits:
+        raise InputError(f"{kernels.name} does not show which kernels run", where=str(path))
+    found = kernels.audit(path)
     if as_json:
         console.out(json.dumps({"file": str(path)} | asdict(found), indent=1))
         return
@@ -52,26 +53,28 @@ def show(path: Path, *, as_json: bool) -> None:
     console.out("\n" + "\n".join(found.advice))
 
 
-def runtime(path: Path, flag: str) -> Any:  # noqa: ANN401  (a plugin's module)
-    """Return the runtime's module of a file, recognised by its suffix.
+def runtime(path: Path, flag: str) -> "Runtime":
+    """Return the runtime of a file, recognised by its suffix.
 
     Raises:
         InputError: No such file, of another kind, or its runtime is not installed.
     """
-    from squeeze.core import plugins
+    from squeeze.core import specs, text
     from squeeze.export import file
+    from squeeze.runtimes import runtime as runtimes
 
     where = reading.shortened(path)
-    if path.suffix not in RUNTIMES:
-        raise InputError(f"{flag} looks into .onnx and .tflite files", where=where)
+    found = runtimes.of_file(path)
+    if found is None:
+        kinds = text.listed(specs.file_suffixes(), "and")
+        raise InputError(f"{flag} looks into {kinds} files", where=where)
     if not reading.is_file(path):
         raise InputError("no such file", where=where)
     file.refuse_changed(path)
-    module = plugins.load(plugins.RUNTIMES, RUNTIMES[path.suffix])
-    reason = module.unavailable("cpu")
+    reason = found.unavailable("cpu")
     if reason is not None:
         raise InputError(reason, where=where)
-    return module
+    return found
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -1,14 +1,18 @@
-"""Find extensions by file name, without importing them.
+"""Find extensions by name, without importing them.
 
-A file in one of the packages below is an extension and its name is the name in a recipe. A third
-party adds its own through the entry-point group of the same name, for example::
+A file in one of the packages below, or a folder in those of runtimes and backends, is an extension
+and its name is the name in a recipe. A third party adds its own through the entry-point group of
+the same name, for example::
 
     [project.entry-points."squeeze.pruning.importance"]
     my_criterion = "my_package.my_criterion"
 """
 
+import sys
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -31,7 +35,7 @@ KINDS = {
     "runtimes": RUNTIMES,
     "datasets": DATASETS,
 }
-_ONE_OF = {
+ONE_OF = {
     SPARSE: "sparse training",
     LOSSES: "loss",
     BACKENDS: "backend",
@@ -39,6 +43,8 @@ _ONE_OF = {
     RUNTIMES: "runtime",
     DATASETS: "format",
 }
+_FOLDERS = {BACKENDS, RUNTIMES}
+"""Groups whose extensions are folders: their parts are loaded one by one."""
 _NOT_EXTENSIONS = {"__init__", "base", "record"}
 
 
@@ -48,12 +54,19 @@ def names(group: str) -> dict[str, str]:
     A name that squeeze itself has cannot be taken over.
     """
     folder = Path(__file__).parents[1].joinpath(*group.split(".")[1:])
-    found = {
-        file.stem: f"{group}.{file.stem}"
-        for file in sorted(folder.glob("*.py"))
-        if file.stem not in _NOT_EXTENSIONS
-    }
-    return {entry.name: entry.module for entry in entry_points(group=group)} | found
+    if group in _FOLDERS:
+        stems = [file.parent.name for file in folder.glob("*/__init__.py")]
+    else:
+        stems = [file.stem for file in folder.glob("*.py") if file.stem not in _NOT_EXTENSIONS]
+    found = {stem: f"{group}.{stem}" for stem in sorted(stems)}
+    return dict(_entry_points(group, tuple(sys.path))) | found
+
+
+@cache
+def _entry_points(group: str, search: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return names and modules; looking through all installed packages takes a while."""
+    del search  # what is installed is looked for there
+    return tuple((entry.name, entry.module) for entry in entry_points(group=group))
 
 
 def load(group: str, name: str) -> ModuleType:
@@ -62,12 +75,39 @@ def load(group: str, name: str) -> ModuleType:
     Raises:
         InputError: No extension of the group has this name, or it cannot be imported.
     """
+    return _imported(_module(group, name))
+
+
+def load_part(group: str, name: str, part: str) -> ModuleType:
+    """Import one module inside an extension's folder.
+
+    Raises:
+        InputError: No extension of the group has this name or part, or it cannot be imported.
+    """
+    return _imported(f"{_module(group, name)}.{part}")
+
+
+def has_part(group: str, name: str, part: str) -> bool:
+    """Tell whether there is such a module inside an extension's folder.
+
+    Raises:
+        InputError: No extension of the group has this name, or it cannot be imported.
+    """
+    module = load(group, name)
+    return hasattr(module, "__path__") and find_spec(f"{module.__name__}.{part}") is not None
+
+
+def _module(group: str, name: str) -> str:
     known = names(group)
     if name not in known:
-        kind = _ONE_OF.get(group, group.rpartition(".")[2])
+        kind = ONE_OF.get(group, group.rpartition(".")[2])
         raise InputError(unknown_name(kind, name, known))
+    return known[name]
+
+
+def _imported(module: str) -> ModuleType:
     try:
-        return import_module(known[name])
+        return import_module(module)
     except Exception as error:  # its own code may raise anything
         what = f"cannot be imported: {type(error).__name__}: {error}"
-        raise InputError(what, where=known[name]) from error
+        raise InputError(what, where=module) from error

@@ -38,3 +38,9 @@ def _escaped(found: re.Match[str]) -> str:
 def are_numbers(names: Sequence[str]) -> bool:
     """Tell whether classes are only numbered, which names nothing."""
     return list(names) == [str(number) for number in range(len(names))]
+
+
+def listed(names: Sequence[str], word: str) -> str:
+    """Return names as a sentence lists them: ``a, b or c`` with the word ``or``."""
+    *others, last = names or [""]
+    return f"{', '.join(others)} {word} {last}" if others else last

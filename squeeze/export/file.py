@@ -1,22 +1,22 @@
 """One exported file: write it, say in it and beside it how to feed it, compare it with torch."""
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.parity import distances
+from squeeze.core.specs import RuntimeSpec
 from squeeze.export import embedded
 from squeeze.runtimes.base import Execution, several
+from squeeze.runtimes.runtime import Runtime, of_file
 from squeeze.store import checksums, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from squeeze.models.factory import Model
-    from squeeze.runtimes.base import Runtime
 
 PARITY_LIMIT = 0.01
 _FITS = {
@@ -24,27 +24,25 @@ _FITS = {
     "letterbox": "resizing into the input with grey (114) bars on both sides",
     "stretch": "resizing both sides",
 }
-_EXPORTERS = {"onnx": "squeeze.export.onnx", "tflite": "squeeze.export.litert"}
 
 
-def name_of(state: str, artifact: str, batch_size: int) -> str:
+def name_of(state: str, spec: RuntimeSpec, batch_size: int) -> str:
     """Return the file's name; a batch size is part of it where the file is bound to one."""
-    batch = f".b{batch_size}" if artifact == "tflite" and batch_size > 1 else ""
-    return f"{state}{batch}.{artifact}"
+    batch = f".b{batch_size}" if spec.fixed_batch and batch_size > 1 else ""
+    return f"{state}{batch}{spec.suffix}"
 
 
 def write(
-    state: str, model: "Model", artifact: str, batch_size: int, folder: Path, log: Path | None
+    state: str, model: "Model", runtime: Runtime, batch_size: int, folder: Path, log: Path | None
 ) -> Path:
-    """Export one model as ``onnx`` or ``tflite``, once, and describe the file.
+    """Export one model as a file of a runtime, once, and describe the file.
 
     Raises:
         SqueezeError: The exporter cannot express the model.
     """
-    path = folder / name_of(state, artifact, batch_size)
+    path = folder / name_of(state, runtime.spec, batch_size)
     if not path.exists():
-        exporter = import_module(_EXPORTERS[artifact])
-        exporter.export(model, path, batch_size=batch_size, log=log)
+        runtime.export(model, path, batch_size=batch_size, log=log)
         describe(path, model, batch_size)
     return path
 
@@ -103,18 +101,19 @@ def description_of(path: Path) -> Path:
 
 
 def _input(path: Path, model: "Model", batch_size: int) -> "dict[str, Any]":
-    is_litert, spec = path.suffix == ".tflite", model.input
+    place, spec = of_file(path), model.input
+    is_fixed = place is not None and place.spec.fixed_batch
     order = " with blue first" if spec.channel_order == "bgr" else ""
     classes = list(model.architecture.classes)
     return ({"classes": classes} if classes else {}) | {
-        "layout": "NHWC" if is_litert else "NCHW",
-        "batch": batch_size if is_litert else "dynamic",
+        "layout": "NCHW" if place is None else place.spec.layout,
+        "batch": batch_size if is_fixed else "dynamic",
         "input": spec.model_dump(mode="json"),
         "prepare": f"(pixels / 255 - mean) / std{order}, after {_FITS[spec.fit]}",
     }
 
 
-def difference(runtime: "Runtime", path: Path, model: "Model", batch_size: int) -> float:
+def difference(runtime: Runtime, path: Path, model: "Model", batch_size: int) -> float:
     """Return the largest difference of a float file from torch on random images.
 
     Raises:

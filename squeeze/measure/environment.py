@@ -7,27 +7,29 @@ from typing import Any
 import psutil
 
 from squeeze._version import __version__
-from squeeze.core import cpu
+from squeeze.core import cpu, specs
 
-PACKAGES = {
+_ALWAYS = {
     "torch": "everything",
     "torchvision": "everything",
     "numpy": "everything",
     "torch-pruning": "prune",
     "torchdistill": "distill",
-    "onnx": "onnxruntime",
-    "onnxruntime": "onnxruntime",
-    "onnxscript": "onnxruntime",
-    "litert-torch": "litert",
-    "ai-edge-litert": "litert",
-    "ai-edge-quantizer": "litert",
-    "neural-compressor": "backend neural_compressor",
-    "torchao": "backend neural_compressor",
-    "py-cpuinfo": "backend neural_compressor",
+}
+_MODELS = {
     "timm": "models timm:NAME",
     "transformers": "models transformers:NAME",
 }
-"""What decides results, and what needs it."""
+
+
+def needed_by() -> dict[str, str]:
+    """Return what decides results, by distribution, and what needs it."""
+    found = dict(_ALWAYS)
+    for name, runtime in specs.runtimes().items():
+        found |= {each: name for each in runtime.distributions if each not in found}
+    for name, backend in specs.backends().items():
+        found |= {each: f"backend {name}" for each in backend.distributions if each not in found}
+    return found | _MODELS
 
 
 def describe() -> dict[str, Any]:
@@ -49,7 +51,7 @@ def describe() -> dict[str, Any]:
 def packages() -> dict[str, str]:
     """Return the installed versions of what decides results."""
     found = {}
-    for name in PACKAGES:
+    for name in needed_by():
         try:
             found[name] = version(name)
         except PackageNotFoundError:

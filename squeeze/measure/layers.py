@@ -3,16 +3,20 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from squeeze.core import specs, text
 from squeeze.core.errors import InputError
+from squeeze.runtimes import runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
+
+    from squeeze.runtimes.base import Activations
 
 
 @dataclass(frozen=True)
@@ -56,26 +60,6 @@ class Compared:
     images: int
     clashing: dict[str, tuple[int, int]]
     inside: int
-
-
-class Activations(Protocol):
-    """A file whose inner tensors can be read.
-
-    Attributes:
-        operators: Of every activation, by name and in order of execution, what makes it.
-        inside: How many operators lie in branches and loop bodies.
-    """
-
-    operators: dict[str, str]
-    inside: int
-
-    def matching(self, other: "Activations") -> dict[str, str]:
-        """Return ``{name here: name there}`` of tensors that hold the same activation."""
-        ...
-
-    def read(self, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[np.float32]]]":
-        """Run ``(N, C, H, W)`` and return every activation, dequantized."""
-        ...
 
 
 @dataclass
@@ -159,7 +143,7 @@ def _flat(values: "NDArray[Any]") -> "NDArray[np.float64]":
 
 
 def open_activations(path: Path, layout: str | None = None) -> "Activations":
-    """Open an ``.onnx`` or ``.tflite`` file so that its inner tensors can be read.
+    """Open a file of a runtime so that its inner tensors can be read.
 
     Args:
         path: The file.
@@ -168,12 +152,8 @@ def open_activations(path: Path, layout: str | None = None) -> "Activations":
     Raises:
         InputError: Of another kind, or its runtime cannot load it.
     """
-    if path.suffix == ".onnx":
-        from squeeze.runtimes.audit.onnx_activations import OnnxActivations
-
-        return OnnxActivations(path, layout)
-    if path.suffix == ".tflite":
-        from squeeze.runtimes.audit.litert_activations import LiteRtActivations
-
-        return LiteRtActivations(path, layout)
-    raise InputError("is neither an .onnx nor a .tflite file", where=str(path))
+    found = runtime.of_file(path)
+    if found is None:
+        kinds = text.listed(specs.file_suffixes(), "nor")
+        raise InputError(f"is neither an {kinds} file", where=str(path))
+    return found.activations(path, layout)

@@ -10,17 +10,12 @@ from pathlib import Path
 
 import psutil
 
-from squeeze.core import permission, plugins
+from squeeze.core import permission
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
 
 _CALLS = 3
 _LIMIT_S = 300
-_IMPORTS = {
-    # all that opening a session imports, so that code is not counted as the model's memory
-    "pytorch": ("torch", "torchvision", "torch_pruning", "safetensors.torch"),
-    "onnxruntime": ("onnxruntime",),
-    "litert": ("ai_edge_litert.interpreter",),
-}
 
 
 def peak_bytes(runtime: str, path: Path, execution: Execution, shape: tuple[int, ...]) -> int:
@@ -66,8 +61,8 @@ def _probe(request: str) -> int:
     import numpy as np
 
     name, path, threads, precision, shape, allowed = json.loads(request)
-    runtime = plugins.load(plugins.RUNTIMES, name)
-    for module in _IMPORTS.get(name, ()):
+    runtime = load_runtime(name)
+    for module in runtime.spec.session_imports:
         import_module(module)
     _forget_peak()
     idle = psutil.Process().memory_info().rss

@@ -5,11 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from squeeze.core import cpu, plugins
+from squeeze.core import cpu
 from squeeze.measure import accuracy, latency, layer_times, memory, statistics
 from squeeze.recipe import schemes
 from squeeze.results import Estimate, KernelCoverage, LayerTime, Parity, Row
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from squeeze.measure.evaluator import Evaluator, Predictions
     from squeeze.models.factory import Model
     from squeeze.recipe.schema import Target
-    from squeeze.runtimes.base import Profile, Runtime, Session
+    from squeeze.runtimes.base import Session
 
 _EVALUATION_BATCH = 32
 
@@ -91,10 +92,10 @@ def measure(
     Returns:
         A row per candidate, and the predictions by state.
     """
-    runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
+    runtime = load_runtime(target.runtime)
     sessions = {c.name: runtime.open_session(c.path, _execution(target, c)) for c in candidates}
     try:
-        evaluation_batch = batch_size if runtime.FIXED_BATCH else _EVALUATION_BATCH
+        evaluation_batch = batch_size if runtime.spec.fixed_batch else _EVALUATION_BATCH
         predictions = {
             c.name: accuracy.predict(
                 sessions[c.name],
@@ -148,7 +149,7 @@ def _row(place: _TargetRun, candidate: Candidate, bench: Bench) -> Row:
     """Put one candidate's figures together, against the baseline's."""
     target, measured = place.target, place.measured
     state, baseline = candidate.name, place.candidates[0].name
-    runtime: Runtime = plugins.load(plugins.RUNTIMES, target.runtime)
+    runtime = load_runtime(target.runtime)
     change = speedup = network_speedup = over_float = slow = None
     network = measured.network.get(state)
     if state != baseline:
@@ -198,13 +199,11 @@ def _slow_layers(
     place: _TargetRun, source: Candidate, candidate: Candidate, bench: Bench
 ) -> tuple[LayerTime, ...] | None:
     """Return the layers that make a quantized file slower, where the runtime times layers."""
-    runtime = plugins.load(plugins.RUNTIMES, place.target.runtime)
-    profile: Profile | None = getattr(runtime, "profile", None)
-    if profile is None:
-        return None
+    runtime = load_runtime(place.target.runtime)
     images = _images(place.batch_size, bench)
-    both = profile([source.path, candidate.path], _execution(place.target, candidate), images)
-    return layer_times.slower(both[0], both[1])
+    execution = _execution(place.target, candidate)
+    both = runtime.profile([source.path, candidate.path], execution, images)
+    return None if both is None else layer_times.slower(both[0], both[1])
 
 
 def size_bytes(path: Path) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from squeeze._version import __version__
-from squeeze.core import permission
+from squeeze.core import permission, specs
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.models import adapters, factory, structure
 from squeeze.models.weights import load_weights_, read_weights
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
-_EXPORTED = (".onnx", ".tflite")
 
 
 class ArchitectureFile(Block):
@@ -95,7 +94,7 @@ def read(folder: Path) -> ArchitectureFile:
 def _no_bundle(folder: Path) -> InputError:
     """Return the error for a place without a record."""
     where = str(folder)
-    if folder.suffix in _EXPORTED and folder.is_file():
+    if specs.runtime_of_file(folder) is not None and folder.is_file():
         return InputError(
             "is an exported file, and only a bundle's torch model is exported or changed",
             where=where,

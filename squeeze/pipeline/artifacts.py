@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from squeeze.core import plugins
 from squeeze.export import file
 from squeeze.measure.target import Candidate
 from squeeze.pipeline import fingerprints
@@ -100,7 +101,7 @@ def make(context: RunContext, states: Sequence[ModelState]) -> Artifacts:
 def _float_precision(target: Target, quantizer: Quantizer | None) -> str:
     """Return what models before the quantize step are run in."""
     made = None if quantizer is None else quantizer.precision
-    if target.runtime != "pytorch" or target.precision in {"auto", made}:
+    if not FilePlace(target, 1).runtime.spec.runs_bundles or target.precision in {"auto", made}:
         return "fp32"
     return target.precision
 
@@ -109,22 +110,27 @@ def _exported(
     state: ModelState, place: FilePlace, precision: str, context: RunContext
 ) -> Candidate:
     """Return the file of a float model; PyTorch runs the step's bundle."""
-    name, kind = state.record.name, place.runtime.ARTIFACT
-    if kind == "bundle":
+    name, runtime = state.record.name, place.runtime
+    if runtime.spec.runs_bundles:
         return Candidate(name, state.bundle, precision, state.model)
-    called = file.name_of(name, kind, place.batch_size)
+    called = file.name_of(name, runtime.spec, place.batch_size)
     path = context.folder.artifact(called)
 
     def export() -> ExportedFile:
         title = f"exporting {name} for {place.target.runtime}"
         with context.progress.task(title, 1) as advance:
-            file.write(name, state.model, kind, place.batch_size, path.parent, context.folder.log)
+            file.write(
+                name, state.model, runtime, place.batch_size, path.parent, context.folder.log
+            )
             advance()
         return ExportedFile(artifact=f"artifacts/{called}")
 
-    runtime = fingerprints.code(place.runtime)
     key = step_key(
-        "export", state.key, called, fingerprints.versions(place.target.runtime), runtime
+        "export",
+        state.key,
+        called,
+        fingerprints.versions(runtime.name),
+        fingerprints.code(plugins.RUNTIMES, runtime.name),
     )
     files = (path, file.description_of(path))
     perform(Step(f"export of {called}", key, ExportedFile, export, files), context)

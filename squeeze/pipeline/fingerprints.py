@@ -8,11 +8,16 @@ from typing import Any
 
 import psutil
 
-from squeeze.core import cpu
+from squeeze.core import cpu, plugins
 from squeeze.measure import environment
 from squeeze.store import checksums
 
 _EVERYTHING = "everything"
+
+
+@cache
+def _needed_by() -> dict[str, str]:
+    return environment.needed_by()
 
 
 @cache
@@ -24,18 +29,23 @@ def versions(*needs: str) -> dict[str, str]:
     """Return the versions of the installed libraries that these parts of squeeze need.
 
     Args:
-        needs: Values of ``environment.PACKAGES``: runtimes, ``backend <name>``.
+        needs: Values of ``environment.needed_by``: runtimes, ``backend <name>``.
     """
     wanted = {_EVERYTHING, *needs}
-    return {n: v for n, v in _packages().items() if environment.PACKAGES[n] in wanted}
+    return {n: v for n, v in _packages().items() if _needed_by()[n] in wanted}
 
 
-def code(module: object) -> str | None:
-    """Return the SHA-256 of a third party's module; None of squeeze's own, which has a version."""
-    name, place = getattr(module, "__name__", ""), getattr(module, "__file__", None)
-    if name.startswith("squeeze.") or place is None:
+def code(group: str, name: str) -> dict[str, str] | None:
+    """Return SHA-256 by file of an extension folder of a third party.
+
+    None of squeeze's own, which has a version.
+    """
+    module = plugins.load(group, name)
+    if module.__name__.startswith("squeeze.") or module.__file__ is None:
         return None
-    return checksums.of_file(Path(place))
+    folder = Path(module.__file__).parent
+    files = sorted(folder.rglob("*.py"))
+    return {str(file.relative_to(folder)): checksums.of_file(file) for file in files}
 
 
 def machine() -> dict[str, Any]:

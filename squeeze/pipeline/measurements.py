@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from squeeze.core import cpu
+from squeeze.core import cpu, plugins
 from squeeze.core.errors import SqueezeError
 from squeeze.export import file
 from squeeze.measure import environment
@@ -121,7 +121,7 @@ def _measured(
         [context.recipe.task, validation.fingerprint, validation.spec.model_dump(mode="json")],
         [fingerprints.machine(), cuda],
         [fingerprints.versions(target.runtime), place.runtime.version()],
-        fingerprints.code(place.runtime),
+        fingerprints.code(plugins.RUNTIMES, target.runtime),
     )
     name = f"measurement of {target.label}, batch {place.batch_size}"
     step = Step(name, key, MeasuredPlace, work)

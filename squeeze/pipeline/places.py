@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from squeeze.core import cpu, plugins
+from squeeze.core import cpu
 from squeeze.core.errors import InputError
 from squeeze.recipe.schema import Recipe, Target
 from squeeze.results import Row
+from squeeze.runtimes import runtime as runtimes
 
 if TYPE_CHECKING:
-    from squeeze.runtimes.base import Runtime
+    from squeeze.runtimes.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,8 @@ class FilePlace:
 
     @property
     def runtime(self) -> "Runtime":
-        """The runtime's module."""
-        found: Runtime = plugins.load(plugins.RUNTIMES, self.target.runtime)
-        return found
+        """The target's runtime."""
+        return runtimes.load(self.target.runtime)
 
     @property
     def unavailable(self) -> str | None:

@@ -14,6 +14,8 @@ from squeeze.pipeline import fingerprints
 from squeeze.pipeline.models import ModelState
 from squeeze.pipeline.places import FilePlace
 from squeeze.pipeline.steps import Outcome, RunContext, Step, perform, step_key
+from squeeze.quantization import backend as backends
+from squeeze.quantization.backend import Backend
 from squeeze.quantization.mixed_precision.step import FloatLayers
 from squeeze.quantization.mixed_precision.trial_store import TrialStore
 from squeeze.quantization.qat.agreement import agreement
@@ -28,8 +30,6 @@ from squeeze.runtimes.base import Execution
 from squeeze.store import scratch
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from squeeze.models.factory import Model
     from squeeze.tasks.base import Task
 
@@ -156,19 +156,17 @@ class Quantizer:
         )
 
     def _path(self, place: FilePlace) -> Path:
-        made_for, kind = cpu.elsewhere(place.target.cpu), place.runtime.ARTIFACT
+        made_for = cpu.elsewhere(place.target.cpu)
         called = self.name if made_for is None else f"{self.name}-{made_for}"
-        if kind != "bundle":
-            called = file.name_of(called, kind, place.batch_size)
+        called = file.name_of(called, place.runtime.spec, place.batch_size)
         return self.context.folder.artifact(called)
 
-    def _backend(self, place: FilePlace) -> "tuple[str, ModuleType]":
-        name = schemes.backend_of(self.step.backend, place.target.runtime)
-        return name, plugins.load(plugins.BACKENDS, name)
+    def _backend(self, place: FilePlace) -> Backend:
+        return backends.load(schemes.backend_of(self.step.backend, place.target.runtime))
 
     def _key(self, place: FilePlace, path: Path) -> str:
         """Return the key of a file; a search of mixed precision hangs on where it runs too."""
-        data, (backend, module) = self.context.data, self._backend(place)
+        data, backend = self.context.data, self._backend(place)
         search: list[object] = []
         if isinstance(self.step, QuantizeStep) and self.step.mixed_precision is not None:
             target = place.target
@@ -184,16 +182,17 @@ class Quantizer:
             [self.step.scheme, self.step.model_dump()],
             data.calibration and data.calibration.fingerprint,
             asdict(cpu.named(place.target.cpu)),
-            fingerprints.versions(place.target.runtime, f"backend {backend}"),
-            [fingerprints.code(each) for each in (module, place.runtime)],
+            fingerprints.versions(place.target.runtime, f"backend {backend.name}"),
+            fingerprints.code(plugins.BACKENDS, backend.name),
+            fingerprints.code(plugins.RUNTIMES, place.target.runtime),
             search,
         )
 
     def _made(self, place: FilePlace, path: Path, key: str) -> QuantizedModel:
         """Make the file; a search that was interrupted goes on."""
-        context, kind = self.context, place.runtime.ARTIFACT
+        context = self.context
         context.progress.say(f"{path.stem}: quantizing for {place.target.label}")
-        name, backend = self._backend(place)
+        backend = self._backend(place)
         warn = context.progress.warn
         left = context.folder.take_up(path.name, key, warn, fresh=context.fresh)
         store = TrialStore(left, key, path.suffix, warn)
@@ -202,10 +201,10 @@ class Quantizer:
             outcome = self.mixed.quantize(
                 backend.quantize, request, place.target, place.batch_size, store
             )
-        if kind != "bundle":
+        if not place.runtime.spec.runs_bundles:
             file.describe(path, self.before.model, place.batch_size)
         context.folder.drop_unfinished(path.name, key)
-        notes = [_chosen(self.step.backend, name), *outcome.notes]
+        notes = [_chosen(self.step.backend, backend.name), *outcome.notes]
         if source.trained is not None:
             notes.append(self._agreement(place, path, source.trained))
         return QuantizedModel(
@@ -219,14 +218,14 @@ class Quantizer:
 
     def _request(self, place: FilePlace, path: Path, floats: Path) -> tuple[Request, _Source]:
         """Export what is to be quantized; return what is asked of the backend."""
-        _, backend = self._backend(place)
-        processor, kind = cpu.named(place.target.cpu), place.runtime.ARTIFACT
-        source = self._source(backend.bits(self.step, processor))
+        backend, runtime = self._backend(place), place.runtime
+        processor = cpu.named(place.target.cpu)
+        source = self._source(backend, backend.bits(self.step, processor))
         log = self.context.folder.log
-        if kind == "bundle":
+        if runtime.spec.runs_bundles:
             exported = self.before.bundle
         else:
-            exported = file.write(self.name, source.model, kind, place.batch_size, floats, log)
+            exported = file.write(self.name, source.model, runtime, place.batch_size, floats, log)
         if source.trained is None:
             keep = self.mixed.keep_float(self.before.model, source.model, place.batch_size)
         else:
@@ -245,15 +244,15 @@ class Quantizer:
         )
         return request, source
 
-    def _source(self, bits: int) -> _Source:
+    def _source(self, backend: Backend, bits: int) -> _Source:
         """Return the float model, and the ranges where they were trained."""
         step, trained, calibration = self.step, self.trained, self.context.data.calibration
         if isinstance(step, QuantizeStep):
             why = None
             if not schemes.SCHEMES[step.scheme].int8_weights:
                 return _Source(self.before.model, step)
-            if not schemes.takes_recovered(step.backend):
-                why = f"{step.backend} rounds to a grid of its own"
+            if not backend.spec.keeps_recovered:
+                why = f"{backend.name} rounds to a grid of its own"
             elif calibration is None:
                 why = "it takes calibration data and there is none"
             if why is not None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from squeeze.core import cpu, plugins
+from squeeze.core import cpu
 from squeeze.measure import cost as measured_cost
 from squeeze.pruning import budget, latency, ranking
 from squeeze.pruning.cost import CostModel
@@ -13,6 +13,7 @@ from squeeze.pruning.ranking import Kept, Limits
 from squeeze.pruning.variant_timer import VariantTimer
 from squeeze.recipe.schema import Cut, PruneStep, Speedup
 from squeeze.results import MissedGoal
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.store import key_of, scratch
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class SpeedupGoal:
 
     def _table(self, now: ScoredGroups, cost: CostModel) -> latency.Table:
         watch = VariantTimer(now.model, self._speedup)
-        runtime = plugins.load(plugins.RUNTIMES, self._speedup.runtime)
+        runtime = load_runtime(self._speedup.runtime)
         tensors = now.found.module.state_dict()
         key = key_of(
             now.model.architecture.build,
@@ -265,7 +266,7 @@ class SpeedupGoal:
                 now.limits,
                 self._progress,
                 tune_align=self._tune_align,
-                shares=latency.FEW_SHARES if runtime.ARTIFACT == "tflite" else latency.SHARES,
+                shares=latency.FEW_SHARES if runtime.spec.slow_export else latency.SHARES,
             )
 
         try:
@@ -286,4 +287,6 @@ def _file_bytes(model: "Model") -> int:
     from squeeze.export import file
 
     with scratch() as folder:
-        return file.write("model", model, "onnx", 1, folder, None).stat().st_size
+        return (
+            file.write("model", model, load_runtime("onnxruntime"), 1, folder, None).stat().st_size
+        )

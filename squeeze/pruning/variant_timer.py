@@ -1,20 +1,18 @@
 """Time narrowed variants of a model beside the model itself, in the real runtime."""
 
 import time
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from squeeze.core import plugins
 from squeeze.core.types import Silent
 from squeeze.measure import latency as timing
 from squeeze.measure import statistics
-from squeeze.models import bundle
 from squeeze.recipe.schema import Speedup
 from squeeze.results import Estimate
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.store import scratch
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from squeeze.core.types import Progress
     from squeeze.models.factory import Model
-    from squeeze.runtimes.base import Runtime, Session
+    from squeeze.runtimes.base import Session
 
 _ROUNDS, _CALLS, _LOW = 7, 2, 0.25
 
@@ -36,7 +34,7 @@ class VariantTimer:
 
     def __init__(self, model: "Model", speedup: Speedup) -> None:
         self._speedup = speedup
-        self._runtime: Runtime = plugins.load(plugins.RUNTIMES, speedup.runtime)
+        self._runtime = load_runtime(speedup.runtime)
         self.model = model
         shape = (speedup.batch_size, *model.input.shape)
         self._images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
@@ -98,29 +96,11 @@ class VariantTimer:
 
     def _open(self, model: "Model", *, draft: bool) -> "Session":
         execution = Execution(threads=self._speedup.threads)
+        runtime, batch_size = self._runtime, self._speedup.batch_size
         with scratch() as folder:  # sessions outlive files
-            place = _export(
-                model,
-                self._runtime.ARTIFACT,
-                folder,
-                self._speedup.batch_size,
-                draft=draft,
-            )
-            return self._runtime.open_session(place, execution)
-
-
-def _export(model: "Model", artifact: str, folder: Path, batch_size: int, *, draft: bool) -> Path:
-    from squeeze.export import litert, onnx
-
-    if artifact == "bundle":
-        return bundle.save(model, folder / "bundle")
-    path = folder / f"model.{artifact}"
-    if artifact == "tflite":
-        litert.export(model, path, batch_size=batch_size)
-        return path
-    if draft:
-        with suppress(Exception):  # the quick exporter knows fewer operators than the real one
-            onnx.draft(model, path, batch_size=batch_size)
-            return path
-    onnx.export(model, path)
-    return path
+            path = folder / f"model{runtime.spec.suffix}"
+            if draft:
+                runtime.export_draft(model, path, batch_size=batch_size)
+            else:
+                runtime.export(model, path, batch_size=batch_size)
+            return runtime.open_session(path, execution)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from squeeze.core import model_names, permission, plugins, reading
+from squeeze.core import model_names, permission, plugins, reading, specs
 from squeeze.core.errors import Problem, RecipeError, unknown_name
 from squeeze.recipe import (
     boxes,
@@ -77,7 +77,6 @@ USES = {
 
 
 _NO_TRANSFORMERS = "transformers is not installed; pip install 'squeeze[transformers]'"
-_EXPORTED = (".onnx", ".tflite")
 _NO_WAY_BACK = (
     "is an exported file, float or quantized, and steps change torch models: give the bundle or "
     "the factory and weights that it was made from (squeeze inspect, eval and bench take it as it "
@@ -184,7 +183,7 @@ def _folder(block: ModelBlock, weights: Path, path: Path_, folder: Path) -> Mist
 
 def _absent(weights: str, folder: Path) -> str | None:
     """Return why there is no such file of weights, or None."""
-    if weights.endswith(_EXPORTED):
+    if weights.endswith(specs.file_suffixes()):
         return f"{weights} {_NO_WAY_BACK}"
     if not weights.startswith("package:"):
         if reading.exists(folder / weights):
@@ -201,7 +200,7 @@ def _absent(weights: str, folder: Path) -> str | None:
 
 def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
     head, colon, tail = text.rpartition(":")
-    if text.endswith(_EXPORTED):
+    if text.endswith(specs.file_suffixes()):
         yield path, f"{text} {_NO_WAY_BACK}"
     elif not colon or not head or not tail:
         yield path, model_names.malformed(text)
@@ -310,12 +309,6 @@ def _step(index: int, recipe: Recipe, quantized_at: int | None) -> Mistakes:
     if isinstance(step, PruneStep):
         has_train = recipe.data.train is not None
         yield from _inside(path, pruning.mistakes(step, has_train=has_train))
-        missing = targets.missing_modules(step.speedup.runtime) if step.speedup else []
-        if step.speedup and missing:
-            yield (
-                (*path, "speedup", "runtime"),
-                targets.not_installed(step.speedup.runtime, missing),
-            )
 
 
 def _inside(path: Path_, mistakes: Mistakes) -> Mistakes:

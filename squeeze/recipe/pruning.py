@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from squeeze.core import plugins
-from squeeze.core.errors import unknown_name
+from squeeze.core import plugins, specs
+from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe.document import Path_
 from squeeze.recipe.holes import ends_at_holes
 from squeeze.recipe.schema import PruneStep, SensitivityRatios
@@ -51,9 +51,8 @@ def _names(step: PruneStep) -> Mistakes:
     if step.sparse is not None and step.sparse.regularizer not in names:
         what = unknown_name("regularizer", step.sparse.regularizer, names)
         yield ("sparse", "regularizer"), what
-    names = plugins.names(plugins.RUNTIMES)
-    if step.speedup is not None and step.speedup.runtime not in names:
-        yield ("speedup", "runtime"), unknown_name("runtime", step.speedup.runtime, names)
+    if step.speedup is not None:
+        yield from ((("speedup", "runtime"), what) for what in _unusable(step.speedup.runtime))
 
 
 @ends_at_holes
@@ -64,6 +63,22 @@ def _useless(step: PruneStep) -> Mistakes:
         yield ("pruning_ratio",), "is of no use: from_sensitivity finds every layer's ratio"
     if step.ranking != "local" and step.pruning_ratio is None and step.ratios is None:
         yield ("ranking",), "is for ratios, and the step has another aim"
+
+
+def _unusable(runtime: str) -> Iterator[str]:
+    """Yield why nothing can be timed in a runtime."""
+    names = plugins.names(plugins.RUNTIMES)
+    if runtime not in names:
+        yield unknown_name("runtime", runtime, names)
+        return
+    try:
+        spec = specs.runtime(runtime)
+    except InputError as error:
+        yield str(error)
+        return
+    missing = spec.missing()
+    if missing:
+        yield specs.not_installed(runtime, missing, spec.install)
 
 
 def _looks_at_images(importance: str) -> bool:

@@ -1,28 +1,13 @@
 """Cross-checks of a quantize step; places are inside the step."""
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 
+from squeeze.core import plugins, specs
+from squeeze.core.errors import InputError
 from squeeze.recipe import schemes
 from squeeze.recipe.document import Path_
 from squeeze.recipe.holes import ends_at_holes
 from squeeze.recipe.schema import METRICS, QatStep, Quantization, QuantizeStep, Recipe, Target
-
-_MODULES = {"neural_compressor": ("neural_compressor", "cpuinfo", "torchao")}
-"""What backends that are not a runtime's own cannot do without."""
-
-EXTRAS = {"neural_compressor": "neural-compressor"}
-
-_UNUSED = {
-    "neural_compressor": (
-        "calibrator",
-        "weight_bits",
-        "recovery",
-        "keep_float",
-        "mixed_precision",
-    )
-}
-"""The keys that say nothing to a backend."""
 
 
 @ends_at_holes
@@ -35,8 +20,10 @@ def mistakes(step: Quantization, recipe: Recipe) -> Iterator[tuple[Path_, str]]:
             "data.calibration: {from: train, samples: 128}"
         )
         yield (), what
-    if autotunes and step.backend != "neural_compressor":
-        yield ("autotune",), "is of 'backend: neural_compressor', which is not asked for"
+    tuning = [name for name, spec in specs.backends().items() if spec.autotunes]
+    if autotunes and step.backend not in tuning:
+        what = " or ".join(f"'backend: {name}'" for name in tuning) or "a backend not installed"
+        yield ("autotune",), f"is for {what}, which is not asked for"
     if autotunes and recipe.task != "classification":
         yield ("autotune",), f"is of classification, found task {recipe.task}"
     mixed = step.mixed_precision if isinstance(step, QuantizeStep) else None
@@ -55,26 +42,24 @@ def mistakes(step: Quantization, recipe: Recipe) -> Iterator[tuple[Path_, str]]:
 
 @ends_at_holes
 def _backend(step: Quantization) -> Iterator[tuple[Path_, str]]:
-    """Yield what a backend cannot do."""
+    """Yield what a backend cannot do; one that does not exist is reported elsewhere."""
+    if step.backend not in plugins.names(plugins.BACKENDS):
+        return
+    try:
+        spec = specs.backend(step.backend)
+    except InputError as error:
+        yield ("backend",), str(error)
+        return
     fields = type(step).model_fields
-    for key in _UNUSED.get(step.backend, ()):
+    for key in spec.ignores:
         if key in fields and getattr(step, key) != fields[key].default:
             yield (key,), f"has no effect on backend {step.backend}"
     refused = schemes.backend_refusal(step.scheme, step.backend)
     if refused is not None:
         yield ("backend",), refused
-    missing = missing_modules(step.backend)
+    missing = spec.missing()
     if missing:
-        what = (
-            f"{step.backend} is not installed (no {', '.join(missing)}); "
-            f"pip install 'squeeze[{EXTRAS[step.backend]}]'"
-        )
-        yield ("backend",), what
-
-
-def missing_modules(backend: str) -> list[str]:
-    """Return the packages that a backend needs besides its runtime's and that are missing."""
-    return [name for name in _MODULES.get(backend, ()) if find_spec(name) is None]
+        yield ("backend",), specs.not_installed(step.backend, missing, spec.install)
 
 
 def nowhere(step: Quantization, targets: Sequence[Target]) -> str | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from squeeze.core import cpu
+from squeeze.core import cpu, specs
 from squeeze.recipe.schema import Quantization, Target
 
 
@@ -33,58 +33,19 @@ SCHEMES = {
     "bf16": Scheme("bf16", int8_weights=False),
 }
 
-PRECISIONS = {
-    ("pytorch", "cpu"): ("fp32", "fp16", "bf16"),
-    ("pytorch", "cuda"): ("fp32", "fp16", "bf16"),
-    ("onnxruntime", "cpu"): ("fp32", "fp16", "int8"),
-    ("litert", "cpu"): ("fp32", "fp16", "int8"),
-}
-"""What each built-in runtime can hold, by device."""
-
-_TAKES = {"neural_compressor": ("static_int8", "fp16")}
-"""The schemes of backends that do not make all that their runtime holds.
-
-neural-compressor's dynamic graphs and bf16 modules do not become ONNX files that run: the exporter
-has no operator for ranges found while running, ONNX Runtime no bfloat16 convolution on the CPU.
-"""
-
-_OWN_GRID = {"neural_compressor"}
-"""Backends whose weights' grid is not the one that accuracy recovery rounds to."""
-
-_RUNTIME_OF = {"neural_compressor": "onnxruntime"}
-"""Runtimes of the backends that are not called after theirs."""
-
-_BF16 = {
-    "onnxruntime": "ONNX Runtime has no bfloat16 convolution on the CPU",
-    "litert": "LiteRT has no bfloat16 convolution on the CPU",
-}
-_INT16 = (
-    "ONNX Runtime has no 16-bit integer kernels on the CPU: products would run in float between "
-    "conversions; allowed: static_int8, or a litert target"
-)
-
 
 def precisions(runtime: str, device: str, machine: cpu.Cpu) -> tuple[str, ...] | None:
-    """Return what a built-in runtime can hold on a CPU, or None where it does not run."""
-    holds = PRECISIONS.get((runtime, device))
-    if holds and (runtime, device) == ("pytorch", "cpu") and not machine.has_fp16:
+    """Return what a runtime can hold on a CPU, or None where it does not run."""
+    spec = specs.runtime(runtime)
+    holds = spec.precisions.get(device)
+    if holds and device == "cpu" and spec.fp16_emulated and not machine.has_fp16:
         return tuple(name for name in holds if name != "fp16")
     return holds
 
 
-def runtime_of(backend: str) -> str:
-    """Return the runtime whose files a backend makes."""
-    return _RUNTIME_OF.get(backend, backend)
-
-
 def backend_of(backend: str, runtime: str) -> str:
     """Return the backend for a runtime: the one that is asked for, or the runtime's own."""
-    return runtime if backend == "auto" else backend
-
-
-def takes_recovered(backend: str) -> bool:
-    """Whether a backend keeps what accuracy recovery does to the weights."""
-    return backend not in _OWN_GRID
+    return specs.runtime(runtime).backend or runtime if backend == "auto" else backend
 
 
 def is_int8(precision: str) -> bool:
@@ -93,25 +54,21 @@ def is_int8(precision: str) -> bool:
 
 
 def half_warning(scheme: str, runtime: str, machine: cpu.Cpu) -> str | None:
-    """Return what to tell of half-precision files that a CPU only stores, or None.
-
-    LiteRT's kernels (XNNPACK) compute in half precision where the application asks for it, and
-    otherwise only for files whose metadata allows it, which ai-edge-quantizer does not write.
+    """Return a warning about half-precision files that a CPU only stores, or None.
 
     Args:
         scheme: One of ``SCHEMES``.
         runtime: Of a target.
         machine: The CPU that will serve the file.
     """
-    if scheme != "fp16" or runtime == "pytorch":
+    spec = specs.runtimes().get(runtime)  # a report may be written where a plug-in is missing
+    if scheme != "fp16" or spec is None or spec.runs_bundles:
         return None
     if not machine.has_fp16:
         why = f"{machine.model} has no fp16 arithmetic"
-    elif runtime == "litert":
-        why = "litert computes in float32 unless the application asks for half precision"
-    elif machine.is_x86:
-        why = f"{runtime} computes in float32 on x86"
     else:
+        why = spec.fp16_widened or (spec.fp16_widened_on_x86 if machine.is_x86 else "")
+    if not why:
         return None
     return (
         f"fp16 is storage only: {why}, so weights are widened to float32 before they are used; "
@@ -122,50 +79,56 @@ def half_warning(scheme: str, runtime: str, machine: cpu.Cpu) -> str | None:
 def refusal(scheme: str, runtime: str, device: str, machine: cpu.Cpu) -> str | None:
     """Return why a runtime cannot hold a scheme, or None.
 
-    Runtimes that are not built in are trusted to hold what they are asked for.
-
     Args:
         scheme: One of ``SCHEMES``.
         runtime: Of a target.
         device: ``cpu`` or ``cuda``.
         machine: The CPU that will serve it.
     """
-    if (runtime, device) not in PRECISIONS:
+    spec = specs.runtime(runtime)
+    holds = spec.precisions.get(device)
+    if holds is None:  # the device itself is the mistake
         return None
-    if runtime == "pytorch":
-        return _refused_by_pytorch(scheme, device, machine)
-    if scheme == "bf16":
-        return f"{_BF16[runtime]}; allowed: fp16, or bf16 on a pytorch target"
-    return _INT16 if scheme == "static_int8_int16" and runtime == "onnxruntime" else None
-
-
-def _refused_by_pytorch(scheme: str, device: str, machine: cpu.Cpu) -> str | None:
-    if SCHEMES[scheme].int8_weights:
-        return "PyTorch runs bundles, which hold no int8; allowed: fp16, bf16"
-    if scheme == "fp16" and device == "cpu" and not machine.has_fp16:
+    kind = SCHEMES[scheme].precision.partition("_")[0]
+    why = spec.refuses.get(scheme) or spec.refuses.get(kind)
+    if why is not None:
+        return why
+    if kind not in holds:
+        return f"{runtime} on {device} cannot hold {kind}, allowed: {', '.join(holds)}"
+    if scheme == "fp16" and device == "cpu" and spec.fp16_emulated and not machine.has_fp16:
+        others = [name for name in holds if name not in {"fp16", "fp32"}]
+        others += ["fp16 on device: cuda"] if "cuda" in spec.precisions else []
         return (
-            f"{machine.model} has no fp16 arithmetic, without which PyTorch emulates it number by "
-            "number; allowed: bf16, or fp16 on device: cuda"
+            f"{machine.model} has no fp16 arithmetic, without which {spec.fp16_emulated}; "
+            f"allowed: {', or '.join(others) or 'fp32'}"
         )
     return None
 
 
 def left_out(step: Quantization, target: Target) -> str | None:
-    """Return why a quantize step's model does not go to a target, or None."""
+    """Return why a quantize step's model does not go to a target, or None.
+
+    None also where the runtime or the backend cannot be used, which is reported at its own place.
+    """
+    if target.runtime not in specs.runtimes():
+        return None
     made, wanted = SCHEMES[step.scheme].precision, target.precision
     if wanted == "fp32":
         return "the target asks for fp32"
     if wanted not in {"auto", made} and not (wanted == "int8" and is_int8(made)):
         return f"the target asks for {wanted}, the quantize step makes {made}"
     refused = refusal(step.scheme, target.runtime, target.device, cpu.named(target.cpu))
-    if refused is None and step.backend != "auto" and runtime_of(step.backend) != target.runtime:
-        return f"the quantize step's backend is {step.backend}"
-    return refused
+    if refused is not None or step.backend == "auto":
+        return refused
+    chosen = specs.backends().get(step.backend)
+    if chosen is None or target.runtime in chosen.runtimes:
+        return None
+    return f"the quantize step's backend is {step.backend}"
 
 
 def backend_refusal(scheme: str, backend: str) -> str | None:
     """Return why a backend cannot make a scheme, or None."""
-    takes = _TAKES.get(backend)
-    if takes is None or scheme in takes:
-        return None
-    return f"{backend} cannot make {scheme}, allowed: {', '.join(takes)}"
+    takes = specs.backend(backend).schemes
+    return (
+        None if scheme in takes else f"{backend} cannot make {scheme}, allowed: {', '.join(takes)}"
+    )

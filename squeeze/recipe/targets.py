@@ -1,35 +1,15 @@
 """Checks of targets: whether their runtimes are there, and what they get of the quantize step."""
 
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from squeeze.core import cpu, plugins
-from squeeze.core.errors import unknown_name
+from squeeze.core import cpu, plugins, specs
+from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe import quantization, schemes
 from squeeze.recipe.document import Path_
 from squeeze.recipe.holes import Mistakes, ends_at_holes, is_hole, read
 from squeeze.recipe.schema import Quantization, Recipe, Target
-
-MODULES = {
-    "pytorch": ("torch",),
-    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
-    "litert": ("ai_edge_litert", "litert_torch", "ai_edge_quantizer"),
-}
-"""What each built-in runtime cannot do without."""
-
-EXTRAS = {"onnxruntime": "onnx", "litert": "litert"}
-
-
-def missing_modules(runtime: str) -> list[str]:
-    """Return the packages that a built-in runtime needs and that are not installed."""
-    return [name for name in MODULES.get(runtime, ()) if find_spec(name) is None]
-
-
-def not_installed(runtime: str, missing: list[str]) -> str:
-    """Return the sentence for a runtime whose packages are missing."""
-    extra = EXTRAS.get(runtime, "all")
-    return f"{runtime} is not installed (no {', '.join(missing)}); pip install 'squeeze[{extra}]'"
 
 
 def mistakes(recipe: Recipe, folder: Path) -> Mistakes:
@@ -66,9 +46,14 @@ def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mista
     if target.runtime not in known:
         yield (*path, "runtime"), unknown_name("runtime", target.runtime, known)
         return
-    missing = missing_modules(target.runtime)
+    try:
+        spec = specs.runtime(target.runtime)
+    except InputError as error:
+        yield (*path, "runtime"), str(error)
+        return
+    missing = spec.missing()
     if missing and not target.if_available:
-        what = not_installed(target.runtime, missing)
+        what = specs.not_installed(target.runtime, missing, spec.install)
         yield (*path, "runtime"), f"{what} or set if_available: true"
     yield from _holding(target, path, quantize)
     yield from _cpu(target, path, quantize)
@@ -79,9 +64,12 @@ def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mista
 def _holding(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
     """Tell what a target cannot hold, or does not get."""
     holds = schemes.precisions(target.runtime, target.device, cpu.named(target.cpu))
-    if holds is None and target.runtime in MODULES:
-        yield (*path, "device"), f"{target.runtime} runs on cpu only here, found {target.device}"
-    elif holds is not None and target.precision not in {"auto", *holds}:
+    spec = specs.runtime(target.runtime)
+    if holds is None:
+        devices = ", ".join(spec.precisions)
+        what = f"{target.runtime} runs on {devices} only here, found {target.device}"
+        yield (*path, "device"), what
+    elif target.precision not in {"auto", *holds}:
         yield (
             (*path, "precision"),
             (
@@ -89,7 +77,7 @@ def _holding(target: Target, path: Path_, quantize: Quantization | None) -> Mist
                 f"{target.precision}, allowed: auto, {', '.join(holds)}"
             ),
         )
-    elif target.precision not in {"auto", "fp32"} and target.runtime != "pytorch":
+    elif target.precision not in {"auto", "fp32"} and not spec.runs_bundles:
         if quantize is not None and schemes.left_out(quantize, target) is None:
             return
         what = f"is {target.precision}, but no step quantizes to it for this runtime"
@@ -108,18 +96,37 @@ def _made_for(target: Target, path: Path_, quantize: Quantization | None) -> Mis
     """Tell when nothing installed makes the quantized files of a runtime."""
     if quantize is None or schemes.left_out(quantize, target) is not None:
         return
+    if quantize.backend != "auto":
+        return
     backend = schemes.backend_of(quantize.backend, target.runtime)
     known = plugins.names(plugins.BACKENDS)
-    if quantize.backend == "auto" and backend not in known:
+    if backend not in known:
         what = (
             f"no quantization backend '{backend}' is installed, which would make the files of "
             f"{target.runtime}; installed: {', '.join(sorted(known))}"
         )
         yield (*path, "runtime"), what
+        return
+    yield from (((*path, "runtime"), what) for what in _own_backend(backend, quantize, target))
+
+
+def _own_backend(name: str, quantize: Quantization, target: Target) -> Iterator[str]:
+    """Yield what the backend that 'auto' stands for cannot do."""
+    try:
+        spec = specs.backend(name)
+    except InputError as error:
+        yield str(error)
+        return
+    refused = schemes.backend_refusal(quantize.scheme, name)
+    if refused is not None:
+        yield refused
+    missing = spec.missing()
+    if missing and not target.if_available:
+        yield f"backend {specs.not_installed(name, missing, spec.install)}"
 
 
 def _cares_for_its_cpu(target: Target, quantize: Quantization | None) -> bool:
     """Tell whether it matters which processor a target names."""
     made = None if quantize is None else quantize.scheme
     half = "fp16" in {target.precision, made}
-    return target.device == "cpu" and (target.runtime != "pytorch" or half)
+    return target.device == "cpu" and (not specs.runtime(target.runtime).runs_bundles or half)

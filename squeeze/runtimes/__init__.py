@@ -1,1 +1,1 @@
-"""One file per runtime; the file name is its name in a recipe."""
+"""One folder per runtime; the folder's name is its name in a recipe."""

@@ -12,7 +12,7 @@ Seconds = dict[str, list[float]]
 """Of one file: the seconds of every run by layer."""
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
     Outputs = NDArray[np.float32] | tuple[NDArray[np.float32], ...]
     """What a model returns: one array, or several in the order of its ``forward``."""
-
-    Profile = Callable[[Sequence[Path], "Execution", NDArray[np.float32]], list[Seconds]]
-    """``profile(paths, execution, images)`` of a runtime that tells the time of layers.
-
-    It runs the files in turns. Runtimes that cannot tell have no such function.
-    """
 
 
 _RANK = 4
@@ -193,31 +187,23 @@ class Audit:
     advice: tuple[str, ...] = ()
 
 
-class Runtime(Protocol):
-    """A runtime's module.
+class Activations(Protocol):
+    """A file whose inner tensors can be read.
 
     Attributes:
-        ARTIFACT: ``onnx``, ``tflite`` or ``bundle``.
-        FIXED_BATCH: Whether the exported file holds one batch size.
+        operators: Of every activation, by name and in order of execution, what makes it.
+        inside: How many operators lie in branches and loop bodies.
     """
 
-    ARTIFACT: str
-    FIXED_BATCH: bool
+    operators: dict[str, str]
+    inside: int
 
-    def version(self) -> str:
-        """Return the library's version."""
+    def matching(self, other: "Activations") -> dict[str, str]:
+        """Return ``{name here: name there}`` of tensors that hold the same activation."""
         ...
 
-    def unavailable(self, device: str) -> str | None:
-        """Return why it cannot run here, or None."""
-        ...
-
-    def open_session(self, path: "Path", execution: Execution) -> Session:
-        """Load a file."""
-        ...
-
-    def coverage(self, path: "Path") -> KernelCoverage | None:
-        """Audit the kernels of an int8 file; None where the runtime holds no int8."""
+    def read(self, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[np.float32]]]":
+        """Run ``(N, C, H, W)`` and return every activation, dequantized."""
         ...
 
 

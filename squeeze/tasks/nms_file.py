@@ -11,8 +11,8 @@ from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.export import file
 from squeeze.export.detections import onnx as nodes
-from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution, several
+from squeeze.runtimes.onnxruntime.session import open_session
 from squeeze.tasks import decoding
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def detections(outputs: "Sequence[NDArray[np.generic]]") -> list[Detections]:
 
 
 def _run(path: Path, images: "NDArray[np.float32]") -> "tuple[NDArray[np.float32], ...]":
-    session = onnxruntime.open_session(path, Execution())
+    session = open_session(path, Execution())
     outputs: Outputs = session.invoke(session.prepare(images))
     session.close()
     return several(outputs)

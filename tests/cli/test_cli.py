@@ -319,7 +319,12 @@ def test_init_list_schema_doctor(squeeze: Squeeze, tmp_path: Path) -> None:
         "onnxruntime": True,
         "pytorch": True,
     }
-    assert json.loads(done.stdout)["backends"] == {"neural_compressor": True}
+    assert json.loads(done.stdout)["backends"] == {
+        "litert": True,
+        "neural_compressor": True,
+        "onnxruntime": True,
+        "pytorch": True,
+    }
     lines = [line.split() for line in squeeze("doctor").stdout.splitlines()]
     wanted = ["neural-compressor", version("neural-compressor"), "backend", "neural_compressor"]
     assert wanted in lines

@@ -13,8 +13,10 @@ from ai_edge_litert import schema_py_generated as schema
 from squeeze.data.splits import Data
 from squeeze.export import embedded, file
 from squeeze.models.factory import Model
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 KINDS = ("onnx", "int8.onnx", "tflite", "int8.tflite")
 
@@ -69,7 +71,7 @@ def test_other_metadata_of_an_onnx_file_stays(files: dict[str, Path], tmp_path: 
 
 
 def test_what_is_beside_an_exported_file_is_inside_it(trained: Model, tmp_path: Path) -> None:
-    path = file.write("state", trained, "onnx", 1, tmp_path, None)
+    path = file.write("state", trained, onnxruntime, 1, tmp_path, None)
     beside = json.loads(path.with_name("state.onnx.json").read_text())
     assert beside.pop("file") == "state.onnx"
     assert beside.pop("sha256") == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -14,13 +14,16 @@ from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.data.splits import Data
-from squeeze.export import file, litert, onnx
+from squeeze.export import file
 from squeeze.models.factory import Architecture, Model
 from squeeze.recipe.schema import InputSpec
-from squeeze.runtimes import litert as litert_runtime
-from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
-from squeeze.runtimes.graphs import onnx_graphs
+from squeeze.runtimes.litert import export as litert
+from squeeze.runtimes.onnxruntime import export as onnx
+from squeeze.runtimes.onnxruntime import graphs
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert_runtime, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 
 def tiny() -> Model:
@@ -58,10 +61,10 @@ def test_a_litert_file_is_channel_last_and_bound_to_its_batch(
 
 def test_an_export_says_how_to_feed_it(files: dict[str, Path], trained: Model) -> None:
     folder = files["onnx"].parent / "written"
-    for artifact, batch_size, layout, batch in (("onnx", 4, "NCHW", "dynamic"),):
-        path = file.write("state", trained, artifact, batch_size, folder, None)
+    for runtime, batch_size, layout, batch in ((onnxruntime, 4, "NCHW", "dynamic"),):
+        path = file.write("state", trained, runtime, batch_size, folder, None)
         stamp = path.stat().st_mtime_ns
-        assert file.write("state", trained, artifact, batch_size, folder, None) == path
+        assert file.write("state", trained, runtime, batch_size, folder, None) == path
         assert path.stat().st_mtime_ns == stamp  # not exported twice
         found = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
         assert (found["layout"], found["batch"]) == (layout, batch)
@@ -69,9 +72,9 @@ def test_an_export_says_how_to_feed_it(files: dict[str, Path], trained: Model) -
     described = file.describe(folder / "x.b4.tflite", trained, 4)
     found = json.loads(described.read_text(encoding="utf-8"))
     assert (found["layout"], found["batch"]) == ("NHWC", 4)
-    assert file.name_of("s", "tflite", 4) == "s.b4.tflite"
-    assert file.name_of("s", "tflite", 1) == "s.tflite"
-    assert file.name_of("s", "onnx", 4) == "s.onnx"
+    assert file.name_of("s", litert_runtime.spec, 4) == "s.b4.tflite"
+    assert file.name_of("s", litert_runtime.spec, 1) == "s.tflite"
+    assert file.name_of("s", onnxruntime.spec, 4) == "s.onnx"
 
 
 def test_a_file_of_another_model_is_found_out(
@@ -128,7 +131,7 @@ def test_nothing_of_its_origin_is_left_in_branches(tmp_path: Path) -> None:
     path = tmp_path / "branches.onnx"
     onnx.export(Model(Conditional().eval(), architecture), path)
     graph = load(path).graph
-    every = list(onnx_graphs.nodes(graph))
+    every = list(graphs.nodes(graph))
     assert "If" in {node.op_type for node in graph.node}
     assert len(every) > len(graph.node)
     assert not any(node.metadata_props or node.doc_string for node in every)

@@ -9,9 +9,11 @@ from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.measure import accuracy
 from squeeze.models.factory import Model
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks import classification
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 
 def test_a_file_is_measured_on_every_sample(files: dict[str, Path], digits: Data) -> None:

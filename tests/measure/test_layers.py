@@ -136,12 +136,12 @@ def test_litert_matches_every_activation(files: dict[str, Path], digits: Data) -
     assert all(10 < layer.sqnr_db < 60 for layer in found.layers)
     assert all(0.9 < layer.cosine <= 1 for layer in found.layers)
     last = max(found.layers, key=lambda layer: layer.position)
-    from squeeze.runtimes import litert
     from squeeze.runtimes.base import Execution
+    from squeeze.runtimes.litert.session import open_session
 
     outputs = []
     for kind in ("tflite", "int8.tflite"):
-        session = litert.open_session(files[kind], Execution())
+        session = open_session(files[kind], Execution())
         outputs.append(session.invoke(session.prepare(np.concatenate(images))).astype(np.float64))
     noise = ((outputs[0] - outputs[1]) ** 2).sum()
     delegated = 10 * math.log10((outputs[0] ** 2).sum() / noise)

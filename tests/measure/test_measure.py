@@ -167,7 +167,7 @@ def test_params_are_the_numbers_that_the_exported_file_holds(tmp_path: Path) -> 
     """Also those that a layer's own forward never touches: attention's output projection."""
     import onnx
 
-    from squeeze.export import onnx as exporter
+    from squeeze.runtimes.onnxruntime import export as exporter
 
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from squeeze.export import onnx
 from squeeze.measure import memory
 from squeeze.models.factory import Architecture, Model
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.onnxruntime import export as onnx
 
 
 @pytest.fixture(scope="module")

@@ -77,11 +77,11 @@ def test_a_layer_that_refuses_is_named() -> None:
 
 
 def test_such_a_model_is_pruned_saved_and_exported(tmp_path: Path) -> None:
-    from squeeze.export import onnx
     from squeeze.models import bundle
     from squeeze.models.factory import Architecture, Model, make
     from squeeze.pruning.step import prune
     from squeeze.recipe.schema import InputSpec, PruneStep
+    from squeeze.runtimes.onnxruntime import export as onnx
 
     (tmp_path / "net.py").write_text(
         "import math, threading\nfrom torch import nn\n\n"

@@ -18,7 +18,7 @@ from squeeze.core.boxes import Boxes
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, RecipeError
 from squeeze.core.parity import distances
-from squeeze.export import file, litert, onnx
+from squeeze.export import file
 from squeeze.measure import cost
 from squeeze.models import bundle, factory
 from squeeze.models.detectors import transformers as sources
@@ -28,13 +28,16 @@ from squeeze.pruning import graph
 from squeeze.recipe import plan
 from squeeze.recipe.load import from_data
 from squeeze.recipe.schema import InputSpec, ModelBlock
-from squeeze.runtimes import litert as litert_runtime
-from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.litert import export as litert
+from squeeze.runtimes.onnxruntime import export as onnx
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks import decoding, nms_file
 from squeeze.tasks.decoders import base as decoders
 from squeeze.tasks.detection_loss import base as losses
 from squeeze.tasks.detection_loss import detr as detr_loss
+
+litert_runtime, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 SIZE = (64, 64)
 STAGES = {"depths": [1, 1, 1, 1], "embedding_size": 8, "hidden_sizes": [8, 16, 24, 32]}

@@ -19,7 +19,6 @@ from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.parity import distances
 from squeeze.core.types import Silent
 from squeeze.data.splits import Opening, Split, open_data
-from squeeze.export import litert, onnx
 from squeeze.measure import cost
 from squeeze.measure import detection as precisions
 from squeeze.measure.detections import agreement
@@ -28,13 +27,18 @@ from squeeze.models.detectors import two_stage
 from squeeze.models.detectors.suppression import suppress
 from squeeze.models.weights import load_weights_
 from squeeze.pruning.step import prune
-from squeeze.quantization.backends import onnxruntime as backend
+from squeeze.quantization.backends.onnxruntime import quantize as backend
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import Cut, DataBlock, InputSpec, ModelBlock, PruneStep, QuantizeStep
-from squeeze.runtimes import onnxruntime
-from squeeze.runtimes.base import Coverage, Execution, several
+from squeeze.results import KernelCoverage
+from squeeze.runtimes.base import Execution, several
+from squeeze.runtimes.litert import export as litert
+from squeeze.runtimes.onnxruntime import export as onnx
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks import decoding
 from squeeze.tasks.detection import Detection
+
+onnxruntime = load_runtime("onnxruntime")
 
 CLASSES = 3
 SIZE = (100, 130)  # no multiple of any stride
@@ -87,7 +91,7 @@ class Outcome:
     macs: float = 0.0
     differs: float = 0.0
     scores: tuple[float, float] = (0.0, 0.0)
-    int8: Coverage | None = None
+    int8: KernelCoverage | None = None
 
 
 OUTCOMES: dict[str, Outcome] = {}

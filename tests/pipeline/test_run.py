@@ -132,11 +132,11 @@ def test_the_files_that_ship_are_there_with_their_description(finished: Path) ->
 def test_bundles_reload_and_match_their_exported_file(finished: Path) -> None:
     import numpy as np
 
-    from squeeze.runtimes import onnxruntime
     from squeeze.runtimes.base import Execution
+    from squeeze.runtimes.onnxruntime.session import open_session
 
     module = squeeze.load_bundle(finished / "steps" / "2-distill")
-    session = onnxruntime.open_session(finished / "artifacts" / "2-distill.onnx", Execution())
+    session = open_session(finished / "artifacts" / "2-distill.onnx", Execution())
     images = np.random.default_rng(0).standard_normal((3, 1, 12, 12)).astype(np.float32)
     with torch.inference_mode():
         expected = module(torch.from_numpy(images)).numpy()

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from squeeze.export import onnx
 from squeeze.measure import cost
 from squeeze.models.factory import Architecture, Model
 from squeeze.pruning.step import PruneContext, PruneOutcome, run
 from squeeze.recipe.schema import InputSpec, PruneStep
+from squeeze.runtimes.onnxruntime import export as onnx
 
 
 def done(model: Model, **step: object) -> PruneOutcome:

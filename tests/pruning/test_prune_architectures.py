@@ -17,15 +17,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from squeeze.export import onnx
 from squeeze.measure import cost
 from squeeze.models import adapters, bundle
 from squeeze.models.adapters.layers.select import Select
 from squeeze.models.factory import Model, build
 from squeeze.pruning.step import prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
-from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.onnxruntime import export as onnx
+from squeeze.runtimes.runtime import load as load_runtime
+
+onnxruntime = load_runtime("onnxruntime")
 
 TABLE = Path(__file__).parents[2] / "benchmarks" / "results" / "pruning_support.md"
 WRITES = os.environ.get("SQUEEZE_WRITE_SUPPORT") == "1"

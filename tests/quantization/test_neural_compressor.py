@@ -22,12 +22,14 @@ from squeeze.data.splits import Data
 from squeeze.export import embedded
 from squeeze.models import bundle
 from squeeze.models.factory import Model
-from squeeze.quantization.backends import neural_compressor
-from squeeze.quantization.onnx_folding import fold_
+from squeeze.quantization.backends.neural_compressor import quantize as neural_compressor
+from squeeze.quantization.backends.neural_compressor.folding import fold_
 from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.recipe.schema import QuantizeStep
-from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
+
+onnxruntime = load_runtime("onnxruntime")
 
 
 def test_a_quantizer_behind_stored_weights_is_computed_once(tmp_path: Path) -> None:

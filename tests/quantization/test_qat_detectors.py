@@ -10,12 +10,10 @@ import torch
 
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, open_data
-from squeeze.export import litert as litert_export
-from squeeze.export import onnx as onnx_export
 from squeeze.models.factory import Model, build
-from squeeze.quantization.backends import litert as litert_backend
-from squeeze.quantization.backends import neural_compressor
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.litert import quantize as litert_backend
+from squeeze.quantization.backends.neural_compressor import quantize as neural_compressor
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.qat import simulation
 from squeeze.quantization.qat import step as qat
 from squeeze.quantization.qat.matching import TrainedRanges
@@ -28,10 +26,14 @@ from squeeze.recipe.schema import (
     QuantizeStep,
     TrainSettings,
 )
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.litert import export as litert_export
+from squeeze.runtimes.onnxruntime import export as onnx_export
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks.detection import Detection
 from squeeze.training.loop import Training, train_
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 WAYS: dict[str, Any] = {
     "onnx": (onnx_export, onnx_backend, onnxruntime),

@@ -11,11 +11,9 @@ from torchvision.models import densenet
 
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
-from squeeze.export import litert as litert_export
-from squeeze.export import onnx as onnx_export
 from squeeze.models.factory import Architecture, Model
-from squeeze.quantization.backends import litert as litert_backend
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.litert import quantize as litert_backend
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.qat import floats, simulation
 from squeeze.quantization.qat import step as qat
 from squeeze.quantization.qat.matching import TrainedRanges
@@ -23,10 +21,14 @@ from squeeze.quantization.qat.rounding import Rounding
 from squeeze.quantization.qat.unfold import unfolded
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import CalibratorBlock, QatStep, QuantizeStep, TrainSettings
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.litert import export as litert_export
+from squeeze.runtimes.onnxruntime import export as onnx_export
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks import classification
 from squeeze.training.loop import Training, train_
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 

@@ -10,21 +10,23 @@ from torch import nn
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
-from squeeze.export import litert as litert_export
-from squeeze.export import onnx as onnx_export
 from squeeze.models.factory import Model
-from squeeze.quantization.backends import litert as litert_backend
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.litert import quantize as litert_backend
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.qat import floats, places, simulation
 from squeeze.quantization.qat import step as qat
 from squeeze.quantization.qat.matching import TrainedRanges
 from squeeze.quantization.qat.rounding import rounded
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import QatStep, QuantizeStep
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.litert import export as litert_export
+from squeeze.runtimes.onnxruntime import export as onnx_export
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks import classification
 from squeeze.training.loop import Training
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 

@@ -19,8 +19,10 @@ from squeeze.models import bundle
 from squeeze.quantization.qat import simulation
 from squeeze.recipe import plan
 from squeeze.results import Results
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 

@@ -14,12 +14,14 @@ from squeeze.core.cpu import Cpu
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
-from squeeze.quantization import kernels
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.onnxruntime import kernels
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import QuantizeStep
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 

@@ -24,16 +24,18 @@ from torchvision.models import densenet, efficientnet, mobilenetv3, resnet, shuf
 
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, open_data
-from squeeze.export import litert as litert_export
-from squeeze.export import onnx as onnx_export
 from squeeze.models.factory import Architecture, Model
-from squeeze.quantization.backends import litert as litert_backend
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.litert import quantize as litert_backend
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.recovery.recover import recover
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import DataBlock, InputSpec, QuantizeStep
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Audit, Execution
+from squeeze.runtimes.litert import export as litert_export
+from squeeze.runtimes.onnxruntime import export as onnx_export
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 

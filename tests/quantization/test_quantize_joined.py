@@ -13,14 +13,16 @@ from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.export import file
 from squeeze.models.factory import Model
-from squeeze.quantization.backends import litert as litert_backend
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.litert import quantize as litert_backend
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.mixed_precision.joined import REASON, joining
 from squeeze.quantization.mixed_precision.matching import FileOperator
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import QuantizeStep
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 
@@ -80,7 +82,7 @@ def test_a_quiet_head_is_not_rounded_by_the_range_of_a_loud_one(
     runtime, backend = RUNTIMES[kind]
     torch.manual_seed(0)
     model = replace(trained, module=Heads().eval())
-    source = file.write("float", model, kind, 1, tmp_path, tmp_path / "log.txt")
+    source = file.write("float", model, runtime, 1, tmp_path, tmp_path / "log.txt")
     out = tmp_path / f"int8.{kind}"
     request = Request(source, out, QuantizeStep(), digits.calibration, Silent(), None)
     done = backend.quantize(request)

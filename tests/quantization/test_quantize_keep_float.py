@@ -12,8 +12,8 @@ from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.models.factory import Model
-from squeeze.quantization.backends import litert as litert_backend
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.litert import quantize as litert_backend
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.fingerprint import Fingerprint
 from squeeze.quantization.mixed_precision import layers, matching
 from squeeze.quantization.mixed_precision.kept import keep_float
@@ -21,8 +21,10 @@ from squeeze.quantization.mixed_precision.matching import FileOperator
 from squeeze.quantization.recovery import graph as graphs
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import QuantizeStep
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 

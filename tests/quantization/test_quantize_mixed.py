@@ -12,8 +12,8 @@ import torch
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.models.factory import Model
-from squeeze.quantization.backends import litert as litert_backend
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.litert import quantize as litert_backend
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.mixed_precision import layers
 from squeeze.quantization.mixed_precision.search import search
 from squeeze.quantization.mixed_precision.step import FloatLayers
@@ -23,9 +23,11 @@ from squeeze.quantization.recovery import graph as graphs
 from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.recipe.schema import QuantizeStep, Target
 from squeeze.results import MixedPrecisionSearch
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks import classification
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 
@@ -54,8 +56,8 @@ def spoilt(trained: Model) -> Model:
 
 @pytest.fixture(scope="module")
 def spoilt_files(spoilt: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    from squeeze.export import litert as to_litert
-    from squeeze.export import onnx as to_onnx
+    from squeeze.runtimes.litert import export as to_litert
+    from squeeze.runtimes.onnxruntime import export as to_onnx
 
     folder = tmp_path_factory.mktemp("spoilt")
     paths = {kind: folder / f"float.{kind}" for kind in RUNTIMES}

@@ -14,17 +14,19 @@ from squeeze.core.boxes import Boxes
 from squeeze.core.detector import DetectorSpec, Level
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, Split, open_data
-from squeeze.export import litert as litert_export
-from squeeze.export import onnx as onnx_export
 from squeeze.models.factory import Architecture, Model
-from squeeze.quantization.backends import litert as litert_backend
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.litert import quantize as litert_backend
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.mixed_precision.step import FloatLayers
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import DataBlock, InputSpec, QuantizeStep, Target
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution, several
+from squeeze.runtimes.litert import export as litert_export
+from squeeze.runtimes.onnxruntime import export as onnx_export
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks.detection import Detection
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 

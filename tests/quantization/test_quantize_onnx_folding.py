@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from squeeze.quantization.onnx_folding import fold_
+from squeeze.quantization.backends.neural_compressor.folding import fold_
 
 
 def test_what_only_a_branch_reads_is_kept(tmp_path: Path) -> None:

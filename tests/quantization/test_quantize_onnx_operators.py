@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from squeeze.quantization import onnx_operators
+from squeeze.quantization.backends.onnxruntime import operators
 
 
 def save(nodes: list[Any], constants: dict[str, Any], rank: int, path: Path) -> None:
@@ -29,7 +29,7 @@ def test_between_layer_norms_only_products_are_quantized(tmp_path: Path) -> None
     norm = helper.make_node("LayerNormalization", ["z", "s"], ["y"], "norm")
     constants = {"w": np.ones((3, 3), np.float32), "s": np.ones(3, np.float32)}
     save([product, norm], constants, 2, path)
-    choice = onnx_operators.choose(path)
+    choice = operators.choose(path)
     assert choice.types is not None
     assert {"Conv", "MatMul", "Gemm"} <= set(choice.types)
     assert not {"LayerNormalization", "Add", "Mul", "Softmax"} & set(choice.types)
@@ -40,4 +40,4 @@ def test_between_layer_norms_only_products_are_quantized(tmp_path: Path) -> None
 def test_a_network_without_layer_norms_is_quantized_throughout(tmp_path: Path) -> None:
     path = tmp_path / "graph.onnx"
     save([helper.make_node("Relu", ["x"], ["y"], "relu")], {}, 2, path)
-    assert onnx_operators.choose(path) == onnx_operators.OperatorSelection()
+    assert operators.choose(path) == operators.OperatorSelection()

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from squeeze.quantization import onnx_rewriting
+from squeeze.quantization.backends.onnxruntime import rewriting
 
 
 def save(
@@ -56,7 +56,7 @@ def test_only_means_over_height_and_width_become_pooling(
     save([node], {"axes": np.array(axes, np.int64)}, rank, path)
     x = np.random.default_rng(0).normal(size=[2, 3, 4, 5][:rank]).astype(np.float32)
     before = run(path, x)
-    onnx_rewriting.pool_(path)
+    rewriting.pool_(path)
     assert [each.op_type for each in onnx.load(path).graph.node] == pooled
     np.testing.assert_allclose(run(path, x), before, rtol=1e-6)
 
@@ -76,7 +76,7 @@ def test_a_batch_norm_of_pictures_becomes_a_convolution(
     save([node], dict(zip(names, values.astype(np.float32), strict=True)), rank, path)
     x = rng.normal(size=[2, 3, 4, 5][:rank]).astype(np.float32)
     before = run(path, x)
-    assert onnx_rewriting.scale_(path) == rewritten
+    assert rewriting.scale_(path) == rewritten
     (found,) = onnx.load(path).graph.node
     assert (found.op_type == "Conv") == rewritten
     np.testing.assert_allclose(run(path, x), before, rtol=1e-5, atol=1e-6)
@@ -92,7 +92,7 @@ def test_a_hard_sigmoid_between_integers_becomes_a_sum_with_the_same_integers(
     quantized(path, kind, settings, zero=lowest, reach=reach)
     x = np.linspace(-6, 6, 256, dtype=np.float32).reshape(1, 4, 8, 8)
     before = run(path, x)
-    assert onnx_rewriting.gate_(path) == 1
+    assert rewriting.gate_(path) == 1
     graph = onnx.load(path).graph
     assert len({tensor.name for tensor in graph.initializer}) == len(graph.initializer)
     kinds = [node.op_type for node in graph.node]
@@ -113,7 +113,7 @@ def test_a_hard_sigmoid_that_integers_do_not_cut_off_is_left(
 ) -> None:
     path = tmp_path / "graph.onnx"
     quantized(path, np.uint8, settings, zero=zero, reach=reach)
-    assert onnx_rewriting.gate_(path) == 0
+    assert rewriting.gate_(path) == 0
     assert "HardSigmoid" in {node.op_type for node in onnx.load(path).graph.node}
 
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, save
 
 from squeeze.core.errors import SqueezeError
-from squeeze.quantization import onnx_weights
+from squeeze.quantization.backends.onnxruntime import weights
 from squeeze.quantization.mixed_precision.matching import FileOperator
 from squeeze.quantization.mixed_precision.proposals import placing
 
@@ -41,4 +41,4 @@ def test_half_precision_is_refused(tmp_path: Path) -> None:
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 1, 1])
     save(helper.make_model(helper.make_graph([node], "g", inputs, [output])), tmp_path / "a.onnx")
     with pytest.raises(SqueezeError, match="fp16 knows only halves beyond 512"):
-        onnx_weights.half(tmp_path / "a.onnx", tmp_path / "b.onnx")
+        weights.half(tmp_path / "a.onnx", tmp_path / "b.onnx")

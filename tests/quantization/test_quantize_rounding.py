@@ -12,14 +12,16 @@ from onnx import numpy_helper
 
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
-from squeeze.export import onnx as onnx_export
 from squeeze.models.factory import Model
-from squeeze.quantization.backends import onnxruntime as onnx_backend
+from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.recovery import recover, rounding
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import QuantizeStep, RecoverySettings
-from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.onnxruntime import export as onnx_export
+from squeeze.runtimes.runtime import load as load_runtime
+
+onnxruntime = load_runtime("onnxruntime")
 
 
 def test_nearest_keeps_the_largest_weight_on_the_grid() -> None:

@@ -8,16 +8,22 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from squeeze.core import plugins
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.models.factory import Model
-from squeeze.quantization import onnx_weights
+from squeeze.quantization.backend import load as load_backend
+from squeeze.quantization.backends.onnxruntime import weights
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import QuantizeStep
-from squeeze.runtimes import litert, onnxruntime, pytorch
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert, onnxruntime, pytorch = (
+    load_runtime("litert"),
+    load_runtime("onnxruntime"),
+    load_runtime("pytorch"),
+)
 
 RUNTIMES: dict[str, Any] = {"onnx": onnxruntime, "tflite": litert}
 LAYERS = 10
@@ -31,7 +37,7 @@ def request(source: Path, out: Path, digits: Data, scheme: str, **more: Any) -> 
 
 def quantized(kind: str, files: dict[str, Path], folder: Path, digits: Data, scheme: str) -> Path:
     out = folder / f"{scheme}.{kind}"
-    backend = plugins.load(plugins.BACKENDS, "onnxruntime" if kind == "onnx" else "litert")
+    backend = load_backend("onnxruntime" if kind == "onnx" else "litert")
     backend.quantize(request(files[kind], out, digits, scheme))
     return out
 
@@ -111,7 +117,7 @@ def test_channels_of_unequal_size_each_have_their_scale(
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((3, 2, 3, 3)) * np.array([1e-3, 1.0, 50.0])[:, None, None, None]
     a_convolution(weight, tmp_path / "float.onnx")
-    backend = plugins.load(plugins.BACKENDS, "onnxruntime")
+    backend = load_backend("onnxruntime")
     backend.quantize(request(tmp_path / "float.onnx", tmp_path / "int8.onnx", digits, scheme))
     images = rng.standard_normal((4, 2, 6, 6), dtype=np.float32)
     outputs = []
@@ -124,14 +130,14 @@ def test_channels_of_unequal_size_each_have_their_scale(
 
 def test_rounding_is_that_of_a_hand_computed_grid() -> None:
     weight = np.array([[1.0, -0.5, 0.26], [0.0, 0.0, 0.0]], np.float32)
-    integers, scales = onnx_weights._rounded(weight, 0, 4)
+    integers, scales = weights._rounded(weight, 0, 4)
     assert integers.tolist() == [[4, -2, 1], [0, 0, 0]]
     assert scales.tolist() == [0.25, 1.0]
 
 
 def test_weights_that_half_precision_cannot_hold_are_named(digits: Data, tmp_path: Path) -> None:
     a_convolution(np.full((1, 1, 3, 3), 1e5), tmp_path / "float.onnx")
-    backend = plugins.load(plugins.BACKENDS, "onnxruntime")
+    backend = load_backend("onnxruntime")
     with pytest.raises(SqueezeError, match="the weight weight reaches 1e\\+05, fp16 holds up to"):
         backend.quantize(request(tmp_path / "float.onnx", tmp_path / "fp16.onnx", digits, "fp16"))
     assert [path.name for path in tmp_path.iterdir()] == ["float.onnx"]
@@ -142,7 +148,7 @@ def test_a_half_bundle_is_half_as_large_and_runs(
     scheme: str, trained: Model, files: dict[str, Path], digits: Data, tmp_path: Path
 ) -> None:
     out = tmp_path / "half"
-    backend = plugins.load(plugins.BACKENDS, "pytorch")
+    backend = load_backend("pytorch")
     backend.quantize(request(files["bundle"], out, digits, scheme, model=trained))
     sizes = [(path / "weights.safetensors").stat().st_size for path in (out, files["bundle"])]
     assert sizes[0] < 0.6 * sizes[1]
@@ -159,7 +165,7 @@ def test_a_file_that_is_quantized_already_is_refused_and_nothing_written(
     kind: str, first: str, files: dict[str, Path], digits: Data, tmp_path: Path
 ) -> None:
     once = quantized(kind, files, tmp_path, digits, first)
-    backend = plugins.load(plugins.BACKENDS, "onnxruntime" if kind == "onnx" else "litert")
+    backend = load_backend("onnxruntime" if kind == "onnx" else "litert")
     for scheme in ("static_int8", "dynamic_int8", "weight_only_int8", "fp16"):
         with pytest.raises(InputError, match=r"is already (quantized|half precision)"):
             backend.quantize(request(once, tmp_path / f"twice.{kind}", digits, scheme))
@@ -182,4 +188,4 @@ def test_a_file_of_integer_operators_is_refused(
     quantize_static(files["onnx"], made, OneImage(), quant_format=QuantFormat.QOperator)
     assert any(node.op_type == "QLinearConv" for node in onnx.load(made).graph.node)
     with pytest.raises(InputError, match="is already quantized"):
-        onnx_weights.refuse_quantized(made)
+        weights.refuse_quantized(made)

@@ -1,5 +1,6 @@
 """Cross-checks: what is well-formed and still cannot work."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 
 from squeeze.core import cpu
 from squeeze.core.errors import RecipeError
-from squeeze.recipe import plan, targets
+from squeeze.recipe import plan
 from squeeze.recipe.load import from_data
+from squeeze.runtimes import onnxruntime
 
 
 def found(data: dict[str, Any], folder: Path | None = None) -> list[str]:
@@ -93,7 +95,9 @@ def test_a_target_must_exist_and_hold_its_precision(
 def test_a_runtime_that_is_not_installed_is_told(
     recipe_data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(targets.MODULES, "onnxruntime", ("not_installed_here",))
+    needs = {"not_installed_here": "not-installed-here"}
+    spec = replace(onnxruntime.SPEC, needs=needs, export_needs={})
+    monkeypatch.setattr(onnxruntime, "SPEC", spec)
     assert found(recipe_data) == [
         "targets.0.runtime: onnxruntime is not installed (no not_installed_here); "
         "pip install 'squeeze[onnx]' or set if_available: true"
@@ -164,7 +168,10 @@ def test_two_targets_need_two_names(recipe_data: dict[str, Any]) -> None:
 def plug_in_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed package that adds a runtime 'tiny', and no backend of that name."""
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "tiny_runtime.py").write_text("ARTIFACT, FIXED_BATCH = 'onnx', False\n")
+    (tmp_path / "tiny_runtime.py").write_text(
+        "from squeeze.core.specs import RuntimeSpec\n"
+        "SPEC = RuntimeSpec('.tiny', {'cpu': ('fp32', 'int8')}, {}, 'tiny-runtime')\n"
+    )
     record = tmp_path / "tiny_runtime-1.0.dist-info"
     record.mkdir()
     (record / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-runtime\nVersion: 1.0\n")

@@ -11,10 +11,12 @@ from torch import nn
 
 from squeeze.core.errors import InputError
 from squeeze.data.splits import Data
-from squeeze.export import litert as exporter
 from squeeze.models.factory import Model
-from squeeze.runtimes import litert
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.litert import export as exporter
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert = load_runtime("litert")
 
 
 def quantized(source: Path, scheme: str, digits: Data, path: Path) -> Path:

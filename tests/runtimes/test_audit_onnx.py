@@ -14,8 +14,10 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, q
 from squeeze.core import cpu
 from squeeze.core.errors import InputError
 from squeeze.core.output import redirect_output
-from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Audit
+from squeeze.runtimes.runtime import load as load_runtime
+
+onnxruntime = load_runtime("onnxruntime")
 
 Make = Callable[..., Path]
 LAYERS = ["stem", "dw", "pw", "last", "fc"]
@@ -98,7 +100,7 @@ def test_a_broken_pattern_is_explained(
 def test_what_onnx_runtime_folds_is_int8(edit: Callable[[Any], None] | None, static: Make) -> None:
     found = onnxruntime.audit(static(edit))
     assert (found.coverage.int8, found.coverage.total) == (5, 5)
-    assert found.coverage.survivors == []
+    assert found.coverage.survivors == ()
     assert [each.op for each in found.islands] == ["HardSigmoid", "Mul"]
     big = [each for each in found.advice if "bytes of weights are stored in float" in each]
     assert bool(big) == (edit is weights_quantized_at_load)

@@ -9,9 +9,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from squeeze.core.errors import InputError
-from squeeze.quantization import onnx_weights
-from squeeze.runtimes import onnxruntime
-from squeeze.runtimes.audit.onnx_activations import OnnxActivations
+from squeeze.quantization.backends.onnxruntime import weights
+from squeeze.runtimes.onnxruntime.activations import OnnxActivations
+from squeeze.runtimes.runtime import load as load_runtime
+
+onnxruntime = load_runtime("onnxruntime")
 
 Make = Callable[..., Path]
 LAYERS = {"stem", "dw", "pw", "last", "fc"}
@@ -86,7 +88,7 @@ def test_branches_and_loop_bodies_are_looked_into(
     onnx.save(helper.make_model(outer, opset_imports=opsets, ir_version=9), path)
     if is_int8:
         with pytest.raises(InputError, match="is already quantized"):
-            onnx_weights.refuse_quantized(path)
+            weights.refuse_quantized(path)
     found = onnxruntime.audit(path)
     assert found.coverage.total == 5 * bodies
     assert found.coverage.convolutions == (4 * bodies if is_int8 else 0, 4 * bodies)

@@ -9,9 +9,11 @@ import pytest
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic
 
 from squeeze.core import cpu
-from squeeze.runtimes import onnxruntime
-from squeeze.runtimes.audit import onnx_slow
-from squeeze.runtimes.audit.reasons import Graph
+from squeeze.runtimes.onnxruntime import slow_kernels
+from squeeze.runtimes.onnxruntime.reasons import Graph
+from squeeze.runtimes.runtime import load as load_runtime
+
+onnxruntime = load_runtime("onnxruntime")
 
 Make = Callable[..., Path]
 no_signed_kernels = pytest.mark.skipif(
@@ -30,7 +32,7 @@ def test_signed_activations_of_the_operator_format_are_slow(static: Make) -> Non
     assert len(slow) == 4  # all but the depthwise one, which has a kernel of its own
     assert (found.coverage.int8, found.coverage.total) == (1, 5)
     assert found.coverage.convolutions == (1, 4)
-    assert found.coverage.survivors == []
+    assert found.coverage.survivors == ()
     reason = found.coverage.slow[0].reason
     assert "portable kernel for QLinearConv of int8 activations by int8 weights" in reason
     assert found.advice[0].startswith("Integer but slow: 4 of 5 convolutions and matrix products")
@@ -56,6 +58,6 @@ def test_slow_kernels_depend_on_the_processor(static: Make) -> None:
     runs = Graph(model.graph)
     stem = next(each for each in runs.nodes if each.name == "stem_quant")
     avx = cpu.Cpu("new", "x86_64", ("avx2", "avx_vnni_int8"))
-    assert onnx_slow.reason(stem, runs, {}, cpu.NAMED["x86_vnni"])
+    assert slow_kernels.reason(stem, runs, {}, cpu.NAMED["x86_vnni"])
     for processor in (avx, cpu.NAMED["arm64"]):
-        assert not onnx_slow.reason(stem, runs, {}, processor)
+        assert not slow_kernels.reason(stem, runs, {}, processor)

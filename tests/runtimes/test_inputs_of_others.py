@@ -10,8 +10,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper
 
-from squeeze.runtimes import litert, onnxruntime
 from squeeze.runtimes.base import Execution, FileInput
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 
 def images(count: int, *, pixels: bool = False) -> np.ndarray[Any, Any]:

@@ -10,11 +10,17 @@ import torch
 
 from squeeze.core.errors import InputError
 from squeeze.data.splits import Data
-from squeeze.export import litert as litert_export
-from squeeze.export import onnx as onnx_export
 from squeeze.models.factory import Model
-from squeeze.runtimes import litert, onnxruntime, pytorch
 from squeeze.runtimes.base import Execution
+from squeeze.runtimes.litert import export as litert_export
+from squeeze.runtimes.onnxruntime import export as onnx_export
+from squeeze.runtimes.runtime import load as load_runtime
+
+litert, onnxruntime, pytorch = (
+    load_runtime("litert"),
+    load_runtime("onnxruntime"),
+    load_runtime("pytorch"),
+)
 
 RUNTIMES: dict[str, Any] = {"onnx": onnxruntime, "tflite": litert, "bundle": pytorch}
 

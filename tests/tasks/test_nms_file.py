@@ -19,9 +19,11 @@ from squeeze.pipeline.run import run
 from squeeze.recipe.load import load_recipe
 from squeeze.recipe.schema import InputSpec, ModelBlock
 from squeeze.results import Results
-from squeeze.runtimes import onnxruntime
 from squeeze.runtimes.base import Execution, several
+from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks import decoding, nms_file
+
+onnxruntime = load_runtime("onnxruntime")
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 
@@ -204,7 +206,7 @@ def test_export_writes_one_too(
 def test_a_file_that_finds_something_else_is_no_result(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = file.write("state", model, "onnx", 1, tmp_path, None)
+    path = file.write("state", model, onnxruntime, 1, tmp_path, None)
     monkeypatch.setattr(nms_file, "_PIXELS", -1.0)  # nothing is ever the same
     images = np.zeros((1, 3, *SIZE), np.float32)
     with pytest.raises(SqueezeError, match="only 0 are those of the raw file"):

@@ -1,8 +1,8 @@
 """Suppression inside a model's graph: a batch at once, and an answer of fixed shape.
 
 torchvision's own takes one image and returns as many positions as remain, which neither a graph for
-any batch size nor one of fixed shapes can hold. ``squeeze/export/suppression.py`` says what the
-operator is in ONNX.
+any batch size nor one of fixed shapes can hold. ``runtimes/onnxruntime/suppression.py`` says what
+the operator is in ONNX.
 """
 
 import torch  # noqa: TID253  (a model's file is imported only to build the model)

@@ -1,1 +1,1 @@
-"""One file per quantization backend; the file name is its name in a recipe."""
+"""One folder per quantization backend; the folder's name is its name in a recipe."""

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from squeeze.core import cpu, plugins
+from squeeze.core import cpu
 from squeeze.core.errors import SqueezeError
 from squeeze.quantization.mixed_precision import kept
 from squeeze.quantization.mixed_precision.trial_store import TrialStore
 from squeeze.quantization.mixed_precision.trials import TrialSetup, mix
 from squeeze.recipe.schema import MixedPrecision, Quantization, QuantizeStep, Target
 from squeeze.results import MissedGoal, MixedPrecisionSearch
+from squeeze.runtimes import runtime
 from squeeze.runtimes.base import Execution
 from squeeze.store import scratch
 
@@ -105,7 +106,7 @@ class FloatLayers:
         samples, source = self._samples(settings.samples)
         return TrialSetup(
             settings,
-            plugins.load(plugins.RUNTIMES, target.runtime),
+            runtime.load(target.runtime),
             Execution(target.threads, target.device, "int8"),
             batch_size,
             samples,

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from squeeze.measure.evaluator import Evaluator, Predictions
     from squeeze.quantization.request import FileFacts, QuantizedFile, Request
     from squeeze.recipe.schema import MixedPrecision
-    from squeeze.runtimes.base import Runtime, Session
+    from squeeze.runtimes.base import Session
+    from squeeze.runtimes.runtime import Runtime
 
 _RANKED_ON = 16
 """Images that layers are ranked on: it takes a file per layer."""
@@ -217,7 +218,7 @@ def _sqnr_db(expected: Sequence[Any], found: Sequence[Any]) -> float:
 
 def _evaluated(setup: TrialSetup) -> int:
     """Return the batch size in which files are evaluated."""
-    return setup.batch_size if setup.runtime.FIXED_BATCH else 1
+    return setup.batch_size if setup.runtime.spec.fixed_batch else 1
 
 
 @contextmanager

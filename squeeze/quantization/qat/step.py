@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from squeeze.core import cpu, plugins
+from squeeze.core import cpu
 from squeeze.models.copying import copied
 from squeeze.models.factory import Model
+from squeeze.quantization import backend
 from squeeze.quantization.mixed_precision import kept
 from squeeze.quantization.qat import simulation as simulations
 from squeeze.quantization.qat.floats import in_float
@@ -50,8 +51,7 @@ def weight_bits(step: "QatStep", targets: "Sequence[Target]") -> int:
         if schemes.left_out(step, target) is None
     }
     return min(
-        int(plugins.load(plugins.BACKENDS, name).bits(step, cpu.named(processor)))
-        for name, processor in sorted(served)
+        backend.load(name).bits(step, cpu.named(processor)) for name, processor in sorted(served)
     )
 
 

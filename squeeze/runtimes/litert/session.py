@@ -1,8 +1,6 @@
-"""LiteRT (TensorFlow Lite) on the CPU, with its XNNPACK kernels."""
+"""Sessions of LiteRT."""
 
 import re
-from importlib.metadata import version as distribution_version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,31 +8,15 @@ import numpy as np
 
 from squeeze.core.errors import InputError
 from squeeze.core.output import redirect_output
-from squeeze.results import KernelCoverage
-from squeeze.runtimes.base import Audit, Execution, FileInput, chunks, path_text
+from squeeze.runtimes.base import Execution, FileInput, chunks, path_text
+from squeeze.runtimes.litert import SPEC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from squeeze.runtimes.base import Outputs
 
-ARTIFACT = "tflite"
-FIXED_BATCH = True
-
-LAYOUT = "NHWC"
 _NUMBERED = r"output_\d+"
-
-
-def version() -> str:
-    """Return the library's version."""
-    return distribution_version("ai-edge-litert")
-
-
-def unavailable(device: str) -> str | None:
-    """Return why it cannot run here, or None."""
-    if find_spec("ai_edge_litert") is None:
-        return "ai-edge-litert is not installed"
-    return None if device == "cpu" else f"litert runs on cpu only here, not on {device}"
 
 
 def open_session(path: Path, execution: Execution) -> "LiteRtSession":
@@ -144,7 +126,7 @@ class LiteRtSession:
         self._input = interpreter.get_input_details()[0]
         self._outputs = _in_order(interpreter)
         self._batch = int(self._input["shape"][0])
-        self._layout = layout or input_of(interpreter).layout(LAYOUT)
+        self._layout = layout or input_of(interpreter).layout(SPEC.layout)
 
     def prepare(self, images: "NDArray[np.float32]") -> "tuple[list[NDArray[Any]], int]":
         """Bring images into the file's layout and cut them into batches of its size."""
@@ -202,21 +184,3 @@ def to_float(values: "NDArray[Any]", detail: dict[str, Any]) -> "NDArray[np.floa
         return values.astype(np.float32, copy=False)
     real: NDArray[np.float32] = (values.astype(np.float32) - zero) * np.float32(scale)
     return real
-
-
-def coverage(path: Path) -> KernelCoverage:
-    """Count convolutions and matrix products whose tensor types select an int8 kernel."""
-    return audit(path).coverage
-
-
-def audit(path: Path) -> Audit:
-    """Audit any ``.tflite`` file, also those that others made.
-
-    Raises:
-        InputError: LiteRT cannot load it.
-    """
-    from squeeze.runtimes.audit import litert as litert_audit
-    from squeeze.runtimes.graphs import tflite_graphs
-
-    delegated = load_interpreter(path, 1, needs_names=False)
-    return litert_audit.audited(tflite_graphs.subgraphs(path), delegated, path.stat().st_size)

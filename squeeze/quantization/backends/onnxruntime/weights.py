@@ -9,7 +9,7 @@ from squeeze.core.errors import InputError, SqueezeError
 from squeeze.quantization.recovery import passed_over
 from squeeze.quantization.recovery.recover import LARGEST
 from squeeze.recipe.two_stage import NO_FP16
-from squeeze.runtimes.graphs import onnx_graphs
+from squeeze.runtimes.onnxruntime import graphs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +44,8 @@ def refuse_quantized(path: Path) -> None:
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
-    ops = {node.op_type for node in onnx_graphs.nodes(graph)}
-    halves = (t for t in onnx_graphs.initializers(graph) if t.data_type == onnx.TensorProto.FLOAT16)
+    ops = {node.op_type for node in graphs.nodes(graph)}
+    halves = (t for t in graphs.initializers(graph) if t.data_type == onnx.TensorProto.FLOAT16)
     if ops & (_QUANTIZED | _INTEGER) or any(op.startswith("QLinear") for op in ops):
         found = "is already quantized"
     elif any(halves):
@@ -62,7 +62,7 @@ def dynamic(prepared: Path, destination: Path, kept: list[str], *, bits: int) ->
     unequal channels few of the 256 steps. A scale per channel fits into the same graph: weights
     and scales are replaced here. Stored are unsigned integers about 128: ``ConvInteger`` multiplies
     by its weights from the left, and for signed ones there x86 and ARM have portable code only
-    (``squeeze/runtimes/audit/onnx_slow.py``).
+    (``squeeze/runtimes/onnxruntime/slow_kernels.py``).
 
     Args:
         prepared: A float file.
@@ -102,7 +102,7 @@ def dynamic(prepared: Path, destination: Path, kept: list[str], *, bits: int) ->
         for node in model.graph.node
         if "Conv" in node.op_type and (reason := _not_dynamic(node, kept, computed))
     ]
-    inside = [node for node in onnx_graphs.nodes(model.graph) if "Conv" in node.op_type]
+    inside = [node for node in graphs.nodes(model.graph) if "Conv" in node.op_type]
     outside = [node for node in model.graph.node if "Conv" in node.op_type]
     reasons += [_INSIDE] * (len(inside) - len(outside))
     return (
@@ -183,7 +183,7 @@ def weight_only(prepared: Path, destination: Path, kept: list[str]) -> str:
     graph.node.extend(ordered)
     onnx.checker.check_model(model)
     onnx.save(model, destination)
-    layers = sum(node.op_type in _LAYERS for node in onnx_graphs.nodes(graph))
+    layers = sum(node.op_type in _LAYERS for node in graphs.nodes(graph))
     left += [_INSIDE] * (layers - sum(node.op_type in _LAYERS for node in graph.node))
     return (
         f"weights of {len(widened)} layers are int8 per channel{passed_over.told(left)}; products "
@@ -252,9 +252,9 @@ def half(source: Path, destination: Path) -> str:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = onnx.load(source)
-    if any(node.op_type == "RoiAlign" for node in onnx_graphs.nodes(model.graph)):
+    if any(node.op_type == "RoiAlign" for node in graphs.nodes(model.graph)):
         raise SqueezeError(NO_FP16, where=str(source))
-    for tensor in onnx_graphs.initializers(model.graph):
+    for tensor in graphs.initializers(model.graph):
         if tensor.data_type == onnx.TensorProto.FLOAT:
             largest = float(np.abs(onnx.numpy_helper.to_array(tensor)).max(initial=0))
             if not largest <= _LARGEST_HALF:

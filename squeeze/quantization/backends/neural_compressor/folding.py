@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from squeeze.runtimes.graphs import onnx_graphs
+from squeeze.runtimes.onnxruntime import graphs
 
 _FOLDED = {"QuantizeLinear", "Cast", "Clip"}
 
@@ -47,6 +47,6 @@ def fold_(path: Path) -> int:
 
 def _read(node: Any) -> set[str]:  # noqa: ANN401
     """Return the tensors that a node reads, in its branches and loop bodies too."""
-    inside = [each for body in onnx_graphs.bodies(node) for each in onnx_graphs.nodes(body)]
-    ends = {end.name for body in onnx_graphs.bodies(node) for end in body.output}
+    inside = [each for body in graphs.bodies(node) for each in graphs.nodes(body)]
+    ends = {end.name for body in graphs.bodies(node) for end in body.output}
     return {name for each in (node, *inside) for name in each.input} | ends

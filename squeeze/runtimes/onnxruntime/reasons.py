@@ -8,7 +8,7 @@ run in int8.
 import collections
 from typing import TYPE_CHECKING, Any
 
-from squeeze.runtimes.graphs.onnx_graphs import bodies
+from squeeze.runtimes.onnxruntime.graphs import bodies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

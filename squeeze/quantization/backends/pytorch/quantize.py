@@ -1,4 +1,4 @@
-"""Bundles whose weights are half precision, for PyTorch targets."""
+"""Write a bundle in half precision."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from squeeze.runtimes.base import chunks
-from squeeze.runtimes.graphs import tflite_graphs
-from squeeze.runtimes.litert import LAYOUT, input_of, load_interpreter, to_float, to_type
+from squeeze.runtimes.litert import SPEC, graphs
+from squeeze.runtimes.litert.session import input_of, load_interpreter, to_float, to_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +50,9 @@ class LiteRtActivations:
 
     def __init__(self, path: Path, layout: str | None = None) -> None:
         self._interpreter = load_interpreter(path, 1, delegates=False, keep_tensors=True)
-        self._layout = layout or input_of(self._interpreter).layout(LAYOUT)
+        self._layout = layout or input_of(self._interpreter).layout(SPEC.layout)
         tensors = _Tensors(self._interpreter)
-        self.inside = sum(len(each.operators) for each in tflite_graphs.subgraphs(path)[1:])
+        self.inside = sum(len(each.operators) for each in graphs.subgraphs(path)[1:])
         self._details: dict[str, dict[str, Any]] = {}
         self.operators: dict[str, str] = {}
         for index, op in tensors.producers.items():
@@ -78,3 +78,8 @@ class LiteRtActivations:
         self._interpreter.invoke()
         for name, detail in self._details.items():
             yield name, to_float(self._interpreter.get_tensor(detail["index"]), detail)
+
+
+def open_activations(path: Path, layout: str | None) -> LiteRtActivations:
+    """Open a file so that its inner tensors can be read."""
+    return LiteRtActivations(path, layout)

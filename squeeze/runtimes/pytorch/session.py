@@ -1,11 +1,9 @@
-"""Eager PyTorch, on the CPU or a CUDA GPU. What it runs is the bundle."""
+"""Sessions of eager PyTorch."""
 
-from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from squeeze.models import bundle
-from squeeze.results import KernelCoverage
 from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
@@ -14,23 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from squeeze.runtimes.base import Outputs
-
-ARTIFACT = "bundle"
-FIXED_BATCH = False
-
-
-def version() -> str:
-    """Return the library's version."""
-    return distribution_version("torch")
-
-
-def unavailable(device: str) -> str | None:
-    """Return why it cannot run here, or None."""
-    if device == "cuda":
-        import torch
-
-        return None if torch.cuda.is_available() else "no CUDA device here"
-    return None
 
 
 def open_session(path: Path, execution: Execution) -> "TorchSession":
@@ -74,9 +55,3 @@ class TorchSession:
 
         torch.set_num_threads(self._before)
         del self._module
-
-
-def coverage(path: Path) -> KernelCoverage | None:
-    """Return None: bundles hold no int8."""
-    del path
-    return None

@@ -1,10 +1,4 @@
-"""ONNX files through neural-compressor, which quantizes torch modules (PT2E) and autotunes them.
-
-Source: https://github.com/intel/neural-compressor/blob/v3.10/docs/source/3x/PT_StaticQuant.md
-
-What its graphs leave out is not made good here: sums stay float, so that ONNX Runtime runs some of
-the convolutions in float. The audit tells which.
-"""
+"""Quantize a torch module with neural-compressor and export it as an ONNX file."""
 
 import logging
 from dataclasses import replace
@@ -12,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.core.output import redirect_output
-from squeeze.export import onnx as exporter
 from squeeze.models.copying import copied
-from squeeze.quantization.onnx_folding import fold_
+from squeeze.quantization.backends.neural_compressor.folding import fold_
 from squeeze.quantization.recovery import graph
 from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.recipe.schema import Autotune, QuantizeStep
 from squeeze.results import MissedGoal
+from squeeze.runtimes.onnxruntime import export as exporter
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
@@ -30,7 +24,6 @@ if TYPE_CHECKING:
     from squeeze.models.factory import Model
     from squeeze.recipe.schema import Quantization
 
-RUNTIME = "onnxruntime"
 _BATCH = 16
 _FULL, _HALF = 8, 16
 

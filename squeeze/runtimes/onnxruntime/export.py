@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.core.output import redirect_output
-from squeeze.export import bounds, suppression
 from squeeze.models.copying import copied
 from squeeze.models.factory import Model
-from squeeze.runtimes.graphs import onnx_graphs
+from squeeze.runtimes.onnxruntime import bounds, graphs, suppression
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def _forget_origin_(path: Path) -> None:
     import onnx
 
     model = onnx.load(path)
-    for graph in onnx_graphs.graphs(model.graph):
+    for graph in graphs.graphs(model.graph):
         for part in (
             *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph,
         ):  # fmt: skip

@@ -1,8 +1,4 @@
-"""Files of LiteRT through ai-edge-quantizer; static int8 is per channel, with int8 activations.
-
-The quantizer's own calibration averages the ranges of the images, which clips; here the recipe's
-calibrator finds them, and they are handed to it.
-"""
+"""Quantize a LiteRT file with ai-edge-quantizer."""
 
 import shutil
 import tempfile
@@ -15,12 +11,11 @@ import numpy as np
 from squeeze.core.errors import InputError, SqueezeError, cause_of
 from squeeze.core.output import redirect_output
 from squeeze.quantization import isolate
+from squeeze.quantization.backends.litert import float_file, observing
 from squeeze.quantization.biases import CHANNELS
-from squeeze.quantization.mixed_precision import litert as file
-from squeeze.quantization.observing import litert as activations
 from squeeze.quantization.request import FileFacts, QuantizedFile, Request
-from squeeze.runtimes import litert as runtime
-from squeeze.runtimes.graphs import tflite_graphs
+from squeeze.runtimes.litert import graphs
+from squeeze.runtimes.litert.session import try_run
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
@@ -32,7 +27,6 @@ if TYPE_CHECKING:
     from squeeze.quantization.qat.matching import TrainedRanges
     from squeeze.recipe.schema import Quantization
 
-RUNTIME = "litert"
 _LARGEST = 127
 _UNCALIBRATED = {
     "dynamic_int8": "weights are int8; ranges of activations are found while it runs",
@@ -72,12 +66,12 @@ def _quantize(request: Request) -> tuple[str, FileFacts]:
     _refuse_quantized(request.source)
     ranges, told = None, _UNCALIBRATED.get(request.step.scheme, "")
     if not told:
-        ranges, told = request.known.ranges or activations.ranges(_worker(request), request)
+        ranges, told = request.known.ranges or observing.ranges(_worker(request), request)
         if request.trained is not None:
             told = _take_trained_(ranges, request.source, request.trained)
     facts = _kept(request)
     kept = facts.kept
-    scopes = file.scopes(request.source)
+    scopes = float_file.scopes(request.source)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made.tflite"
 
@@ -87,9 +81,9 @@ def _quantize(request: Request) -> tuple[str, FileFacts]:
                 worker.update_quantization_recipe(scope, "*", algorithm_key="no_quantize")
             made.unlink(missing_ok=True)  # the exporter refuses to overwrite
             worker.quantize(ranges).export_model(str(made))
-            runtime.try_run(made)
+            try_run(made)
 
-        kinds = {each.name: each.kind for each in file.operators(request.source)}
+        kinds = {each.name: each.kind for each in float_file.operators(request.source)}
         _, unfit = isolate.without_failing(attempt, kinds, request.known.unfit, who="LiteRT")
         with new_file(request.destination) as inside:
             shutil.copyfile(made, inside)
@@ -128,10 +122,10 @@ def _kept(request: Request) -> FileFacts:
     """Return which operators stay float because of what they do, and what they compute."""
     keep, computed = request.keep_float, request.known.computed
     # training has simulated the one range of what is joined
-    kept = {} if request.trained else file.joins(request.source)
+    kept = {} if request.trained else float_file.joins(request.source)
     if keep is not None:
         pinned, computed = keep.of_file(
-            file.operators(request.source), file.values(request.source, keep.images)
+            float_file.operators(request.source), float_file.values(request.source, keep.images)
         )
         kept |= pinned
     return FileFacts(computed=computed, kept=kept)
@@ -143,7 +137,7 @@ def _take_trained_(ranges: dict[str, Any], path: Path, trained: "TrainedRanges")
     Weights that were trained for 7 bits stay what they are: their range is what gives 8 bits the
     same step.
     """
-    watched = activations.TensorReader(path)
+    watched = observing.TensorReader(path)
     watched.run(trained.image)
     matched = trained.match(watched.first(ranges))
     for name, (low, high) in matched.ranges.items():
@@ -167,7 +161,7 @@ def _weight_range(weight: "NDArray[Any]", axis: int, largest: int) -> dict[str, 
 
 
 def _refuse_quantized(path: Path) -> None:
-    tensors = [tensor for graph in tflite_graphs.subgraphs(path) for tensor in graph.tensors]
+    tensors = [tensor for graph in graphs.subgraphs(path) for tensor in graph.tensors]
     if any(tensor.is_quantized for tensor in tensors):
         found = "is already quantized"
     elif any(tensor.kind == "float16" for tensor in tensors):

@@ -7,8 +7,8 @@ import numpy as np
 
 from squeeze.core.errors import InputError
 from squeeze.core.output import redirect_output
-from squeeze.runtimes.graphs import onnx_graphs
-from squeeze.runtimes.onnxruntime import Feed
+from squeeze.runtimes.onnxruntime import graphs
+from squeeze.runtimes.onnxruntime.session import Feed
 from squeeze.store import scratch
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class OnnxActivations:
         names = {name.removesuffix(_SAVED) for name in self._saved}
         graph = onnx.load(path, load_external_data=False).graph
         self.operators, self._behind = _activations(graph, names)
-        self.inside = sum(1 for _ in onnx_graphs.nodes(graph)) - len(graph.node)
+        self.inside = sum(1 for _ in graphs.nodes(graph)) - len(graph.node)
 
     def matching(self, other: Any) -> dict[str, str]:  # noqa: ANN401  (of its own kind)
         """Match by tensor name, as quantizers keep it."""
@@ -64,6 +64,11 @@ class OnnxActivations:
         for name, values in zip(self._saved, self._session.run(self._saved, feed), strict=True):
             if name.removesuffix(_SAVED) in self.operators:
                 yield name.removesuffix(_SAVED), np.asarray(values, np.float32)
+
+
+def open_activations(path: Path, layout: str | None) -> OnnxActivations:
+    """Open a file so that its inner tensors can be read."""
+    return OnnxActivations(path, layout)
 
 
 def _augmented(path: Path, augmented: Path) -> Any:  # noqa: ANN401

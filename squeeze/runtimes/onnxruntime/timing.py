@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core.output import redirect_output
-from squeeze.runtimes.audit import onnx as audit
-from squeeze.runtimes.audit.reasons import Graph
-from squeeze.runtimes.base import CONVERSIONS, Seconds
-from squeeze.runtimes.graphs import onnx_graphs
+from squeeze.runtimes.base import CONVERSIONS, Execution, Seconds
+from squeeze.runtimes.onnxruntime import audit, graphs
+from squeeze.runtimes.onnxruntime.reasons import Graph
+from squeeze.runtimes.onnxruntime.session import load_file
+from squeeze.store import scratch
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _WARM_UP, _RUNS = 3, 25
@@ -22,37 +24,34 @@ _RENAMED = re.compile(r"_token_\d+$")  # ONNX Runtime's name for what it made of
 
 
 def profile(
-    paths: Sequence[Path],
-    images: "NDArray[Any]",
-    open_profiled: Any,  # noqa: ANN401  (a function to the runtime's own session)
-    folder: Path,
+    paths: Sequence[Path], execution: Execution, images: "NDArray[np.float32]"
 ) -> list[Seconds]:
-    """Run files in turns under the profiler.
+    """Run files under the profiler, interleaved.
 
     Args:
         paths: One float file and those made from it.
+        execution: Its threads.
         images: What they are run on.
-        open_profiled: Opens a file; also gets where its events and its optimised graph go.
-        folder: A scratch folder.
 
     Returns:
         Per file the seconds of every run by layer, under the name of the layer's weights, which
         quantizing keeps; nodes that only convert types or layouts together under ``CONVERSIONS``.
     """
-    optimised = [folder / f"{number}.onnx" for number in range(len(paths))]
-    with redirect_output(None):
+    with scratch() as scratch_folder, redirect_output(None):
+        folder = Path(scratch_folder)
+        optimised = [folder / f"{number}.onnx" for number in range(len(paths))]
         sessions = [
-            open_profiled(path, folder / f"{number}-", graph)
+            load_file(path, execution.threads, graph, folder / f"{number}-")
             for number, (path, graph) in enumerate(zip(paths, optimised, strict=True))
         ]
         for _ in range(_WARM_UP + _RUNS):
             for session in sessions:
                 session.run(None, {session.get_inputs()[0].name: images})
         events = [Path(session.end_profiling()) for session in sessions]
-    return [
-        _by_layer(json.loads(found.read_bytes()), _layers(path, graph))
-        for found, path, graph in zip(events, paths, optimised, strict=True)
-    ]
+        return [
+            _by_layer(json.loads(found.read_bytes()), _layers(path, graph))
+            for found, path, graph in zip(events, paths, optimised, strict=True)
+        ]
 
 
 def _layers(path: Path, optimised: Path) -> dict[str, str]:
@@ -60,7 +59,7 @@ def _layers(path: Path, optimised: Path) -> dict[str, str]:
     import onnx
 
     written = Graph(onnx.load(path, load_external_data=False).graph)
-    runs = list(onnx_graphs.nodes(onnx.load(optimised, load_external_data=False).graph))
+    runs = list(graphs.nodes(onnx.load(optimised, load_external_data=False).graph))
     known = {node.name: (node, each) for each in written.every() for node in each.nodes}
     names = {}
     for node in runs:

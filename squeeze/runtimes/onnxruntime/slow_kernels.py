@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from squeeze.core import cpu
-from squeeze.runtimes.audit.reasons import Graph
+from squeeze.runtimes.onnxruntime.reasons import Graph
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from squeeze.runtimes.graphs import onnx_graphs
+from squeeze.runtimes.onnxruntime import graphs
 
 _NORM = "LayerNormalization"
 _ELEMENTWISE = {_NORM, "Add", "Mul", "Softmax", "Sigmoid", "Where", "InstanceNormalization"}
@@ -46,7 +46,7 @@ def choose(prepared: Path) -> OperatorSelection:
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     graph = onnx.load(prepared, load_external_data=False).graph
-    kinds = {node.op_type for node in onnx_graphs.nodes(graph)}
+    kinds = {node.op_type for node in graphs.nodes(graph)}
     if _NORM not in kinds:
         return OperatorSelection()
     types = sorted((set(QLinearOpsRegistry) | set(QDQRegistry)) - _ELEMENTWISE)

@@ -1,8 +1,4 @@
-"""Files of ONNX Runtime; static int8 is QDQ with per-channel QInt8 weights.
-
-The target's processor decides between QUInt8 and QInt8 activations (``kernels``): the quantizer's
-own default, QInt8, leaves part of the convolutions in float on x86.
-"""
+"""Quantize an ONNX file with ONNX Runtime's quantizer."""
 
 import shutil
 from dataclasses import replace
@@ -11,11 +7,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.core.output import redirect_output
-from squeeze.quantization import isolate, kernels, onnx_operators, onnx_rewriting, onnx_weights
-from squeeze.quantization.mixed_precision import onnx as file
-from squeeze.quantization.observing import onnxruntime as activations
+from squeeze.quantization import isolate
+from squeeze.quantization.backends.onnxruntime import (
+    float_file,
+    kernels,
+    observing,
+    operators,
+    rewriting,
+    weights,
+)
 from squeeze.quantization.request import FileFacts, QuantizedFile, Request
-from squeeze.runtimes import onnxruntime as runtime
+from squeeze.runtimes.onnxruntime.session import try_run
 from squeeze.store import new_file, scratch
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from squeeze.core.cpu import Cpu
     from squeeze.recipe.schema import Quantization
 
-RUNTIME = "onnxruntime"
 _Told = TypeVar("_Told")
 _UNCALIBRATED = {"dynamic_int8", "weight_only_int8", "fp16"}
 
@@ -41,7 +42,7 @@ def quantize(request: Request) -> QuantizedFile:
     bits, reason = kernels.weight_bits(request.step.weight_bits, request.cpu)
     try:
         with scratch(for_libraries=True) as folder, redirect_output(request.log):
-            onnx_weights.refuse_quantized(request.source)
+            weights.refuse_quantized(request.source)
             if request.step.scheme in _UNCALIBRATED:
                 return _uncalibrated(request, Path(folder), bits, reason)
             told, facts = _quantize(request, Path(folder), bits)
@@ -69,7 +70,7 @@ def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Qua
     scheme = request.step.scheme
     if scheme == "fp16":
         with new_file(request.destination) as inside:
-            return QuantizedFile(16, (onnx_weights.half(request.source, inside),))
+            return QuantizedFile(16, (weights.half(request.source, inside),))
     prepared = folder / "prepared.onnx"
     _prepare(request.source, prepared)
     facts = _kept(request, prepared)
@@ -79,14 +80,14 @@ def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Qua
             request,
             prepared,
             facts,
-            lambda path, unfit: onnx_weights.dynamic(prepared, path, [*kept, *unfit], bits=bits),
+            lambda path, unfit: weights.dynamic(prepared, path, [*kept, *unfit], bits=bits),
         )
         return QuantizedFile(bits, (reason, told), facts=facts)
     told, facts = _shipped(
         request,
         prepared,
         facts,
-        lambda path, unfit: onnx_weights.weight_only(prepared, path, [*kept, *unfit]),
+        lambda path, unfit: weights.weight_only(prepared, path, [*kept, *unfit]),
     )
     return QuantizedFile(kernels.FULL, (told,), facts=facts)
 
@@ -95,15 +96,15 @@ def _quantize(request: Request, folder: Path, bits: int) -> tuple[list[str], Fil
     """Write the file; return what to tell of its ranges, and what was found out."""
     prepared, cache = folder / "prepared.onnx", folder / "ranges.json"
     _prepare(request.source, prepared)
-    onnx_rewriting.scale_(prepared)
-    ranges, told = request.known.ranges or activations.ranges(prepared, folder, request)
+    rewriting.scale_(prepared)
+    ranges, told = request.known.ranges or observing.ranges(prepared, folder, request)
     if request.trained is not None:
         matched = request.trained.match(
-            activations.values(prepared, list(ranges), request.trained.image)
+            observing.values(prepared, list(ranges), request.trained.image)
         )
         ranges = ranges | matched.ranges
         told = matched.note
-    activations.write(ranges, cache)
+    observing.write(ranges, cache)
     facts = replace(_kept(request, prepared), ranges=(ranges, told))
     kept = facts.kept
     signed, why = kernels.signed_activations(request.cpu)
@@ -135,10 +136,10 @@ def _shipped(
 
     def attempt(unfit: "Collection[str]") -> "_Told":
         told = write(made, unfit)
-        runtime.try_run(made)
+        try_run(made)
         return told
 
-    kinds = {each.name: each.kind for each in file.operators(prepared) if each.name}
+    kinds = {each.name: each.kind for each in float_file.operators(prepared) if each.name}
     told, unfit = isolate.without_failing(attempt, kinds, request.known.unfit, who="ONNX Runtime")
     with new_file(request.destination) as inside:
         shutil.copyfile(made, inside)
@@ -150,18 +151,18 @@ def _prepare(source: Path, prepared: Path) -> None:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    onnx_rewriting.pool_(prepared)
+    rewriting.pool_(prepared)
 
 
 def _kept(request: Request, prepared: Path) -> FileFacts:
     """Return which nodes stay float, and what the nodes compute."""
     keep, computed = request.keep_float, request.known.computed
     # training has simulated the one range of what is joined
-    kept = {} if request.trained else file.joins(prepared) | file.proposals(prepared)
-    kept |= onnx_operators.clips_beside_zero(prepared)
+    kept = {} if request.trained else float_file.joins(prepared) | float_file.proposals(prepared)
+    kept |= operators.clips_beside_zero(prepared)
     if keep is not None:
         pinned, computed = keep.of_file(
-            file.operators(prepared), file.values(prepared, keep.images)
+            float_file.operators(prepared), float_file.values(prepared, keep.images)
         )
         kept |= pinned
     return FileFacts(computed=computed, kept=kept)
@@ -173,7 +174,7 @@ def _insert_qdq(
     """Write the int8 file; return what to tell of which operators are quantized."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    choice = onnx_operators.choose(prepared)
+    choice = operators.choose(prepared)
     quantize_static(
         str(prepared),
         str(destination),
@@ -188,6 +189,6 @@ def _insert_qdq(
         calibration_cache_path=cache,
         extra_options=choice.options,
     )
-    file.hold_apart_(destination, kept)
-    onnx_rewriting.gate_(destination)
+    float_file.hold_apart_(destination, kept)
+    rewriting.gate_(destination)
     return [choice.note] if choice.note else []

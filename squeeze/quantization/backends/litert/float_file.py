@@ -8,7 +8,7 @@ import numpy as np
 
 from squeeze.quantization.mixed_precision.joined import joining
 from squeeze.quantization.mixed_precision.matching import FileOperator
-from squeeze.runtimes.graphs import tflite_graphs
+from squeeze.runtimes.litert import graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,20 +41,20 @@ def scopes(path: Path) -> dict[str, list[str]]:
     What an operator calls belongs to it: the quantizer takes reducers and loop bodies for graphs
     of their own, with inputs that it wants to quantize.
     """
-    graphs = tflite_graphs.subgraphs(path)
+    every = graphs.subgraphs(path)
 
-    def names(graph: tflite_graphs.Subgraph, indices: tuple[int, ...]) -> tuple[str, ...]:
+    def names(graph: graphs.Subgraph, indices: tuple[int, ...]) -> tuple[str, ...]:
         return tuple(graph.tensors[index].name for index in indices if index >= 0)
 
-    def inside(graph: tflite_graphs.Subgraph, operator: tflite_graphs.Operator) -> list[str]:
+    def inside(graph: graphs.Subgraph, operator: graphs.Operator) -> list[str]:
         found = [_scope(names(graph, operator.outputs))]
-        for called in (graphs[each] for each in operator.calls):
+        for called in (every[each] for each in operator.calls):
             found.append(_scope(names(called, called.inputs)))
             for each in called.operators:
                 found += inside(called, each)
         return found
 
-    first = graphs[0]
+    first = every[0]
     return {
         first.tensors[operator.outputs[0]].name: inside(first, operator)
         for operator in first.operators

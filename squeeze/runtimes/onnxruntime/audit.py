@@ -5,13 +5,17 @@ The file's quantize/dequantize pairs say nothing: only what is fused at load tim
 
 import collections
 import math
+from pathlib import Path
 from typing import Any
 
 from squeeze.core import cpu
+from squeeze.core.output import redirect_output
 from squeeze.results import AuditedNode, KernelCoverage
-from squeeze.runtimes.audit import advice, onnx_slow
-from squeeze.runtimes.audit.reasons import RECURRENT, Graph, reason
+from squeeze.runtimes import advice
 from squeeze.runtimes.base import Audit, Stored
+from squeeze.runtimes.onnxruntime import graphs, session, slow_kernels
+from squeeze.runtimes.onnxruntime.reasons import RECURRENT, Graph, reason
+from squeeze.store import scratch
 
 _Kinds = dict[Graph, dict[str, str]]
 
@@ -59,7 +63,27 @@ _KEEPS_TYPE = {"Transpose", "MaxPool", "Concat", "Split", "Slice", "Gather", "Id
 _BITS_PER_BYTE = 8
 
 
-def audited(file: Any, optimised: Any, size_bytes: int) -> Audit:  # noqa: ANN401
+def audit(path: Path) -> Audit:
+    """Audit any ONNX file, also those that others made.
+
+    Raises:
+        InputError: ONNX Runtime cannot load it.
+    """
+    import onnx.inliner
+
+    with scratch() as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        with redirect_output(None):
+            session.load_file(path, 1, optimised)
+        runs = onnx.load(optimised, load_external_data=False).graph
+    graph = onnx.inliner.inline_local_functions(onnx.load(path, load_external_data=False)).graph
+    stored = graphs.initializers(graph)
+    outside = {e.value for t in stored for e in t.external_data if e.key == "location"}
+    files = [path, *(path.parent / name for name in outside)]
+    return _audited(graph, runs, sum(file.stat().st_size for file in files))
+
+
+def _audited(file: Any, optimised: Any, size_bytes: int) -> Audit:  # noqa: ANN401
     """Compare the file's graph with the one that runs; both with their branches and loop bodies.
 
     Args:
@@ -115,7 +139,7 @@ def _outside(
                 why = reason(node, each, written)
                 survivors.append(AuditedNode(layer(node, written), node.op_type, why))
             elif node.op_type in _INT8:
-                why = onnx_slow.reason(node, each, kinds[each], cpu.host())
+                why = slow_kernels.reason(node, each, kinds[each], cpu.host())
                 if why:
                     slow.append(AuditedNode(layer(node, written), node.op_type, why))
     return survivors, slow

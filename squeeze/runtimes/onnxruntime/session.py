@@ -1,18 +1,13 @@
-"""ONNX Runtime on the CPU."""
+"""Sessions of ONNX Runtime."""
 
-from collections.abc import Sequence
-from importlib.metadata import version as distribution_version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from squeeze.core.errors import InputError
-from squeeze.core.output import redirect_output
-from squeeze.results import KernelCoverage
-from squeeze.runtimes.base import Audit, Execution, FileInput, Seconds, chunks, path_text
-from squeeze.store import scratch
+from squeeze.runtimes.base import Execution, FileInput, chunks, path_text
+from squeeze.runtimes.onnxruntime import SPEC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,10 +16,6 @@ if TYPE_CHECKING:
 
     Prepared = tuple[list[dict[str, NDArray[Any]]], int]
 
-ARTIFACT = "onnx"
-FIXED_BATCH = False
-
-LAYOUT = "NCHW"
 _ERROR = 3
 _TYPES = {
     "tensor(float)": "float32",
@@ -36,25 +27,13 @@ _TYPES = {
 """NumPy's names of the element types that images may have."""
 
 
-def version() -> str:
-    """Return the library's version."""
-    return distribution_version("onnxruntime")
-
-
-def unavailable(device: str) -> str | None:
-    """Return why it cannot run here, or None."""
-    if find_spec("onnxruntime") is None:
-        return "onnxruntime is not installed"
-    return None if device == "cpu" else f"onnxruntime runs on cpu only here, not on {device}"
-
-
 def open_session(path: Path, execution: Execution) -> "OnnxSession":
     """Load an ``.onnx`` file.
 
     Raises:
         InputError: ONNX Runtime cannot load it.
     """
-    return OnnxSession(_load(path, execution.threads), execution.layout)
+    return OnnxSession(load_file(path, execution.threads), execution.layout)
 
 
 def file_input(path: Path) -> FileInput:
@@ -63,7 +42,7 @@ def file_input(path: Path) -> FileInput:
     Raises:
         InputError: ONNX Runtime cannot load it.
     """
-    return input_of(_load(path, 1))
+    return input_of(load_file(path, 1))
 
 
 def input_of(session: Any) -> FileInput:  # noqa: ANN401
@@ -79,7 +58,7 @@ def try_run(path: Path) -> None:
     Raises:
         InputError: ONNX Runtime cannot load or run it.
     """
-    session = _load(path, 1)
+    session = load_file(path, 1)
     feeds = {
         entry.name: np.zeros([n if isinstance(n, int) else 1 for n in entry.shape], np.float32)
         for entry in session.get_inputs()
@@ -90,9 +69,20 @@ def try_run(path: Path) -> None:
         raise InputError(f"ONNX Runtime cannot run it: {error}", where=str(path)) from error
 
 
-def _load(
+def load_file(
     path: Path, threads: int, optimised: Path | None = None, events: Path | None = None
 ) -> Any:  # noqa: ANN401
+    """Load a file.
+
+    Args:
+        path: The file.
+        threads: Inside one operator.
+        optimised: Where the graph that runs is written.
+        events: Start of the name of the profiler's file; None runs without a profiler.
+
+    Raises:
+        InputError: ONNX Runtime cannot load it.
+    """
     import onnxruntime
 
     name = path_text(path, "ONNX Runtime")
@@ -121,7 +111,7 @@ class Feed:
     def __init__(self, session: Any, layout: str | None = None) -> None:  # noqa: ANN401
         found = input_of(session)
         self._name, self._type = session.get_inputs()[0].name, np.dtype(found.type)
-        self._layout = layout or found.layout(LAYOUT)
+        self._layout = layout or found.layout(SPEC.layout)
         self.batch = found.batch if found.batch != 1 else None
 
     def prepared(self, images: "NDArray[np.float32]") -> "list[dict[str, NDArray[Any]]]":
@@ -167,44 +157,3 @@ class OnnxSession:
     def close(self) -> None:
         """Drop the session."""
         self._session = None
-
-
-def profile(
-    paths: Sequence[Path], execution: Execution, images: "NDArray[np.float32]"
-) -> list[Seconds]:
-    """Return per file the seconds of every run by layer, the files run in turns."""
-    from squeeze.runtimes.audit import onnx_times
-
-    def opened(path: Path, events: Path, optimised: Path) -> Any:  # noqa: ANN401
-        return _load(path, execution.threads, optimised, events)
-
-    with scratch() as folder:
-        return onnx_times.profile(paths, images, opened, Path(folder))
-
-
-def coverage(path: Path) -> KernelCoverage:
-    """Count int8 kernels in the graph that ONNX Runtime writes after its own optimisation."""
-    return audit(path).coverage
-
-
-def audit(path: Path) -> Audit:
-    """Audit any ONNX file, also those that others made.
-
-    Raises:
-        InputError: ONNX Runtime cannot load it.
-    """
-    import onnx.inliner
-
-    from squeeze.runtimes.audit import onnx as onnx_audit
-    from squeeze.runtimes.graphs import onnx_graphs
-
-    with scratch() as folder:
-        optimised = Path(folder) / "optimised.onnx"
-        with redirect_output(None):
-            _load(path, 1, optimised)
-        runs = onnx.load(optimised, load_external_data=False).graph
-    graph = onnx.inliner.inline_local_functions(onnx.load(path, load_external_data=False)).graph
-    stored = onnx_graphs.initializers(graph)
-    outside = {e.value for t in stored for e in t.external_data if e.key == "location"}
-    files = [path, *(path.parent / name for name in outside)]
-    return onnx_audit.audited(graph, runs, sum(file.stat().st_size for file in files))

@@ -18,12 +18,14 @@ batch product, 196x64x196   not taken (6.6)                                     
 
 import collections
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from squeeze.results import AuditedNode, KernelCoverage
-from squeeze.runtimes.audit import advice
+from squeeze.runtimes import advice
 from squeeze.runtimes.base import Audit, Stored
-from squeeze.runtimes.graphs.tflite_graphs import Operator, Subgraph, Tensor
+from squeeze.runtimes.litert import graphs, session
+from squeeze.runtimes.litert.graphs import Operator, Subgraph, Tensor
 
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "CONV_3D_TRANSPOSE", "TRANSPOSE_CONV"}
 _RECURRENT = {
@@ -125,18 +127,28 @@ class _Scope:
         return data, weight, self.kind(op.outputs[0])
 
 
-def audited(graphs: Sequence[Subgraph], delegated: Any, size_bytes: int) -> Audit:  # noqa: ANN401
+def audit(path: Path) -> Audit:
+    """Audit any ``.tflite`` file, also those that others made.
+
+    Raises:
+        InputError: LiteRT cannot load it.
+    """
+    delegated = session.load_interpreter(path, 1, needs_names=False)
+    return _audited(graphs.subgraphs(path), delegated, path.stat().st_size)
+
+
+def _audited(every: Sequence[Subgraph], delegated: Any, size_bytes: int) -> Audit:  # noqa: ANN401
     """Audit a loaded model.
 
     Args:
-        graphs: All of the file's.
+        every: All of the file's graphs.
         delegated: An interpreter with LiteRT's default delegate, XNNPACK.
         size_bytes: Of the file.
     """
     nodes = _Nodes(delegated)
     taken = nodes.taken()
-    left = [op for place, op in enumerate(graphs[0].operators) if place not in taken]
-    scopes = [_Scope(graphs[0], left), *(_Scope(graph) for graph in graphs[1:])]
+    left = [op for place, op in enumerate(every[0].operators) if place not in taken]
+    scopes = [_Scope(every[0], left), *(_Scope(graph) for graph in every[1:])]
     operators = [(scope, op) for scope in scopes for op in scope.graph.operators]
     ops = collections.Counter(op.name for _, op in operators)
     heavy = [(scope, op) for scope, op in operators if op.name in _HEAVY]

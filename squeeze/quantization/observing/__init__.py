@@ -1,1 +1,0 @@
-"""What calibration images do inside a float file, for each runtime."""

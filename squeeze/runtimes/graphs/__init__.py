@@ -1,1 +1,0 @@
-"""Walks over the graphs of files, branches and loop bodies included."""
