@@ -165,7 +165,9 @@ def wins(row: Row, alone: Row) -> bool:
 def described(name: str) -> str:
     """Return a loss's default weight and options."""
     module = blocks.load(LossBlock(name=name))
-    options = [f"{k} {v}" for k, v in blocks.options(LossBlock(name=name)).model_dump().items()]
+    options = [
+        f"{k} {v}" for k, v in blocks.read_options(LossBlock(name=name)).model_dump().items()
+    ]
     return ", ".join([f"weight {module.TRAITS.weight:g}", *options])
 
 

@@ -16,6 +16,7 @@ from squeeze.core.errors import InputError
 from squeeze.data import checks, class_names, preprocessing, synthetic
 from squeeze.data.cache import EqualImages, UnequalImages, limit_bytes
 from squeeze.data.formats.base import CorruptImageError, Samples
+from squeeze.recipe import dataset_formats
 from squeeze.recipe.schema import (
     CalibrationDraw,
     DataBlock,
@@ -273,8 +274,10 @@ def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: b
 def _open(source: DataSource, role: str, opening: Opening, *, keep: bool) -> Split:
     module = plugins.load(plugins.DATASETS, source.format)
     part = source.split or ("validation" if role == "validation" else "train")
-    samples: Samples = module.open_samples(source, opening.folder, part)
     where = f"data.{role}"
+    for place, what in dataset_formats.wrong_args(source):
+        raise InputError(what, where=".".join((where, *map(str, place))))
+    samples: Samples = module.open_samples(source, opening.folder, part)
     if len(samples) == 0:
         raise InputError("is empty", where=where)
     samples = class_names.in_order(samples, source.classes or (), opening.classes, where)

@@ -215,7 +215,9 @@ def _ready(plan: _Plan, sides: tuple[_Side, _Side], example: "Tensor") -> _Loss:
 
     with torch.no_grad():
         passes = [_Pass(side, example, side.module.eval()(example)) for side in sides]
-    term: Term = blocks.load(plan.block).build(blocks.options(plan.block), *plan.views(*passes))
+    term: Term = blocks.load(plan.block).build(
+        blocks.read_options(plan.block), *plan.views(*passes)
+    )
     weight = plan.traits.weight if plan.block.weight is None else plan.block.weight
     return _Loss(plan, weight, term)
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 
+from squeeze.core import specs
+from squeeze.core.errors import InputError
+from squeeze.recipe import dataset_formats
 from squeeze.recipe.document import Path_
 from squeeze.recipe.holes import ends_at_holes, read
 from squeeze.recipe.schema import (
@@ -14,11 +17,6 @@ from squeeze.recipe.schema import (
 )
 
 Mistakes = Iterator[tuple[Path_, str]]
-
-FORMATS = ("coco", "voc", "yolo", "digit_scenes")
-"""Dataset formats whose labels are boxes; ``function`` and those of others may have either."""
-
-CLASS_FORMATS = ("image_folder", "idx", "digits", "torchvision")
 
 
 def mistakes(recipe: Recipe) -> Mistakes:
@@ -49,8 +47,10 @@ def _input(recipe: Recipe, *, detects: bool) -> Mistakes:
 def _nms(target: Target, path: Path_, *, detects: bool) -> Mistakes:
     if target.nms and not detects:
         yield path, "is for task: detection"
-    elif target.nms and target.runtime != "onnxruntime":
-        yield path, f"is for onnxruntime, not for {target.runtime}"
+    elif target.nms:
+        able = [name for name, spec in specs.runtimes().items() if spec.ends_at_boxes]
+        if target.runtime not in able:
+            yield path, f"is for {', '.join(able)}, not for {target.runtime}"
 
 
 @ends_at_holes
@@ -60,11 +60,20 @@ def _data(recipe: Recipe, *, detects: bool) -> Mistakes:
         if not isinstance(source, DataSource):
             continue
         path = ("data", role, "format")
-        if detects and source.format in CLASS_FORMATS:
-            allowed = ", ".join((*FORMATS, "function"))
+        labels = _labels(source.format)
+        if detects and labels == "classes":
+            allowed = ", ".join(dataset_formats.labelled("boxes"))
             yield path, f"'{source.format}' has no boxes; task: detection takes {allowed}"
-        elif not detects and source.format in FORMATS:
+        elif not detects and labels == "boxes":
             yield path, f"'{source.format}' has boxes; set task: detection"
+
+
+def _labels(name: str) -> str | None:
+    """Return what the labels of a format are; None of one that cannot be used."""
+    try:
+        return specs.data_format(name).labels
+    except InputError:
+        return None
 
 
 def _trainings(recipe: Recipe) -> Iterator[tuple[Path_, TrainSettings]]:

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from pydantic import ValidationError
-
 from squeeze.core import plugins
 from squeeze.core.errors import InputError, unknown_name
+from squeeze.recipe import options
 from squeeze.recipe.document import Path_
 from squeeze.recipe.schema import Block, CalibratorBlock
 
@@ -46,24 +45,12 @@ def _given(block: CalibratorBlock) -> dict[str, Any]:
 
 
 def _option_mistakes(block: CalibratorBlock, module: ModuleType) -> Iterator[tuple[Path_, str]]:
-    allowed = sorted(module.Options.model_fields)
-    if block.percentile is not None and "percentile" not in allowed:
+    if block.percentile is not None and "percentile" not in module.Options.model_fields:
         yield ("percentile",), f"'{block.name}' has no percentile"
         return
     if block.percentile is not None and "percentile" in block.options:
         yield ("percentile",), "is given twice: here and in options"
         return
-    try:
-        module.Options.model_validate(_given(block))
-    except ValidationError as error:
-        for item in error.errors():
-            key = str(item["loc"][0]) if item["loc"] else ""
-            own = key == "percentile" and block.percentile is not None
-            place: Path_ = ("percentile",) if own else ("options", key)
-            if item["type"] != "extra_forbidden":
-                rule = item["msg"].replace("Input should be", "allowed:")
-                yield place, f"found {item['input']!r}, {rule}"
-            elif allowed:
-                yield place, unknown_name(f"option of '{block.name}'", key, allowed)
-            else:
-                yield place, f"'{block.name}' has no options, found '{key}'"
+    for place, what in options.mistakes(module.Options, _given(block), block.name):
+        own = place[:1] == ("percentile",) and block.percentile is not None
+        yield ("percentile",) if own else ("options", *place), what

@@ -1,15 +1,10 @@
-"""Which keys of a data block a dataset format uses. Needs no torch.
+"""What a data block says, checked against what its format says about itself. Needs no torch."""
 
-A format of a package of yours may say so in its module: ``KEYS``, the keys of the block that it
-looks at, and ``Options``, a pydantic model that forbids what it does not know, for ``args``.
-"""
+from collections.abc import Iterator
 
-from collections.abc import Collection, Iterator
-
-from pydantic import ValidationError
-
-from squeeze.core import plugins
+from squeeze.core import plugins, specs
 from squeeze.core.errors import InputError, unknown_name
+from squeeze.recipe import options
 from squeeze.recipe.document import Path_
 from squeeze.recipe.schema import DataSource
 
@@ -18,41 +13,57 @@ Mistakes = Iterator[tuple[Path_, str]]
 _EVERY = {"format", "samples", "on_corrupt", "classes"}
 """The keys that mean the same for all formats."""
 
-_USUAL = {"path", "args", "split"}
-"""What a format uses that does not say it."""
-
-
-def unused(source: DataSource, keys: Collection[str], hint: str = "") -> Mistakes:
-    """Yield the keys that are given and that the format does not look at."""
-    for key in sorted(set(DataSource.model_fields) - {*_EVERY, *keys}):
-        default = DataSource.model_fields[key].get_default(call_default_factory=True)
-        if getattr(source, key) != default:
-            yield (key,), f"format '{source.format}' does not use '{key}'{hint}"
+_ARGS = "args"
 
 
 def mistakes(source: DataSource) -> Mistakes:
-    """Yield what a format of another package does not know, by what its module says."""
+    """Yield what a format does not know, or lacks; places are inside the data block."""
+    known = plugins.names(plugins.DATASETS)
+    if source.format not in known:
+        yield ("format",), unknown_name("format", source.format, known)
+        return
     try:
+        spec = specs.data_format(source.format)
         module = plugins.load(plugins.DATASETS, source.format)
     except InputError as error:
         yield ("format",), str(error)
         return
     if not callable(getattr(module, "open_samples", None)):
-        yield ("format",), f"{module.__name__} is no dataset format: it has no open_samples"
+        yield ("format",), f"{module.__name__} is no format: it has no open_samples"
         return
-    keys = getattr(module, "KEYS", _USUAL)
-    yield from unused(source, keys, f"; what it uses stands in KEYS of {module.__name__}")
-    options = getattr(module, "Options", None)
-    if options is None:
-        return
-    try:
-        options.model_validate(source.args)
-    except ValidationError as error:
-        for item in error.errors():
-            key = str(item["loc"][0]) if item["loc"] else ""
-            if item["type"] == "extra_forbidden":
-                known = sorted(options.model_fields)
-                yield ("args", key), unknown_name(f"argument of '{source.format}'", key, known)
-            else:
-                rule = item["msg"].replace("Input should be", "allowed:")
-                yield ("args", key), f"found {item['input']!r}, {rule}"
+    for key in spec.needs:
+        if getattr(source, key, None) is None:
+            yield (), f"format '{source.format}' needs '{key}'"
+    yield from _unused(source, spec)
+    if _ARGS in spec.uses:
+        yield from wrong_args(source)
+
+
+def labelled(kind: str) -> tuple[str, ...]:
+    """Return the formats whose labels are ``boxes`` or ``classes``, and those that have either."""
+    found = []
+    for name in plugins.names(plugins.DATASETS):
+        try:
+            spec = specs.data_format(name)
+        except InputError:  # reported where it is used
+            continue
+        found += [name] * (spec.labels in {kind, "either"})
+    return tuple(found)
+
+
+def wrong_args(source: DataSource) -> Mistakes:
+    """Yield the arguments that a format does not take; places are inside the data block."""
+    taken = getattr(plugins.load(plugins.DATASETS, source.format), "Options", None)
+    if taken is not None:
+        found = options.mistakes(taken, source.args, source.format, noun="argument")
+        yield from (((_ARGS, *place), what) for place, what in found)
+
+
+def _unused(source: DataSource, spec: specs.FormatSpec) -> Mistakes:
+    """Yield the keys that are given and that the format does not look at."""
+    taken = {*spec.needs, *spec.uses}
+    for key in sorted(set(DataSource.model_fields) - _EVERY - taken):
+        default = DataSource.model_fields[key].get_default(call_default_factory=True)
+        if getattr(source, key) != default:
+            uses = f"it uses {', '.join(sorted(taken))}" if taken else "it uses none"
+            yield (key,), f"format '{source.format}' does not use '{key}'; {uses}"

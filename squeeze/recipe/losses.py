@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from pydantic import ValidationError
-
 from squeeze.core import plugins
 from squeeze.core.errors import InputError, unknown_name
+from squeeze.recipe import options
 from squeeze.recipe.document import Path_
 from squeeze.recipe.schema import Block, LossBlock
 
 
-def options(block: LossBlock) -> Block:
+def read_options(block: LossBlock) -> Block:
     """Return the loss's options: those of the recipe and its own defaults.
 
     Raises:
@@ -81,21 +80,10 @@ def _given(block: LossBlock) -> dict[str, Any]:
 
 
 def _option_mistakes(block: LossBlock, module: ModuleType) -> Iterator[tuple[Path_, str]]:
-    allowed = sorted(module.Options.model_fields)
     if block.temperature is not None:
-        if "temperature" not in allowed:
+        if "temperature" not in module.Options.model_fields:
             yield ("temperature",), f"'{block.name}' has no temperature"
         elif "temperature" in block.options:
             yield ("temperature",), "is given twice: here and in options"
-    try:
-        module.Options.model_validate(block.options)
-    except ValidationError as error:
-        for item in error.errors():
-            key = str(item["loc"][0]) if item["loc"] else ""
-            if item["type"] != "extra_forbidden":
-                rule = item["msg"].replace("Input should be", "allowed:")
-                yield ("options", *item["loc"]), f"found {item['input']!r}, {rule}"
-            elif allowed:
-                yield ("options", key), unknown_name(f"option of '{block.name}'", key, allowed)
-            else:
-                yield ("options", key), f"'{block.name}' has no options, found '{key}'"
+    found = options.mistakes(module.Options, block.options, block.name)
+    yield from ((("options", *place), what) for place, what in found)

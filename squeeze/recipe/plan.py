@@ -48,34 +48,6 @@ if TYPE_CHECKING:
 
 Mistakes = Iterator[tuple[Path_, str]]
 
-NEEDS = {
-    "image_folder": ("path",),
-    "idx": ("path",),
-    "function": ("build",),
-    "torchvision": ("name",),
-    "coco": ("path", "annotations"),
-    "voc": ("path",),
-    "yolo": ("path",),
-}
-"""The keys that each built-in dataset format cannot do without."""
-
-BOXES = {"class_map", "on_bad_boxes"}
-"""The keys of formats whose labels are boxes."""
-
-USES = {
-    "digits": {"split"},
-    "image_folder": {"path"},
-    "idx": {"path", "split"},
-    "function": {"build", "args", "split"},
-    "torchvision": {"name", "path", "args", "split"},
-    "coco": {"path", "annotations"} | BOXES,
-    "voc": {"path", "image_set"} | BOXES,
-    "yolo": {"path", "image_set"} | BOXES,
-    "digit_scenes": {"split", "args"},
-}
-"""The keys that each built-in dataset format looks at, besides those of every format."""
-
-
 _NO_TRANSFORMERS = "transformers is not installed; pip install 'squeeze[transformers]'"
 _NO_WAY_BACK = (
     "is an exported file, float or quantized, and steps change torch models: give the bundle or "
@@ -254,16 +226,7 @@ def _made_up(recipe: Recipe) -> Mistakes:
 
 @ends_at_holes
 def _source(source: DataSource, path: Path_, folder: Path) -> Mistakes:
-    formats = plugins.names(plugins.DATASETS)
-    for key in NEEDS.get(source.format, ()):
-        if getattr(source, key) is None:
-            yield path, f"format '{source.format}' needs '{key}'"
-    if source.format not in formats:
-        yield (*path, "format"), unknown_name("format", source.format, formats)
-    elif source.format in USES:
-        yield from _inside(path, dataset_formats.unused(source, USES[source.format]))
-    else:
-        yield from _inside(path, dataset_formats.mistakes(source))
+    yield from _inside(path, dataset_formats.mistakes(source))
     if source.path is not None and not reading.exists(folder / source.path):
         yield (*path, "path"), f"no such folder: {reading.shortened(source.path)}"
     if source.annotations is not None and not reading.is_file(folder / source.annotations):

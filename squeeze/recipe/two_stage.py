@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from squeeze.core import plugins
+from squeeze.core import plugins, specs, text
 from squeeze.recipe import records
 from squeeze.recipe.document import Path_
 from squeeze.recipe.holes import read
@@ -13,10 +13,6 @@ Mistakes = Iterator[tuple[Path_, str]]
 
 BUILDS = ("torchvision:fasterrcnn_", "torchvision:maskrcnn_")
 
-NO_LITERT = (
-    "a two-stage detector suppresses proposals and cuts out features inside its graph, and LiteRT "
-    "has operators for neither; its runtimes are onnxruntime and pytorch"
-)
 NO_TRAINING = (
     "a two-stage detector does not learn here: its losses draw from the proposals of each step, "
     "and only its outputs are known; fine-tune with torchvision, and give the weights to the recipe"
@@ -33,18 +29,35 @@ def mistakes(recipe: Recipe, folder: Path) -> Mistakes:
     if not _build(recipe.model, folder).startswith(BUILDS):
         return
     for index, target in read(recipe.targets):
-        if target.runtime == "litert":
-            yield ("targets", index, "runtime"), NO_LITERT
+        spec = specs.runtimes().get(target.runtime)
+        if spec is not None and not spec.suppresses:
+            yield ("targets", index, "runtime"), cannot_suppress(target.runtime)
         elif target.nms:
             yield ("targets", index, "nms"), _NO_NMS
     for index, step in read(recipe.steps):
-        if isinstance(step, QuantizeStep) and step.scheme == "fp16" and _in_onnx(recipe):
+        if isinstance(step, QuantizeStep) and step.scheme == "fp16" and _in_files(recipe):
             yield ("steps", index, "scheme"), NO_FP16
     yield from ((path, NO_TRAINING) for path in _trainings(recipe))
 
 
-def _in_onnx(recipe: Recipe) -> bool:
-    return any(target.runtime == "onnxruntime" for target in recipe.targets)
+def cannot_suppress(runtime: str) -> str:
+    """Return the sentence about a runtime whose graphs cannot suppress boxes inside."""
+    able = [name for name, spec in specs.runtimes().items() if spec.suppresses]
+    return (
+        "a two-stage detector suppresses proposals and cuts out features inside its graph, and "
+        f"{runtime} has operators for neither; its runtimes are {text.listed(able, 'and')}"
+    )
+
+
+def _in_files(recipe: Recipe) -> bool:
+    """Whether a target gets a file and not a bundle."""
+    known = specs.runtimes()
+    return any(
+        target.runtime in known
+        and known[target.runtime].suppresses
+        and not known[target.runtime].runs_bundles
+        for _, target in read(recipe.targets)
+    )
 
 
 def _trainings(recipe: Recipe) -> Iterator[Path_]:

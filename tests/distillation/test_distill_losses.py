@@ -46,7 +46,7 @@ Two = Callable[[Term], Tensor]
 def built(name: str, options: dict[str, Any] | None = None) -> Term:
     torch.manual_seed(0)
     block = LossBlock(name=name, options=options or {})
-    term: Term = blocks.load(block).build(blocks.options(block), STUDENT, TEACHER)
+    term: Term = blocks.load(block).build(blocks.read_options(block), STUDENT, TEACHER)
     return term
 
 
@@ -362,8 +362,8 @@ def test_crd_draws_from_what_it_has_seen_and_from_other_labels() -> None:
 )
 def test_wrong_options_are_named(block: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        blocks.options(LossBlock.model_validate(block))
+        blocks.read_options(LossBlock.model_validate(block))
 
 
 def test_temperature_beside_the_name_is_an_option() -> None:
-    assert blocks.options(LossBlock(name="dkd", temperature=2.0)).temperature == 2.0  # type: ignore[attr-defined]
+    assert blocks.read_options(LossBlock(name="dkd", temperature=2.0)).temperature == 2.0  # type: ignore[attr-defined]

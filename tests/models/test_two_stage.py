@@ -309,7 +309,7 @@ def test_what_it_cannot_do_is_said(tmp_path: Path) -> None:
     _, raw, images = whole_and_raw(QUICK)
     spec = InputSpec(shape=(3, *SIZE), fit="stretch")
     model = factory.Model(raw, factory.Architecture("./own.py:factory", tmp_path, {}, spec))
-    with pytest.raises(SqueezeError, match="LiteRT has operators for neither"):
+    with pytest.raises(SqueezeError, match="litert has operators for neither"):
         litert.export(model, tmp_path / "model.tflite")
     task = Detection(SIZE).of(raw)
     with pytest.raises(InputError, match="does not learn here"):

@@ -50,8 +50,10 @@ def test_keys_belong_to_their_formats(scenes: dict[str, Any], tmp_path: Path) ->
     scenes["data"]["validation"] = {"format": "digit_scenes", "on_bad_boxes": "repair"}
     assert found(scenes, tmp_path) == [
         "data.train: format 'coco' needs 'annotations'",
-        "data.train.image_set: format 'coco' does not use 'image_set'",
-        "data.validation.on_bad_boxes: format 'digit_scenes' does not use 'on_bad_boxes'",
+        "data.train.image_set: format 'coco' does not use 'image_set'; it uses annotations, "
+        "class_map, on_bad_boxes, path",
+        "data.validation.on_bad_boxes: format 'digit_scenes' does not use 'on_bad_boxes'; it uses "
+        "args, split",
     ]
     scenes["data"]["train"] = {"format": "coco", "path": ".", "annotations": "no.json"}
     scenes["data"]["validation"] = "builtin:digit_scenes"
@@ -63,8 +65,8 @@ def test_keys_belong_to_their_formats(scenes: dict[str, Any], tmp_path: Path) ->
 def test_data_and_task_must_agree(scenes: dict[str, Any]) -> None:
     scenes["data"]["validation"] = "builtin:digits"
     assert found(scenes) == [
-        "data.validation.format: 'digits' has no boxes; task: detection takes coco, voc, yolo, "
-        "digit_scenes, function"
+        "data.validation.format: 'digits' has no boxes; task: detection takes coco, "
+        "digit_scenes, function, voc, yolo"
     ]
     scenes["task"] = "classification"
     assert found(scenes) == ["data.train.format: 'digit_scenes' has boxes; set task: detection"]

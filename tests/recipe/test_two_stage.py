@@ -76,7 +76,7 @@ def test_a_bundle_of_one_is_known(detects: dict[str, Any], tmp_path: Path) -> No
     detects["model"] = {"weights": "bundle"}
     record = tmp_path / "bundle" / "architecture.json"
     record.write_text(json.dumps({"build": "torchvision:maskrcnn_resnet50_fpn"}))
-    assert "LiteRT has operators for neither" in found(detects, tmp_path)[0]
+    assert "litert has operators for neither" in found(detects, tmp_path)[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "5", "{}", '{"build": null}'])

@@ -14,9 +14,12 @@ import numpy as np
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
+from squeeze.core.specs import FormatSpec
 from squeeze.data.annotations import segments
 from squeeze.data.annotations.base import AnnotatedFiles, ImageAnnotations, annotated
 from squeeze.recipe.schema import DataSource
+
+SPEC = FormatSpec("boxes", needs=("path", "annotations"), uses=("class_map", "on_bad_boxes"))
 
 _PARTS = ("images", "annotations", "categories")
 

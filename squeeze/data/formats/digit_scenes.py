@@ -2,8 +2,7 @@
 
 scikit-learn's scans (``digits``) are enlarged, tinted and put on noise of several scales, one to
 five in a picture, the same every time. Scenes of the train part hold only scans of the train part.
-``args``: ``scenes`` (default 480 to train and 160 to validate), ``side`` in pixels (128), ``most``
-digits in a scene (5), ``seed`` (0). The boxes are tight around the ink.
+The boxes are tight around the ink.
 """
 
 from collections.abc import Sequence
@@ -12,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
 
 from squeeze.core.boxes import Boxes
-from squeeze.core.errors import InputError, unknown_name
+from squeeze.core.specs import FormatSpec
 from squeeze.data.formats import digits
 from squeeze.data.formats.base import Samples, content_hash
-from squeeze.recipe.schema import DataSource
+from squeeze.recipe.schema import Block, DataSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,18 +26,29 @@ if TYPE_CHECKING:
 
     Scene = tuple[NDArray[np.uint8], Boxes]
 
-_DEFAULTS = {"scenes": 0, "side": 128, "most": 5, "seed": 0}
-_RANGES = {
-    "scenes": (1, 1_000_000),
-    "side": (48, 4096),
-    "most": (1, 1000),
-    "seed": (0, 2**63 - 1),
-}
+SPEC = FormatSpec("boxes", uses=("split", "args"))
+
 _SCENES = {"train": 480, "validation": 160}
 _DIGIT_SIDES = (0.16, 0.4)
 _VISIBLE = 0.25
 _GAP_PX = 2
 _TRIES = 20
+
+
+class Options(Block):
+    """What ``args`` may hold.
+
+    Attributes:
+        scenes: How many; None for 480 to train and 160 to validate.
+        side: Pixels of a side.
+        most: Digits in a scene, at most.
+        seed: Decides everything, together with part and index.
+    """
+
+    scenes: int | None = Field(default=None, strict=True, ge=1, le=1_000_000)
+    side: int = Field(default=128, strict=True, ge=48, le=4096)
+    most: int = Field(default=5, strict=True, ge=1, le=1000)
+    seed: int = Field(default=0, strict=True, ge=0, le=2**63 - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,23 +106,10 @@ class Scenes:
 
 
 def open_samples(source: DataSource, folder: Path, split: str) -> Scenes:
-    """Return the scenes of one part.
-
-    Raises:
-        InputError: Unknown ``args``, or numbers out of range.
-    """
-    for key, value in source.args.items():
-        if key not in _DEFAULTS:
-            raise InputError(unknown_name("argument", key, _DEFAULTS), where="digit_scenes")
-        least, most = _RANGES[key]
-        if type(value) is not int or not least <= value <= most:
-            raise InputError(
-                f"args.{key} is {value!r}, expected a whole number from {least} to {most}",
-                where="digit_scenes",
-            )
-    args = _DEFAULTS | {"scenes": _SCENES[split]} | source.args
+    """Return the scenes of one part."""
+    args = Options.model_validate(source.args)
     scans = digits.open_samples(source, folder, split)
-    return Scenes(scans, split, args["scenes"], args["side"], args["most"], args["seed"])
+    return Scenes(scans, split, args.scenes or _SCENES[split], args.side, args.most, args.seed)
 
 
 def _draw(scenes: Scenes, index: int) -> "Scene":

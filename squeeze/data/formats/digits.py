@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from squeeze.core.specs import FormatSpec
 from squeeze.data.formats.base import ArraySamples, Samples
 from squeeze.recipe.schema import DataSource
+
+SPEC = FormatSpec("classes", uses=("split",))
 
 _BRIGHTEST = 16
 _HELD_OUT = 0.3

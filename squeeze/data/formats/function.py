@@ -17,6 +17,7 @@ import numpy as np
 from squeeze.core import reading
 from squeeze.core.boxes import Boxes, areas_of
 from squeeze.core.errors import InputError
+from squeeze.core.specs import FormatSpec
 from squeeze.data import image_files
 from squeeze.data.annotations.classes import MOST_CLASSES
 from squeeze.data.annotations.faults import ROUNDING_PX
@@ -26,6 +27,8 @@ from squeeze.recipe.schema import DataSource
 
 if TYPE_CHECKING:
     from squeeze.data.formats.base import Picture
+
+SPEC = FormatSpec("either", needs=("build",), uses=("args", "split"))
 
 _TENSOR_RANK = 3
 _PIXELS = {(2,), (3, 3), (3, 4)}

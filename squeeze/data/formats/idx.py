@@ -14,11 +14,14 @@ import numpy as np
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
+from squeeze.core.specs import FormatSpec
 from squeeze.data.formats.base import ArraySamples, Samples
 from squeeze.recipe.schema import DataSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+SPEC = FormatSpec("classes", needs=("path",), uses=("split",))
 
 _PREFIX = {"train": "train", "validation": "t10k"}
 _UNSIGNED_BYTE = 8

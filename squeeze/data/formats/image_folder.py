@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
+from squeeze.core.specs import FormatSpec
 from squeeze.data import folders, image_files
 from squeeze.data.formats.base import Samples
 from squeeze.recipe.schema import DataSource
@@ -18,6 +19,8 @@ from squeeze.recipe.schema import DataSource
 if TYPE_CHECKING:
     from squeeze.data.folders import Listing
     from squeeze.data.formats.base import Picture
+
+SPEC = FormatSpec("classes", needs=("path",))
 
 _SETS = {"train", "training", "val", "valid", "validation", "test", "testing", "trainval"}
 _SPLIT_IN = 2

@@ -5,9 +5,12 @@ from pathlib import Path
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError, unknown_name
+from squeeze.core.specs import FormatSpec
 from squeeze.data.formats.base import Samples
 from squeeze.data.formats.function import DatasetSamples
 from squeeze.recipe.schema import DataSource
+
+SPEC = FormatSpec("classes", needs=("name",), uses=("path", "args", "split"))
 
 
 def open_samples(source: DataSource, folder: Path, split: str) -> Samples:

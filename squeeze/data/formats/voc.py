@@ -14,10 +14,13 @@ import numpy as np
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError, unknown_name
+from squeeze.core.specs import FormatSpec
 from squeeze.data import folders
 from squeeze.data.annotations import voc_xml
 from squeeze.data.annotations.base import AnnotatedFiles, ImageAnnotations, annotated
 from squeeze.recipe.schema import DataSource
+
+SPEC = FormatSpec("boxes", needs=("path",), uses=("image_set", "class_map", "on_bad_boxes"))
 
 _LISTS = {"train": "train", "validation": "val"}
 _FIRST_PIXEL = 1

@@ -6,7 +6,7 @@ from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.core.output import redirect_output
 from squeeze.models.copying import copied
 from squeeze.models.factory import Model
-from squeeze.recipe.two_stage import NO_LITERT
+from squeeze.recipe.two_stage import cannot_suppress
 from squeeze.store import new_file, scratch
 
 
@@ -28,7 +28,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
 
     spec = getattr(model.module, "detector", None)
     if spec is not None and spec.decoder == "two_stage":
-        raise SqueezeError(NO_LITERT, where=model.architecture.build)
+        raise SqueezeError(cannot_suppress("litert"), where=model.architecture.build)
     channels, height, width = model.input.shape
     module = copied(model.module).eval()
     with new_file(path) as inside, scratch(for_libraries=True):
