@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from images import head
 from numpy.typing import NDArray
+from squeeze.tasks.detection.task.decoders import base
+from squeeze.tasks.detection.task.task import Detection
 from torch import Tensor, nn
 
 from squeeze.core import cpu
@@ -45,9 +47,7 @@ from squeeze.recipe.load import load_recipe
 from squeeze.recipe.schema import QuantizeStep, RecoverySettings
 from squeeze.runtimes.base import Execution, Session
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks import decoding
-from squeeze.tasks.decoders import base
-from squeeze.tasks.detection import Detection
+from squeeze.tasks.detection.task import decoding
 
 if TYPE_CHECKING:
     from squeeze.core.boxes import Detections

@@ -36,7 +36,7 @@ from squeeze.recipe.schema import (
     ModelBlock,
     TrainSettings,
 )
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training.loop import Training, train_
 
 ALONE = "student alone"

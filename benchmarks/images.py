@@ -14,7 +14,7 @@ from squeeze.data.splits import Data, Opening, open_data
 from squeeze.measure.environment import packages
 from squeeze.models.factory import Model, build
 from squeeze.recipe.schema import DataBlock, DataSource, InputSpec, ModelBlock, TrainSettings
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training.loop import Training, train_
 
 

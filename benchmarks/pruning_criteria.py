@@ -22,7 +22,7 @@ from squeeze.measure import cost
 from squeeze.models.factory import Model
 from squeeze.pruning.step import PruneContext, run
 from squeeze.recipe.schema import PruneStep, TrainSettings
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training.loop import train_
 
 SHAPE = (1, 28, 28)

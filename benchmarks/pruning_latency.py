@@ -34,7 +34,7 @@ from squeeze.pruning.importance.base import Evidence
 from squeeze.pruning.step import PruneContext, run, scores
 from squeeze.pruning.variant_timer import VariantTimer
 from squeeze.recipe.schema import InputSpec, PruneStep, Speedup, TrainSettings
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training.loop import train_
 
 GOAL = 1.7

@@ -28,7 +28,7 @@ from squeeze.data.splits import Opening, Split, open_data
 from squeeze.models.cifar_resnet import resnet20, resnet56
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
 from squeeze.store import write_text
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training.loop import Training, train_
 
 RESULT = Path(__file__).parent / "results" / "training_throughput.md"

@@ -125,7 +125,7 @@ def trained(digits: Data) -> Model:
     """A ResNet-8 that knows the digits (about 97 %)."""
     import torch
 
-    from squeeze.tasks import classification
+    from squeeze.tasks.classification import task as classification
     from squeeze.training.loop import Training, train_
 
     torch.manual_seed(0)  # whatever test ran before

@@ -49,8 +49,8 @@ def evaluate(
     from squeeze.data.splits import Opening, open_data
     from squeeze.measure import accuracy
     from squeeze.recipe.schema import DataBlock, DataSource
-    from squeeze.tasks import classification
-    from squeeze.tasks.detection import Detection
+    from squeeze.tasks.classification import task as classification
+    from squeeze.tasks.detection.task import Detection
 
     others = {
         "crop_fraction": crop_fraction,

@@ -36,7 +36,7 @@ def export(
     from squeeze.core.errors import InputError
     from squeeze.export import file
     from squeeze.models.bundle import load
-    from squeeze.tasks import nms_file
+    from squeeze.tasks.detection import nms_file
 
     terminal, model = console.Terminal(quiet=quiet), load(bundle)
     name = bundle.resolve().name
@@ -88,7 +88,7 @@ def _with_nms(path: Path, model: "Model") -> str:
     """Write the file that ends at boxes and return the line about it."""
     import numpy as np
 
-    from squeeze.tasks import nms_file
+    from squeeze.tasks.detection import nms_file
 
     shape = (_RANDOM, *model.input.shape)
     images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)

@@ -57,7 +57,7 @@ class DetectorSpec:
     """How a detector's outputs are read.
 
     Attributes:
-        decoder: The rule: a file of ``squeeze/tasks/decoders``.
+        decoder: The rule: a file of ``squeeze/tasks/detection/decoders``.
         classes: Number of classes K of objects, without a background.
         levels: The head's feature maps, in the order of the outputs; none for queries (``detr``)
             and proposals (``two_stage``).

@@ -1,8 +1,8 @@
 """Find extensions by name, without importing them.
 
-A file in one of the packages below, or a folder in those of runtimes and backends, is an extension
-and its name is the name in a recipe. A third party adds its own through the entry-point group of
-the same name, for example::
+A file in one of the packages below, or a folder in those of runtimes, backends and tasks, is an
+extension and its name is the name in a recipe. A third party adds its own through the entry-point
+group of the same name, for example::
 
     [project.entry-points."squeeze.pruning.importance"]
     my_criterion = "my_package.my_criterion"
@@ -25,6 +25,7 @@ BACKENDS = "squeeze.quantization.backends"
 CALIBRATORS = "squeeze.quantization.calibration"
 RUNTIMES = "squeeze.runtimes"
 DATASETS = "squeeze.data.formats"
+TASKS = "squeeze.tasks"
 
 KINDS = {
     "importance": IMPORTANCE,
@@ -34,6 +35,7 @@ KINDS = {
     "calibrators": CALIBRATORS,
     "runtimes": RUNTIMES,
     "datasets": DATASETS,
+    "tasks": TASKS,
 }
 ONE_OF = {
     SPARSE: "sparse training",
@@ -42,8 +44,9 @@ ONE_OF = {
     CALIBRATORS: "calibrator",
     RUNTIMES: "runtime",
     DATASETS: "format",
+    TASKS: "task",
 }
-_FOLDERS = {BACKENDS, RUNTIMES}
+_FOLDERS = {BACKENDS, RUNTIMES, TASKS}
 """Groups whose extensions are folders: their parts are loaded one by one."""
 _NOT_EXTENSIONS = {"__init__", "base", "record"}
 
@@ -75,7 +78,7 @@ def load(group: str, name: str) -> ModuleType:
     Raises:
         InputError: No extension of the group has this name, or it cannot be imported.
     """
-    return _imported(_module(group, name))
+    return imported(_module(group, name))
 
 
 def load_part(group: str, name: str, part: str) -> ModuleType:
@@ -84,7 +87,7 @@ def load_part(group: str, name: str, part: str) -> ModuleType:
     Raises:
         InputError: No extension of the group has this name or part, or it cannot be imported.
     """
-    return _imported(f"{_module(group, name)}.{part}")
+    return imported(f"{_module(group, name)}.{part}")
 
 
 def has_part(group: str, name: str, part: str) -> bool:
@@ -105,7 +108,12 @@ def _module(group: str, name: str) -> str:
     return known[name]
 
 
-def _imported(module: str) -> ModuleType:
+def imported(module: str) -> ModuleType:
+    """Import a module of an extension.
+
+    Raises:
+        InputError: It cannot be imported.
+    """
     try:
         return import_module(module)
     except Exception as error:  # its own code may raise anything

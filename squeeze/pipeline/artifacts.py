@@ -16,7 +16,7 @@ from squeeze.recipe import schemes
 from squeeze.recipe.schema import Block, Target
 from squeeze.results import ModelRecord, Row
 from squeeze.store import checksums
-from squeeze.tasks import nms_file
+from squeeze.tasks.detection import nms_file
 
 if TYPE_CHECKING:
     from pathlib import Path

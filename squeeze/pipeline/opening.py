@@ -24,8 +24,9 @@ from squeeze.recipe.schema import (
     TrainSettings,
 )
 from squeeze.store import LOG, RunFolder
-from squeeze.tasks import nms_file, open_task
+from squeeze.tasks import open_task
 from squeeze.tasks.base import Task
+from squeeze.tasks.detection import nms_file
 from squeeze.training import distributed, parameters
 
 if TYPE_CHECKING:

@@ -1,23 +1,23 @@
-"""What a task means: its loss, its predictions, its scores."""
+"""Tasks, a folder each: loss, predictions, metrics, and what reports show of them.
 
-from typing import TYPE_CHECKING
+The folder's ``__init__.py`` holds a ``TaskSpec`` as ``SPEC`` and imports nothing heavy; ``task.py``
+has ``open_task(spec)``, which returns a ``base.Task``; ``report.py`` is a ``base.TaskReport``.
+"""
+
+from typing import TYPE_CHECKING, cast
+
+from squeeze.core import tasks
 
 if TYPE_CHECKING:
     from squeeze.recipe.schema import InputSpec
-    from squeeze.tasks.base import Task
+    from squeeze.tasks.base import Task, TaskModule
 
 
 def open_task(name: str, spec: "InputSpec") -> "Task":
     """Return a task by its name in recipes.
 
     Args:
-        name: ``classification`` or ``detection``.
+        name: For example ``classification`` or ``detection``.
         spec: What the model is fed.
     """
-    if name == "detection":
-        from squeeze.tasks.detection import Detection
-
-        return Detection((spec.shape[1], spec.shape[2]))
-    from squeeze.tasks import classification
-
-    return classification
+    return cast("TaskModule", tasks.part_of(name, "task")).open_task(spec)

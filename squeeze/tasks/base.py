@@ -1,4 +1,4 @@
-"""What a run asks of a task: everything that differs between classifying and detecting."""
+"""What a run asks of a task: all that differs between classifying, detecting and others."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,10 +15,10 @@ Labels = Any
 
 
 class Task(Evaluator, Protocol):
-    """A judge that also knows how a model of its kind looks and learns."""
+    """An evaluator that also knows what a model of its kind returns and how it learns."""
 
     def of(self, module: "nn.Module") -> "Task":
-        """Return the task for this module's outputs: a detector says itself how to read them."""
+        """Return the task for this module's outputs; a detector carries how they are read."""
         ...
 
     def check_model(self, module: "nn.Module", spec: "InputSpec", classes: int) -> None:
@@ -42,4 +42,12 @@ class Task(Evaluator, Protocol):
 
     def evaluate(self, module: "nn.Module", split: "Split", device: str) -> float:
         """Return the metric in [0, 1] in torch: a hint while training, never what is reported."""
+        ...
+
+
+class TaskModule(Protocol):
+    """``task.py`` in a task's folder."""
+
+    def open_task(self, spec: "InputSpec") -> Task:
+        """Return the task for models that are fed like this."""
         ...

@@ -17,7 +17,7 @@ from squeeze.distillation.imitation import imitating
 from squeeze.distillation.step import distill
 from squeeze.models.factory import Model, build
 from squeeze.recipe.schema import DistillStep, InputSpec, LossBlock, ModelBlock
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training.loop import Training
 
 

@@ -23,7 +23,7 @@ from squeeze.recipe.schema import (
     LossBlock,
     ModelBlock,
 )
-from squeeze.tasks.detection import Detection
+from squeeze.tasks.detection.task import Detection
 from squeeze.training.loop import Training
 
 SIDE = 64

@@ -12,7 +12,7 @@ from squeeze.distillation.step import distill
 from squeeze.distillation.teacher_cache import TeacherCache, repeat
 from squeeze.models.factory import Model
 from squeeze.recipe.schema import DistillStep
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training.loop import Training
 
 

@@ -13,7 +13,7 @@ from onnx import helper
 from squeeze.core.detector import DetectorSpec, Level
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.export.detections import onnx as nodes
-from squeeze.tasks import decoding
+from squeeze.tasks.detection import decoding
 
 SIZE = (72, 104)
 NAMES = ("class_logits", "boxes", "centerness")

@@ -11,18 +11,18 @@ from squeeze.measure import accuracy
 from squeeze.models.factory import Model
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks import classification
+from squeeze.tasks.classification.task import task
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
 
 def test_a_file_is_measured_on_every_sample(files: dict[str, Path], digits: Data) -> None:
     session = onnxruntime.open_session(files["onnx"], Execution())
-    found = accuracy.predict(session, digits.validation, classification, 32, Silent(), "evaluating")
+    found = accuracy.predict(session, digits.validation, task, 32, Silent(), "evaluating")
     images, labels = digits.validation.batch(range(len(digits.validation)))
     outputs = session.invoke(session.prepare(images))
     assert (found[:, 0] == outputs.argmax(1)).all()
-    score = classification.score(found, digits.validation)
+    score = task.score(found, digits.validation)
     assert score.top1.value == accuracy_score(labels, outputs.argmax(1))
 
 
@@ -31,6 +31,6 @@ def test_float_files_agree_with_torch(
     runtime: object, kind: str, files: dict[str, Path], trained: Model, digits: Data
 ) -> None:
     session = runtime.open_session(files[kind], Execution())  # type: ignore[attr-defined]
-    found = accuracy.parity(trained, session, digits.validation, 5, classification)
+    found = accuracy.parity(trained, session, digits.validation, 5, task)
     assert (found.samples, found.same_class) == (16, 1.0)
     assert found.max_difference < 1e-4 * found.scale

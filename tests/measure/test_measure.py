@@ -14,12 +14,12 @@ from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
-from squeeze.measure import classification as scores
 from squeeze.measure import cost, environment, latency, memory, statistics
 from squeeze.models.factory import Architecture, Model
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution
-from squeeze.tasks import classification
+from squeeze.tasks.classification import metrics as scores
+from squeeze.tasks.classification import task as classification
 
 
 def test_wilson_by_hand() -> None:

@@ -16,7 +16,7 @@ from squeeze.models.factory import build
 from squeeze.pruning.step import PruneContext
 from squeeze.pruning.step import run as run_prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 
 
 def test_padded_shortcuts_have_the_parameters_of_the_paper() -> None:

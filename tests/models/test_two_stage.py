@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from squeeze.tasks.detection.task.metrics import agreement
+from squeeze.tasks.detection.task.task import Detection
 from torchvision.models import detection as zoo
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import nms
@@ -20,8 +22,6 @@ from squeeze.core.parity import distances
 from squeeze.core.types import Silent
 from squeeze.data.splits import Opening, Split, open_data
 from squeeze.measure import cost
-from squeeze.measure import detection as precisions
-from squeeze.measure.detections import agreement
 from squeeze.models import factory
 from squeeze.models.detectors import two_stage
 from squeeze.models.detectors.suppression import suppress
@@ -35,8 +35,8 @@ from squeeze.runtimes.base import Execution, several
 from squeeze.runtimes.litert import export as litert
 from squeeze.runtimes.onnxruntime import export as onnx
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks import decoding
-from squeeze.tasks.detection import Detection
+from squeeze.tasks.detection.task import average_precision as precisions
+from squeeze.tasks.detection.task import decoding
 
 onnxruntime = load_runtime("onnxruntime")
 

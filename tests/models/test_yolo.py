@@ -9,7 +9,7 @@ import torch
 from squeeze.core.errors import InputError
 from squeeze.models import darknet
 from squeeze.models.detectors import yolo
-from squeeze.tasks import decoding
+from squeeze.tasks.detection import decoding
 
 HEADER = np.array([0, 2, 0], "<i4").tobytes() + np.array([32013312], "<i8").tobytes()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from squeeze.tasks.classification.task.task import task as classification
 
 from squeeze.core.journal import Journal
 from squeeze.core.types import Silent
@@ -15,7 +16,6 @@ from squeeze.pipeline import models
 from squeeze.pipeline.steps import RunContext
 from squeeze.recipe.schema import Recipe
 from squeeze.store import RunFolder
-from squeeze.tasks import classification
 
 
 @pytest.fixture(autouse=True)

@@ -252,7 +252,7 @@ def test_random_follows_torchs_seed(model: Model) -> None:
 
 @pytest.mark.parametrize("name", sorted(plugins.names(plugins.IMPORTANCE)))
 def test_nothing_stays_on_the_module(name: str, digits: Any, trained: Model) -> None:
-    from squeeze.tasks import classification
+    from squeeze.tasks.classification import task as classification
 
     frozen = trained.copy()
     frozen.module.conv1.weight.requires_grad = False  # type: ignore[union-attr, assignment]

@@ -9,7 +9,7 @@ import torch
 from squeeze.models import bundle, factory
 from squeeze.pruning import graph
 from squeeze.recipe.schema import InputSpec
-from squeeze.tasks import decoding
+from squeeze.tasks.detection import decoding
 
 SIZE = (64, 96)
 FEW = {"num_classes": 4, "rpn_pre_nms_top_n_test": 20, "rpn_post_nms_top_n_test": 20}

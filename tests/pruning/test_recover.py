@@ -17,7 +17,7 @@ from squeeze.models.factory import Architecture, Model
 from squeeze.pruning import recover
 from squeeze.pruning.step import PruneContext, run
 from squeeze.recipe.schema import PruneStep
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training.loop import Training
 
 Write = Callable[[Any], Path]

@@ -16,7 +16,7 @@ from squeeze.pruning import graph, sensitivity
 from squeeze.pruning.sensitivity import Curve
 from squeeze.pruning.step import PruneContext, prune, run, scores
 from squeeze.recipe.schema import PruneStep
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 
 Wrap = Callable[..., Model]
 STEP = PruneStep(pruning_ratio=0.5, align=1)

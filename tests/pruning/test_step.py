@@ -13,7 +13,7 @@ from squeeze.models.factory import Model
 from squeeze.pruning.step import PruneContext, prune, run
 from squeeze.recipe.schema import PruneStep
 from squeeze.results import Epoch
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 
 Wrap = Callable[..., Model]
 HALF = [8, 8, 8, 16, 16, 16, 32, 32, 32]

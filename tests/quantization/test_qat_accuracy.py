@@ -21,7 +21,7 @@ from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks import classification
+from squeeze.tasks.classification.task import task
 from squeeze.training.loop import Training, train_
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
@@ -116,7 +116,7 @@ def losses(seed: int, digits: Data, folder: Path) -> dict[str, tuple[float, floa
     model = Model(Forks(), Architecture("forks", Path(), {}, digits.validation.spec))
     assert digits.train is not None
     assert digits.calibration is not None
-    training = Training(digits.train, digits.validation, classification, seed, Silent(), "training")
+    training = Training(digits.train, digits.validation, task, seed, Silent(), "training")
     moved = Augment(shift=1)
     settings = TrainSettings(epochs=16, lr=0.2, weight_decay=0.0, augment=moved)
     train_(model.module, settings, training)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from squeeze.tasks.detection.task.task import Detection
 
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, open_data
@@ -30,7 +31,6 @@ from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks.detection import Detection
 from squeeze.training.loop import Training, train_
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")

@@ -25,7 +25,7 @@ from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks import classification
+from squeeze.tasks.classification.task import task
 from squeeze.training.loop import Training, train_
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
@@ -182,7 +182,7 @@ def test_both_files_predict_what_was_trained(
     model = Model(network(name), Architecture(name, Path(), {}, digits.validation.spec))
     assert digits.train is not None
     assert digits.calibration is not None
-    training = Training(digits.train, digits.validation, classification, 0, Silent(), "training")
+    training = Training(digits.train, digits.validation, task, 0, Silent(), "training")
     settings, lr = TrainSettings(epochs=10, lr=0.1), 0.005
     if name == "vit":
         settings, lr = TrainSettings(epochs=12, lr=0.003, optimizer="adamw"), 0.001

@@ -23,7 +23,7 @@ from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks import classification
+from squeeze.tasks.classification.task import task
 from squeeze.training.loop import Training
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
@@ -99,7 +99,7 @@ def test_both_files_predict_what_was_trained(
 ) -> None:
     assert digits.train is not None
     assert digits.calibration is not None
-    training = Training(digits.train, digits.validation, classification, 0, Silent(), "3-quantize")
+    training = Training(digits.train, digits.validation, task, 0, Silent(), "3-quantize")
     step = QatStep(scheme="qat_int8", epochs=1, weight_bits=7, keep_float=(pattern,))
     done = qat.train(trained, trained, step, training, digits.calibration)
     ranges = TrainedRanges(done.model, done.ranges, digits.calibration)

@@ -25,7 +25,7 @@ from squeeze.recipe.schema import QuantizeStep, Target
 from squeeze.results import MixedPrecisionSearch
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks import classification
+from squeeze.tasks.classification.task import task
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
@@ -68,7 +68,7 @@ def spoilt_files(spoilt: Model, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 def choice(digits: Data, **step: Any) -> FloatLayers:
     settings = QuantizeStep.model_validate({"recovery": NOTHING, **step})
-    return FloatLayers(settings, "steps.0", digits.calibration, digits.train, classification, 0)
+    return FloatLayers(settings, "steps.0", digits.calibration, digits.train, task, 0)
 
 
 def quantized(
@@ -225,11 +225,11 @@ class _Strict:
     """Finds one image in a hundred more that differs than there are, whatever stays float."""
 
     METRIC, DECODES = "top-1", False
-    predictions = staticmethod(classification.predictions)
+    predictions = staticmethod(task.predictions)
 
     @staticmethod
     def agreement(before: Any, after: Any) -> float:
-        return classification.agreement(before, after) - 0.01
+        return task.agreement(before, after) - 0.01
 
 
 def test_units_are_layers_with_what_is_fused_into_them(trained: Model, digits: Data) -> None:

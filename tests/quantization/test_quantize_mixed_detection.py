@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from squeeze.tasks.detection.task.task import Detection
 from torch import Tensor, nn
 
 from squeeze.core.boxes import Boxes
@@ -24,7 +25,6 @@ from squeeze.runtimes.base import Execution, several
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks.detection import Detection
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 

@@ -19,7 +19,7 @@ from torch import nn
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, open_data
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training.checkpoint import Checkpoints
 from squeeze.training.loop import Training, train_
 

@@ -17,7 +17,7 @@ from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.recipe.schema import TrainSettings
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training.checkpoint import Checkpoints
 from squeeze.training.loop import Training, train_
 

@@ -13,7 +13,7 @@ from squeeze.core.types import Silent
 from squeeze.data.splits import Data
 from squeeze.models.factory import Model
 from squeeze.recipe.schema import Augment, TrainSettings
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training import loop
 from squeeze.training.ema import tensors_of
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.3, -0.2]])
 LABELS = torch.tensor([0, 2])

@@ -16,7 +16,7 @@ from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
 from squeeze.data.splits import Data, Opening, open_data
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
-from squeeze.tasks import classification
+from squeeze.tasks.classification import task as classification
 from squeeze.training import distributed
 from squeeze.training.checkpoint import Checkpoints
 from squeeze.training.loop import Training, train_

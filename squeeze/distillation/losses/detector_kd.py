@@ -40,7 +40,7 @@ def build(options: Options, student: Views, teacher: Views) -> "Term":
     from torch.nn import functional
 
     from squeeze.distillation import parts
-    from squeeze.tasks.decoders import base
+    from squeeze.tasks.detection.decoders import base
 
     def compute(student: Views, teacher: Views, labels: object) -> "Tensor":
         del labels

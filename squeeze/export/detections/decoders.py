@@ -1,4 +1,4 @@
-"""The decoders of ``squeeze/tasks/decoders`` as ONNX nodes; the sources are named there."""
+"""The decoders of ``squeeze/tasks/detection/decoders`` as ONNX nodes; sources are named there."""
 
 from typing import TYPE_CHECKING
 

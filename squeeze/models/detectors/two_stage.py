@@ -3,8 +3,8 @@
 The first stage proposes boxes, the second one cuts out the features below each and names it.
 Between them boxes are decoded and suppressed, which has to happen inside the graph here: every
 image has the same number of proposals, the last of which are empty where fewer remain. Only what
-comes after the second stage is left to ``squeeze/tasks/decoders/two_stage.py``. Parameters keep
-torchvision's names, so its weights fit.
+comes after the second stage is left to ``squeeze/tasks/detection/decoders/two_stage.py``.
+Parameters keep torchvision's names, so its weights fit.
 
 Source: Ren et al., Faster R-CNN (https://arxiv.org/abs/1506.01497); Lin et al., Feature Pyramid
 Networks, equation 1 (https://arxiv.org/abs/1612.03144); He et al., Mask R-CNN, section 3 on
