@@ -47,7 +47,7 @@ from squeeze.recipe.load import load_recipe
 from squeeze.recipe.schema import QuantizeStep, RecoverySettings
 from squeeze.runtimes.base import Execution, Session
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks.detection.task import decoding
+from squeeze.tasks.detection import decoding
 
 if TYPE_CHECKING:
     from squeeze.core.boxes import Detections

@@ -39,7 +39,7 @@ from squeeze.runtimes.base import Execution, several
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks.detection.task import decoding
+from squeeze.tasks.detection import decoding
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 

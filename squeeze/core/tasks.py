@@ -5,6 +5,7 @@ neither torch nor data.
 """
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +72,18 @@ def spec_of(name: str) -> TaskSpec:
     if not isinstance(spec, TaskSpec):
         raise InputError("is no task: it has no SPEC, a TaskSpec", where=module.__name__)
     return spec
+
+
+def accuracy_metrics() -> list[str]:
+    """Return what gates on accuracy may limit, of all tasks; one that cannot be imported has none.
+
+    Which of them the task of a recipe has is another question: ``TaskSpec.metric_names``.
+    """
+    found: dict[str, None] = {}
+    for name in plugins.names(plugins.TASKS):
+        with suppress(InputError):
+            found |= dict.fromkeys(metric.name for metric in spec_of(name).metrics)
+    return list(found)
 
 
 def part_of(name: str, part: str) -> object:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from squeeze.core import specs
+from squeeze.core import specs, tasks
 from squeeze.core.errors import InputError
 from squeeze.recipe import dataset_formats
 from squeeze.recipe.document import Path_
@@ -21,7 +21,7 @@ Mistakes = Iterator[tuple[Path_, str]]
 
 def mistakes(recipe: Recipe) -> Mistakes:
     """Yield where the data, the model's input or a training belongs to the other task."""
-    detects = recipe.task == "detection"
+    detects = tasks.spec_of(recipe.task).labels == "boxes"
     yield from _data(recipe, detects=detects)
     yield from _input(recipe, detects=detects)
     for index, step in read(recipe.steps):
@@ -94,6 +94,6 @@ def _training(settings: TrainSettings, path: Path_, *, detects: bool) -> Mistake
         yield (*path, "augment", key), f"is for images with {labels}"
     for key in ("label_smoothing", "focal_gamma") if detects else ():
         if getattr(settings, key):
-            yield (*path, key), "is of classification; the losses of detectors have their own"
+            yield (*path, key), "is for classification; the losses of detectors have their own"
     if detects and settings.balance_classes:
         yield (*path, "balance_classes"), "is for images with one class each"

@@ -7,9 +7,11 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from squeeze.core import tasks
 from squeeze.core.errors import Problem, closest, nearest, unknown_name
 from squeeze.recipe.document import Path_
-from squeeze.recipe.schema import Block, Recipe
+from squeeze.recipe.schema import AccuracyGate, Block, Recipe
+from squeeze.recipe.schema.gates import UNKNOWN_METRIC
 
 Item = dict[str, Any]
 
@@ -95,7 +97,7 @@ def rule(item: Item) -> str:
     """Say what was found and what is allowed."""
     kind, context = item["type"], item.get("ctx", {})
     shown, rule = _shown(item["input"]), item["msg"].replace("Input should be", "allowed:")
-    if kind.startswith("union_tag"):
+    if kind.startswith("union_tag") or kind == UNKNOWN_METRIC:
         return _tag(context, item["input"])
     if kind == "value_error":
         return str(rule.removeprefix("Value error, "))
@@ -176,6 +178,8 @@ def _tags(key: str) -> set[str]:
 
 
 def _literals(model: type[BaseModel]) -> set[object]:
+    if model is AccuracyGate:  # its metrics are those of the tasks
+        return set(tasks.accuracy_metrics())
     return {
         value
         for key in ("method", "metric")

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from squeeze.core import model_names, permission, plugins, reading, specs
+from squeeze.core import model_names, permission, plugins, reading, specs, tasks
 from squeeze.core.errors import Problem, RecipeError, unknown_name
 from squeeze.recipe import (
     boxes,
@@ -27,7 +27,6 @@ from squeeze.recipe.document import Path_
 from squeeze.recipe.holes import ends_at_holes, is_hole, read
 from squeeze.recipe.schema import (
     LIBRARIES,
-    METRICS,
     RANDOM,
     AccuracyGate,
     CalibrationDraw,
@@ -315,10 +314,9 @@ def _gates(recipe: Recipe, folder: Path) -> Mistakes:
 @ends_at_holes
 def _gate(gate: Gate, recipe: Recipe) -> Mistakes:
     yield from _gate_target(gate, recipe)
-    if isinstance(gate, AccuracyGate) and gate.metric not in METRICS[recipe.task]:
-        allowed = ", ".join(METRICS[recipe.task])
-        what = f"{gate.metric} is not of task {recipe.task}, allowed: {allowed}"
-        yield ("metric",), what
+    available = tasks.spec_of(recipe.task).metric_names
+    if isinstance(gate, AccuracyGate) and gate.metric not in available:
+        yield ("metric",), tasks.not_available(gate.metric, recipe.task, available)
 
 
 @ends_at_holes

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from squeeze.core import plugins, specs
+from squeeze.core import plugins, specs, tasks
 from squeeze.core.errors import InputError
 from squeeze.recipe import schemes
 from squeeze.recipe.document import Path_
 from squeeze.recipe.holes import ends_at_holes
-from squeeze.recipe.schema import METRICS, QatStep, Quantization, QuantizeStep, Recipe, Target
+from squeeze.recipe.schema import QatStep, Quantization, QuantizeStep, Recipe, Target
 
 
 @ends_at_holes
@@ -24,12 +24,13 @@ def mistakes(step: Quantization, recipe: Recipe) -> Iterator[tuple[Path_, str]]:
     if autotunes and step.backend not in tuning:
         what = " or ".join(f"'backend: {name}'" for name in tuning) or "a backend not installed"
         yield ("autotune",), f"is for {what}, which is not asked for"
-    if autotunes and recipe.task != "classification":
-        yield ("autotune",), f"is of classification, found task {recipe.task}"
+    task = tasks.spec_of(recipe.task)
+    if autotunes and task.labels != "classes":
+        yield ("autotune",), f"needs one class per image, found task {recipe.task}"
     mixed = step.mixed_precision if isinstance(step, QuantizeStep) else None
-    allowed = ("auto", *METRICS[recipe.task], "agreement")
-    if mixed is not None and mixed.metric not in allowed:
-        what = f"{mixed.metric} is not of task {recipe.task}, allowed: {', '.join(allowed)}"
+    available = ("auto", *task.metric_names)
+    if mixed is not None and mixed.metric not in available:
+        what = tasks.not_available(mixed.metric, recipe.task, available)
         yield ("mixed_precision", "metric"), what
     yield from _backend(step)
     if isinstance(step, QatStep):

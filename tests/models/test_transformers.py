@@ -35,7 +35,7 @@ from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as litert
 from squeeze.runtimes.onnxruntime import export as onnx
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks.detection.task import decoding, nms_file
+from squeeze.tasks.detection import decoding, nms_file
 
 litert_runtime, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 

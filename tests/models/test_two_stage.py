@@ -35,8 +35,8 @@ from squeeze.runtimes.base import Execution, several
 from squeeze.runtimes.litert import export as litert
 from squeeze.runtimes.onnxruntime import export as onnx
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks.detection.task import average_precision as precisions
-from squeeze.tasks.detection.task import decoding
+from squeeze.tasks.detection import average_precision as precisions
+from squeeze.tasks.detection import decoding
 
 onnxruntime = load_runtime("onnxruntime")
 

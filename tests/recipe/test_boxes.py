@@ -119,11 +119,14 @@ def test_gates_losses_and_smoothing_are_of_the_task(
     scenes["gates"] = [{"metric": "top1", "max_drop": 0.01}, {"metric": "map", "min": 0.1}]
     smoothing, loss, gate = found(scenes)
     assert smoothing == (
-        "baseline.train.label_smoothing: is of classification; the losses of detectors have their "
+        "baseline.train.label_smoothing: is for classification; the losses of detectors have their "
         "own"
     )
     assert loss.startswith("steps.0.losses.0.name: 'kd' is not for detection; allowed: ab, at, d")
-    assert gate == "gates.0.metric: top1 is not of task detection, allowed: map, ap50"
+    assert gate == (
+        "gates.0.metric: metric 'top1' is not available for detection; available: map, ap50, "
+        "agreement"
+    )
     scenes["steps"][0]["losses"] = [{"name": "detector_kd"}, {"name": "fgd"}]
     assert found(scenes) == [smoothing, gate]
 
@@ -131,5 +134,6 @@ def test_gates_losses_and_smoothing_are_of_the_task(
 def test_gates_on_boxes_are_not_for_classes(recipe_data: dict[str, Any]) -> None:
     recipe_data["gates"] = [{"metric": "ap50", "max_drop": 0.01}]
     assert found(recipe_data) == [
-        "gates.0.metric: ap50 is not of task classification, allowed: top1, top5"
+        "gates.0.metric: metric 'ap50' is not available for classification; available: top1, "
+        "top5, agreement"
     ]

@@ -134,7 +134,8 @@ def test_mixed_precision_knows_the_figures_of_its_task(recipe_data: dict[str, An
         assert place not in [where for where, _ in mistakes(recipe)]
         other = "classification" if task == "detection" else "detection"
         found = dict(mistakes(recipe.model_copy(update={"task": other})))
-        assert found[place].startswith(f"{metric} is not of task {other}, allowed: auto, ")
+        what = f"metric '{metric}' is not available for {other}; available: auto, "
+        assert found[place].startswith(what)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from squeeze.recipe.schema.distill import (
     LossBlock,
 )
 from squeeze.recipe.schema.gates import (
-    METRICS,
     AccuracyGate,
     AgreementGate,
     CostGate,
@@ -74,7 +73,6 @@ from squeeze.recipe.schema.training import (
 
 __all__ = [
     "LIBRARIES",
-    "METRICS",
     "RANDOM",
     "AccuracyGate",
     "AgreementGate",

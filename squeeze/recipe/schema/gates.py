@@ -2,15 +2,27 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, GetJsonSchemaHandler, Tag, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from squeeze.core import tasks
 from squeeze.recipe.schema.base import Block, Count, Fraction, NonNegative, Positive
 
-METRICS = {"classification": ("top1", "top5"), "detection": ("map", "ap50")}
-"""What accuracy can be, by task."""
-
-
 OnNotMeasurable = Literal["warn", "fail"]
+
+
+UNKNOWN_METRIC = "unknown_metric"
+"""The type of pydantic's error for a gate with a metric that no task has."""
+
+
+class _OfTasks:
+    """Lists the metrics of the tasks there are in the JSON Schema of a text."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(core_schema), "enum": tasks.accuracy_metrics()}
 
 
 class LimitedGate(Block):
@@ -36,7 +48,7 @@ class AccuracyGate(LimitedGate):
         min: Smallest allowed value, as a share: 0.9 is 90 %.
     """
 
-    metric: Literal["top1", "top5", "map", "ap50"]
+    metric: Annotated[str, _OfTasks()]
     target: str | None = None
     max_drop: NonNegative | None = None
     min: Fraction | None = None
@@ -59,7 +71,7 @@ class AgreementGate(Block):
 
 
 class LatencyGate(LimitedGate):
-    """What an application waits for; of detectors with decoding and suppression.
+    """What an application waits for; detectors include decoding and suppression.
 
     Attributes:
         metric: The figure that is judged: seconds of one call.
@@ -125,7 +137,36 @@ class CoverageGate(Block):
     min: Fraction
 
 
+_KIND_OF = {
+    "agreement": "AgreementGate",
+    "latency": "LatencyGate",
+    "size": "SizeGate",
+    "macs": "CostGate",
+    "params": "CostGate",
+    "int8_coverage": "CoverageGate",
+}
+
+
+def _kind(gate: object) -> str | None:
+    """Return which gate has this metric; None for a metric that no task has."""
+    metric = gate.get("metric") if isinstance(gate, dict) else getattr(gate, "metric", None)
+    if not isinstance(metric, str):
+        return None
+    accuracy = "AccuracyGate" if metric in tasks.accuracy_metrics() else None
+    return _KIND_OF.get(metric, accuracy)
+
+
 Gate = Annotated[
-    AccuracyGate | AgreementGate | LatencyGate | SizeGate | CostGate | CoverageGate,
-    Field(discriminator="metric"),
+    Annotated[AccuracyGate, Tag("AccuracyGate")]
+    | Annotated[AgreementGate, Tag("AgreementGate")]
+    | Annotated[LatencyGate, Tag("LatencyGate")]
+    | Annotated[SizeGate, Tag("SizeGate")]
+    | Annotated[CostGate, Tag("CostGate")]
+    | Annotated[CoverageGate, Tag("CoverageGate")],
+    Discriminator(
+        _kind,
+        custom_error_type=UNKNOWN_METRIC,
+        custom_error_message="unknown metric",
+        custom_error_context={"discriminator": "metric"},
+    ),
 ]

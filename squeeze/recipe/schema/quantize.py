@@ -77,7 +77,7 @@ class MixedPrecision(Block):
         max_layers: The most layers that may be float; all but one when left out.
     """
 
-    metric: Literal["auto", "top1", "top5", "map", "ap50", "agreement"] = "auto"
+    metric: str = "auto"
     max_drop: NonNegative = 0.005
     samples: Count = 256
     max_layers: Count | None = None

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
+from squeeze.core import plugins, tasks
 from squeeze.recipe.schema.base import Block, Count, Flag, Name, Seed
 from squeeze.recipe.schema.distill import DistillStep
 from squeeze.recipe.schema.gates import Gate
@@ -65,6 +67,15 @@ def _no_flag(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
+def _known_task(name: str) -> str:
+    """Refuse a name that no task has; tasks of other packages are known by their entry points."""
+    known = plugins.names(plugins.TASKS)
+    if name not in known:
+        expected = {"expected": ", ".join(sorted(known))}
+        raise PydanticCustomError("literal_error", "Input should be {expected}", expected)
+    return name
+
+
 class Recipe(Block):
     """The whole recipe, version 1.
 
@@ -85,7 +96,7 @@ class Recipe(Block):
     version: Annotated[Literal[1], BeforeValidator(_no_flag)]
     name: Name
     seed: Seed = 0
-    task: Literal["classification", "detection"] = "classification"
+    task: Annotated[str, AfterValidator(_known_task)] = tasks.DEFAULT
     model: ModelBlock
     data: DataBlock
     baseline: BaselineBlock | None = None

@@ -21,7 +21,7 @@ from squeeze.recipe.schema import InputSpec, ModelBlock
 from squeeze.results import Results
 from squeeze.runtimes.base import Execution, several
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks.detection.task import decoding, nms_file
+from squeeze.tasks.detection import decoding, nms_file
 
 onnxruntime = load_runtime("onnxruntime")
 
