@@ -61,6 +61,7 @@ def _library_input(loaded: "LoadedRecipe") -> str:
     Raises:
         RecipeError: It does not know the model.
     """
+    from squeeze.core import tasks
     from squeeze.core.errors import EXIT_INPUT, Problem, RecipeError
     from squeeze.models.pretrained_input import complete_saved
     from squeeze.models.reference import is_transformers_folder
@@ -73,7 +74,8 @@ def _library_input(loaded: "LoadedRecipe") -> str:
         return f"model.input: {note}" if note else ""
     if not (block.build or "").startswith(LIBRARIES) or (given and given.is_complete):
         return ""
-    if given and loaded.recipe.task == "detection" and not given.left_out & {"mean", "std"}:
+    boxes = tasks.spec_of(loaded.recipe.task).labels == "boxes"
+    if given and boxes and not given.left_out & {"mean", "std"}:
         return ""  # detectors tell nothing else
     call = [sys.executable, "-P", "-c", _LOOK_UP, block.model_dump_json(exclude_unset=True)]
     done = subprocess.run(  # noqa: S603  (this interpreter, and no shell)

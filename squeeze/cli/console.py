@@ -145,33 +145,14 @@ def table(columns: "Sequence[str]", rows: "Iterable[Sequence[str]]", *, title: s
 
 
 def summary(results: "Results") -> None:
-    """Print what makes a run's figures void, then its rows, headlines, gates and notes."""
+    """Print what makes a run's figures meaningless, then its rows, headlines, gates and notes."""
     from squeeze.report import headlines, tables
     from squeeze.report.warnings import doubts
 
-    void = list(doubts(results.rows))
-    for warning in void:
+    first = list(doubts(results.rows))
+    for warning in first:
         out(f"warning  {warning}")
-
-    columns = tables.columns(results)
-    kept = [
-        i
-        for i, name in enumerate(columns)
-        if name not in {"95 % interval", "n", "Top-5", "AP75", "p95", "Peak memory"}
-    ]
-    rows = list(tables.rows(results))
-    lines = [
-        [
-            "" if i == 0 and not row.first_of_target else row.cells[i].partition(": ")[0]
-            for i in kept
-        ]
-        for row in rows
-    ]
-    table([columns[i] for i in kept], lines)
-    for row in rows:
-        if row.skipped:
-            place, state, reason = row.cells[:3]
-            out(f"skip  {state} on {place}: {reason.partition(': ')[2]}")
+    _rows(results)
     for headline in headlines.headlines(results):
         out(headline.title)
         for name, value in headline.figures:
@@ -182,5 +163,25 @@ def summary(results: "Results") -> None:
         found = f"{gate.found}, limit {gate.limit}{note}"
         out(f"{tables.mark(gate)}  {gate.gate}{place}, {gate.model}: {found}")
     for note in results.warnings:
-        if note not in void:
+        if note not in first:
             out(f"note  {note}")
+
+
+def _rows(results: "Results") -> None:
+    """Print the main table, and below it which models were skipped on which target."""
+    from squeeze.report import tables
+
+    columns, rows = tables.columns(results), list(tables.rows(results))
+    kept = tables.in_terminal(results)
+    lines = [
+        [
+            "" if i == 0 and not row.first_of_target else row.cells[i].partition(": ")[0]
+            for i in kept
+        ]
+        for row in rows
+    ]
+    table([columns[i] for i in kept], lines)
+    for row in rows:
+        if row.skipped:
+            place, model, reason = row.cells[:3]
+            out(f"skip  {model} on {place}: {reason.partition(': ')[2]}")

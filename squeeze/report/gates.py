@@ -1,4 +1,4 @@
-"""Decide the gates from the rows that were measured."""
+"""Decide the gates from the measured rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from squeeze.recipe.schema import (
 from squeeze.results import Estimate, GateResult, ModelRecord, Row
 
 _NOTHING = "nothing to compare"
-_UNCHANGED = "the baseline itself is what ships here: it is no faster, smaller or worse than itself"
+_UNCHANGED = "the shipped model is the baseline itself"
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """One limit: what was found and whether it passes; None where this host cannot tell."""
+    """A limit, what was found, and whether it passes; None if this host cannot tell."""
 
     limit: str
     found: str
@@ -30,21 +30,21 @@ class _Finding:
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """What gates judge on a target and batch size.
+class _Checked:
+    """What gates are checked against on a target and batch size.
 
     Attributes:
         row: Of the recipe's last model; of its last float model where the target asks for that.
         baseline: The row it is compared with.
-        missing: Why there is nothing to judge, or None.
-        left_out: Whether nothing at all was measured on the target.
+        missing: Why there is nothing to check, or None.
+        unmeasured: Whether nothing at all was measured on the target.
         asks_for_float: Whether the target's ``precision`` is that of its float models.
     """
 
     row: Row
     baseline: Row
     missing: str | None = None
-    left_out: bool = False
+    unmeasured: bool = False
     asks_for_float: bool = False
 
     @property
@@ -55,7 +55,7 @@ class _Judged:
 
     @property
     def holds_no_int8(self) -> bool:
-        """Whether the target's model is no int8 one and is not meant to be."""
+        """Whether the target's model is not int8 and is not meant to be."""
         return self.asks_for_float or (self.missing is None and self.row.coverage is None)
 
     def result(self, gate: Gate, finding: _Finding) -> GateResult:
@@ -72,26 +72,26 @@ class _Judged:
 
 
 def decide(
-    gates: Sequence[Gate], rows: Sequence[Row], states: Sequence[ModelRecord]
+    gates: Sequence[Gate], rows: Sequence[Row], models: Sequence[ModelRecord]
 ) -> list[GateResult]:
     """Return one result per gate, limit and row of the last model.
 
-    What cannot be checked is not passed: a gate fails where the last model was not made for a
-    target, and where its target was left out. Without ``target`` a gate is about all targets that
-    were measured. A step that missed its own aim is a failed gate too.
+    What cannot be checked does not pass: a gate fails if the last model has no file for its target,
+    or if its target was skipped. Without ``target``, a gate is checked on all targets that were
+    measured. A step that missed its own goal is a failed gate too.
     """
     found = [
         GateResult(
-            gate=state.missed_goal.aim,
+            gate=model.missed_goal.aim,
             target=None,
-            model=state.name,
-            limit=state.missed_goal.limit,
-            found=state.missed_goal.found,
+            model=model.name,
+            limit=model.missed_goal.limit,
+            found=model.missed_goal.found,
             passed=False,
-            note=state.missed_goal.hint,
+            note=model.missed_goal.hint,
         )
-        for state in states
-        if state.missed_goal is not None
+        for model in models
+        if model.missed_goal is not None
     ]
     for gate in gates:
         if isinstance(gate, CostGate):
@@ -99,50 +99,50 @@ def decide(
                 GateResult(
                     gate=gate.metric,
                     target=None,
-                    model=states[-1].name,
+                    model=models[-1].name,
                     limit=finding.limit,
                     found=finding.found,
                     passed=finding.passed,
                     note=finding.note,
                 )
-                for finding in _cost(gate, states)
+                for finding in _cost(gate, models)
             ]
         else:
-            found += _on_targets(gate, rows, states)
+            found += _on_targets(gate, rows, models)
     return found
 
 
-def _on_targets(gate: Gate, rows: Sequence[Row], states: Sequence[ModelRecord]) -> list[GateResult]:
+def _on_targets(gate: Gate, rows: Sequence[Row], models: Sequence[ModelRecord]) -> list[GateResult]:
     wanted = getattr(gate, "target", None)
     results = []
-    for judged in _judged(rows, states):
-        if wanted not in {None, judged.row.target} or (wanted is None and judged.left_out):
+    for checked in _checked(rows, models):
+        if wanted not in {None, checked.row.target} or (wanted is None and checked.unmeasured):
             continue
-        if isinstance(gate, CoverageGate) and wanted is None and judged.holds_no_int8:
+        if isinstance(gate, CoverageGate) and wanted is None and checked.holds_no_int8:
             continue  # without a target the gate is about int8 files
-        if judged.missing is not None:
-            missing = _Finding("measured", "not measured", passed=False, note=judged.missing)
-            results.append(judged.result(gate, missing))
+        if checked.missing is not None:
+            missing = _Finding("measured", "not measured", passed=False, note=checked.missing)
+            results.append(checked.result(gate, missing))
             continue
-        results += [judged.result(gate, finding) for finding in _check(gate, judged)]
+        results += [checked.result(gate, finding) for finding in _check(gate, checked)]
     if not results:
         results.append(
             GateResult(
                 gate=gate.metric,
                 target=wanted,
-                model=states[-1].name,
+                model=models[-1].name,
                 limit="measured",
-                found="nothing to measure",
+                found="not measured",
                 passed=False,
-                note="no target gave this figure",
+                note="no target has this figure",
             )
         )
     return results
 
 
-def _judged(rows: Sequence[Row], states: Sequence[ModelRecord]) -> Iterator[_Judged]:
-    """Yield per target and batch size the row of the recipe's last model, or why there is none."""
-    order = {state.name: number for number, state in enumerate(states)}
+def _checked(rows: Sequence[Row], models: Sequence[ModelRecord]) -> Iterator[_Checked]:
+    """Yield the row of the recipe's last model per target and batch size, or why there is none."""
+    order = {model.name: number for number, model in enumerate(models)}
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.target, row.batch_size), []).append(row)
@@ -152,23 +152,23 @@ def _judged(rows: Sequence[Row], states: Sequence[ModelRecord]) -> Iterator[_Jud
         measured = [row for row in group if row.skipped is None]
         if last.skipped is None:
             missing = None
-            if last.model != states[-1].name:
-                missing = f"no file of {states[-1].name} was made for this target"
-            yield _Judged(last, baseline, missing)
+            if last.model != models[-1].name:
+                missing = f"{models[-1].name} has no file for this target"
+            yield _Checked(last, baseline, missing)
             continue
         # the float models of a target that asks for their precision are meant to ship
         meant = [row for row in measured if row.precision == last.precision]
         if len(meant) > 1:
-            yield _Judged(meant[-1], baseline, asks_for_float=True)
+            yield _Checked(meant[-1], baseline, asks_for_float=True)
         else:
             asks, nothing, missing = bool(meant), not measured, last.skipped
             if len(measured) > 1 and not asks:
-                missing += "; set precision: fp32 at the target if that is meant"
-            yield _Judged(last, baseline, missing, left_out=nothing, asks_for_float=asks)
+                missing += "; if that is intended, set precision: fp32 on the target"
+            yield _Checked(last, baseline, missing, unmeasured=nothing, asks_for_float=asks)
 
 
-def _check(gate: Gate, judged: _Judged) -> Iterable[_Finding]:
-    row = judged.row
+def _check(gate: Gate, checked: _Checked) -> Iterable[_Finding]:
+    row = checked.row
     if isinstance(gate, AccuracyGate):
         yield from _accuracy(gate, row)
     elif isinstance(gate, AgreementGate):
@@ -176,13 +176,13 @@ def _check(gate: Gate, judged: _Judged) -> Iterable[_Finding]:
     elif isinstance(gate, LatencyGate):
         yield from (_here(gate, row, finding) for finding in _latency(gate, row))
     elif isinstance(gate, SizeGate):
-        yield from _size(gate, row, judged.baseline)
+        yield from _size(gate, row, checked.baseline)
     elif isinstance(gate, CoverageGate):
         yield from (_here(gate, row, finding) for finding in _coverage(gate, row))
 
 
 def _here(gate: LatencyGate | CoverageGate, row: Row, finding: _Finding) -> _Finding:
-    """Return a finding as it is, or as one that this host cannot tell."""
+    """Return the finding, or that this host cannot tell."""
     if row.made_for is None:
         return finding
     return _Finding(
@@ -198,8 +198,8 @@ def _accuracy(gate: AccuracyGate, row: Row) -> Iterable[_Finding]:
         return
     value = row.accuracy.figure(gate.metric)
     if value is None:
-        note = f"{gate.metric} is of another task"
-        yield _Finding("measured", "no such figure", passed=False, note=note)
+        note = f"metric '{gate.metric}' is not available for {row.accuracy.kind}"
+        yield _Finding("measured", "not available", passed=False, note=note)
         return
     if gate.min is not None:
         yield _Finding(f">= {gate.min:.1%}", f"{value:.2%}", value >= gate.min)
@@ -227,7 +227,7 @@ def _agreement(gate: AgreementGate, row: Row) -> Iterable[_Finding]:
 def _latency(gate: LatencyGate, row: Row) -> Iterable[_Finding]:
     if row.latency is None:
         return
-    noise = "the timing was noisy" if row.latency.noisy else ""
+    noise = "noisy timing" if row.latency.noisy else ""
     if gate.min_speedup is not None:
         limit, speedup = f">= {gate.min_speedup:g}x", row.speedup
         if speedup is None:
@@ -271,7 +271,7 @@ def _size(gate: SizeGate, row: Row, baseline: Row) -> Iterable[_Finding]:
 def _coverage(gate: CoverageGate, row: Row) -> Iterable[_Finding]:
     limit = f">= {gate.min:.0%}"
     if row.coverage is None:
-        note = f"the file holds {row.precision}"
+        note = f"the file is {row.precision}"
         yield _Finding(limit, "no int8", passed=False, note=note)
     else:
         share = row.coverage.int8 / max(row.coverage.total, 1)
@@ -279,13 +279,13 @@ def _coverage(gate: CoverageGate, row: Row) -> Iterable[_Finding]:
         yield _Finding(limit, found, share >= gate.min)
 
 
-def _cost(gate: CostGate, states: Sequence[ModelRecord]) -> Iterable[_Finding]:
-    first, last = (getattr(state, gate.metric) for state in (states[0], states[-1]))
+def _cost(gate: CostGate, models: Sequence[ModelRecord]) -> Iterable[_Finding]:
+    first, last = (getattr(model, gate.metric) for model in (models[0], models[-1]))
     if gate.max is not None:
         yield _Finding(f"<= {gate.max:,}", f"{last:,}", last <= gate.max)
     if gate.min_reduction is not None:
         limit, ratio = f">= {gate.min_reduction:g}x fewer", first / max(last, 1)
-        if len(states) == 1:
+        if len(models) == 1:
             yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
         else:
             yield _Finding(limit, f"{ratio:.2f}x", ratio >= gate.min_reduction)

@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
+from squeeze.core import tasks
 from squeeze.core.text import printable
 from squeeze.recipe import document
-from squeeze.report import detection, headlines, mixed_precision, plots, tables
+from squeeze.report import headlines, mixed_precision, plots, tables
 from squeeze.report.markdown import verdict_of
-from squeeze.results import DetectionPicture, Picture, Results
+from squeeze.results import Results
+from squeeze.tasks import report_of
 
 
 def render(results: Results) -> str:
     """Return the report as a self-contained page."""
     from jinja2 import Environment, StrictUndefined
 
-    pairs = tables.finals(results)
+    task = report_of(results.task)
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -35,12 +37,10 @@ def render(results: Results) -> str:
         gate_columns=tables.GATE_COLUMNS,
         gates=[(gate.passed, tables.gate_cells(gate)) for gate in results.gates],
         verdict_class=_verdict_class(results),
-        class_tables=detection.class_tables(pairs),
-        sizes=detection.sizes(pairs),
-        curves=detection.curves(pairs),
-        nms_files=detection.nms_files(results),
-        boxed=[p for p in results.pictures if isinstance(p, DetectionPicture)],
-        pictures=[p for p in results.pictures if isinstance(p, Picture)],
+        decodes=tasks.spec_of(results.task).decodes,
+        sections=task.sections(tables.finals(results)),
+        nms_files=tables.nms_files(results),
+        galleries=task.galleries(results.pictures),
         search_columns=mixed_precision.COLUMNS,
         searches=list(mixed_precision.search_tables(results)),
         recipe=document.dump(results.recipe),
@@ -58,5 +58,5 @@ def _verdict_class(results: Results) -> str:
 
 
 def _shown(value: object) -> object:
-    """Return what an expression of the page gives; what is markup already has a type of its own."""
+    """Escape control characters in what an expression gives; markup has a type of its own."""
     return printable(value) if type(value) is str else value

@@ -1,18 +1,20 @@
-"""``report.md``: what fits into a pull request's comment."""
+"""``report.md``: what fits into a comment on a pull request."""
 
 import re
 from collections.abc import Iterator
 
+from squeeze.core import tasks
 from squeeze.core.text import printable
-from squeeze.report import detection, headlines, mixed_precision, tables
+from squeeze.report import headlines, mixed_precision, tables
 from squeeze.results import Results
+from squeeze.tasks import report_of
 
 _LEGEND = (
-    "Latency is the median of calls taken in turns with the other models, of detectors with "
-    "decoding and suppression; the speed-up is the ratio of two such medians. `~` marks a noisy "
-    "timing. Brackets are 95 % intervals; those of speed-ups come from rounds in which both were "
-    "timed."
+    "Latency: median per call, all models of a target timed interleaved{decoded}. Speed-up: the "
+    "baseline's median latency divided by the model's, with a 95 % interval from rounds in which "
+    "both were timed. `~` marks a noisy timing."
 )
+_DECODED = ", including decoding and suppression"
 
 _SHOWN = 30
 _ESCAPES = {
@@ -49,17 +51,18 @@ def render(results: Results) -> str:
     columns = tables.columns(results)
     lines += ["## Measured", "", _line(columns), _line(("---",) * len(columns))]
     lines += [_line(row.cells) for row in tables.rows(results)]
-    lines += ["", _LEGEND, ""]
-    if nms_files := detection.nms_files(results):
-        lines += [f"With decoding and suppression inside: {escaped(', '.join(nms_files))}.", ""]
+    decoded = _DECODED if tasks.spec_of(results.task).decodes else ""
+    lines += ["", _LEGEND.format(decoded=decoded), ""]
+    if nms_files := tables.nms_files(results):
+        lines += [f"Files with decoding and suppression: {escaped(', '.join(nms_files))}.", ""]
     lines += list(_outside_int8(results))
-    lines += list(_by_class(results))
+    lines += list(_sections(results))
     lines += list(_searches(results))
-    if any(state.notes for state in results.models):
+    if any(model.notes for model in results.models):
         lines += ["## Steps", ""]
-        for state in results.models:
-            notes = (f"    - {escaped(note)}" for note in state.notes)
-            lines += [f"- {escaped(state.name)}", *notes]
+        for model in results.models:
+            notes = (f"    - {escaped(note)}" for note in model.notes)
+            lines += [f"- {escaped(model.name)}", *notes]
         lines.append("")
     return "\n".join(lines)
 
@@ -77,7 +80,7 @@ def _emphasized(cells: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _outside_int8(results: Results) -> Iterator[str]:
-    """Yield which convolutions and matrix products of int8 files run in no fast int8 kernel."""
+    """Yield the convolutions and matrix products of int8 files that run in no fast int8 kernel."""
     rows = [
         (row.target, row.model, name, node.name, node.op, node.reason)
         for row in results.rows
@@ -90,30 +93,29 @@ def _outside_int8(results: Results) -> Iterator[str]:
     ]
     if not rows:
         return
-    heads = ("Target", "Model", "Runs in", "Layer", "Operator", "Why")
+    heads = ("Target", "Model", "Runs in", "Layer", "Operator", "Reason")
     yield from ("## Not in fast int8 kernels", "", _line(heads), _line(("---",) * len(heads)))
     yield from (_line(row) for row in rows[:_SHOWN])
     if len(rows) > _SHOWN:
-        yield from ("", f"{len(rows) - _SHOWN} more stand in report.html and results.json.")
+        yield from ("", f"{len(rows) - _SHOWN} more are in report.html and results.json.")
     yield ""
 
 
-def _by_class(results: Results) -> Iterator[str]:
-    """Yield average precision by class, where the run was about boxes."""
-    for table in detection.class_tables(tables.finals(results)):
-        before, after = table.models
-        yield from (f"## Average precision by class, {escaped(table.place)}", "")
-        heads = (f"AP {before}", f"AP {after}", f"AP50 {before}", f"AP50 {after}")
-        yield _line(("Class", "Boxes", *heads))
-        yield _line(("---",) * 6)
-        yield from (_line(row) for row in table.rows)
-        yield ""
+def _sections(results: Results) -> Iterator[str]:
+    """Yield the tables that only the run's task has."""
+    for section in report_of(results.task).sections(tables.finals(results)):
+        for table in section.tables:
+            title = f"{section.title}, {table.title}" if table.title else section.title
+            yield from (f"## {escaped(title)}", "")
+            yield from (_line(table.columns), _line(("---",) * len(table.columns)))
+            yield from (_line(row) for row in table.rows)
+            yield ""
 
 
 def _searches(results: Results) -> Iterator[str]:
     """Yield what mixed precision tried."""
     for table in mixed_precision.search_tables(results):
-        yield from (f"## Mixed precision, {escaped(table.title)}", "", escaped(table.told), "")
+        yield from (f"## Mixed precision, {escaped(table.title)}", "", escaped(table.summary), "")
         yield _line(mixed_precision.COLUMNS)
         yield _line(("---",) * len(mixed_precision.COLUMNS))
         yield from (_line(row) for row in table.rows)
@@ -127,10 +129,10 @@ def verdict_of(results: Results) -> str:
     total = len(results.gates)
     failed = sum(gate.passed is False for gate in results.gates)
     unknown = sum(gate.passed is None for gate in results.gates)
-    told = f"{failed} of {total} gates failed" if failed else "all gates passed"
+    verdict = f"{failed} of {total} gates failed" if failed else "all gates passed"
     if unknown and not failed:
-        told = f"{total - unknown} of {total} gates passed"
-    return f"{told}, {unknown} not measurable here" if unknown else told
+        verdict = f"{total - unknown} of {total} gates passed"
+    return f"{verdict}, {unknown} not measurable here" if unknown else verdict
 
 
 def _line(cells: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The search of mixed precision as tables: layers in float, the loss, latency, coverage."""
+"""The mixed-precision search as tables: layers in float, drop, latency, coverage."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from squeeze.results import MixedPrecisionSearch, MixedPrecisionTrial, Results
 COLUMNS = (
     "",
     "Layers in float",
-    "Which",
-    "Loss, points",
+    "Which layers",
+    "Drop, points",
     "Latency",
     "Speed-up over float",
     "Size",
@@ -25,36 +25,36 @@ class SearchTable:
 
     Attributes:
         title: Model, target and batch size.
-        told: What was measured, on what, and whether the limit is held.
-        rows: One per mixture, by the number of layers in float.
-        worst: The first layers of the ranking, in a sentence; empty where none was made.
+        summary: What was measured, on what, and whether the limit is met.
+        rows: One per trial, by the number of layers in float.
+        worst: The most sensitive layers, in a sentence; empty where none were ranked.
     """
 
     title: str
-    told: str
+    summary: str
     rows: tuple[tuple[str, ...], ...]
     worst: str
 
 
 def search_tables(results: Results) -> Iterator[SearchTable]:
     """Yield a table per file that was made with mixed precision."""
-    for state in results.models:
-        for search in state.searches:
+    for model in results.models:
+        for search in model.searches:
             place = f"{search.target}, batch {search.batch_size}{tables.elsewhere(search)}"
             yield SearchTable(
-                f"{state.name}, {place}",
-                _told(search),
+                f"{model.name}, {place}",
+                _summary(search),
                 tuple(_cells(trial) for trial in search.trials),
                 _worst(search),
             )
 
 
-def _told(search: MixedPrecisionSearch) -> str:
-    verdict = "holds it" if search.met else "is the best found: none holds it"
+def _summary(search: MixedPrecisionSearch) -> str:
+    verdict = "meets the limit" if search.met else "is the best found: no trial meets the limit"
     return (
-        f"Loss of {search.metric} against the float file on {search.samples} {search.source}; "
-        f"limit {100 * search.max_drop:.2f} points. What ships (→) {verdict}. The float file takes "
-        f"{tables.milliseconds(search.float_latency_s)}; latencies were taken in turns."
+        f"Drop of {search.metric} against the float file on {search.samples} {search.source}; "
+        f"limit {100 * search.max_drop:.2f} points. The shipped file (→) {verdict}. Latency of the "
+        f"float file: {tables.milliseconds(search.float_latency_s)}; all were timed interleaved."
     )
 
 
@@ -77,6 +77,6 @@ def _worst(search: MixedPrecisionSearch) -> str:
         return ""
     first = [f"{each.layer} ({each.sqnr_db:.1f} dB)" for each in search.ranking[:_SHOWN]]
     return (
-        f"Of {len(search.ranking)} layers these distort the output most when each alone is int8 "
-        f"(signal to noise): {', '.join(first)}."
+        f"Of {len(search.ranking)} layers, these distort the output most when quantized alone "
+        f"(SQNR): {', '.join(first)}."
     )

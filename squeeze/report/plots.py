@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from squeeze.core.text import printable
 from squeeze.report import tables
 from squeeze.results import Estimate, Results, Row
+from squeeze.tasks.reporting import plot_text
 
 _COLOURS = ("#6b7280", "#2563eb", "#d97706", "#059669", "#7c3aed", "#db2777", "#0891b2")
 
@@ -23,7 +23,7 @@ def accuracy_over_latency(results: Results) -> str:
             places.setdefault((row.target, row.batch_size), []).append(row)
     if not places:
         return ""
-    colours = {state.name: _COLOURS[i % len(_COLOURS)] for i, state in enumerate(results.models)}
+    colours = {each.name: _COLOURS[i % len(_COLOURS)] for i, each in enumerate(results.models)}
     with mpl.rc_context({"svg.hashsalt": "squeeze", "font.size": 9, "svg.fonttype": "none"}):
         figure = Figure(figsize=(4.4 * len(places), 3.4), layout="constrained")
         panels = figure.subplots(1, len(places), squeeze=False)[0]
@@ -31,7 +31,7 @@ def accuracy_over_latency(results: Results) -> str:
             for row in rows:
                 _point(panel, row, colours.get(row.model, "#000000"))
             place = f"{target}, batch {batch}{tables.elsewhere(rows[0])}"
-            panel.set_title(_name(place), fontsize=10, loc="left")
+            panel.set_title(plot_text(place), fontsize=10, loc="left")
             decoded = "" if rows[0].network_latency is None else " with decoding"
             panel.set_xlabel(f"latency{decoded}, ms (median, bar: interquartile range)")
             panel.set_ylabel(f"{_headline(rows[0])[0]}, % (bar: 95 % interval)")
@@ -46,12 +46,18 @@ def accuracy_over_latency(results: Results) -> str:
     return svg[svg.index("<svg") :]
 
 
-def sensitivity(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], path: Path) -> None:
-    """Write a PNG of top-1 over the fraction removed, one line per group.
+def sensitivity(
+    curves: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    path: Path,
+    *,
+    metric: str = "accuracy",
+) -> None:
+    """Write a PNG of the task's metric over the fraction removed, one line per group.
 
     Args:
-        curves: Name and ``(fraction, top-1)`` points of every group.
+        curves: Name and ``(fraction, metric)`` points of every group.
         path: The file.
+        metric: Its name, for the axis.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -62,9 +68,11 @@ def sensitivity(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], pat
     for number, (name, points) in enumerate(curves):
         x, y = zip(*points, strict=True)
         colour = colours(number / max(1, len(curves) - 1))
-        panel.plot(x, [100 * top1 for top1 in y], "o-", ms=3, lw=1, color=colour, label=_name(name))
-    panel.set_xlabel("fraction of the group's channels removed, nothing else pruned, no training")
-    panel.set_ylabel("top-1 in torch, %")
+        panel.plot(
+            x, [100 * value for value in y], "o-", ms=3, lw=1, color=colour, label=plot_text(name)
+        )
+    panel.set_xlabel("fraction of the group's channels removed (nothing else pruned, no training)")
+    panel.set_ylabel(f"{metric} in torch, %")
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(alpha=0.25)
     columns = 1 + len(curves) // 24
@@ -94,14 +102,10 @@ def layers(points: Sequence[tuple[str, float, float]], path: Path) -> None:
         panel.set_ylabel(label)
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.25)
-    below.set_xticks(list(places), [_name(name[-40:]) for name in names], rotation=90, fontsize=6)
+    below.set_xticks(
+        list(places), [plot_text(name[-40:]) for name in names], rotation=90, fontsize=6
+    )
     figure.savefig(path, dpi=150)
-
-
-def _name(text: str) -> str:
-    """Return a layer's name that no text of Matplotlib takes for a formula or hides."""
-    shown = printable(text, one_line=True).replace("$", "\\$")
-    return f" {shown}" if shown.startswith("_") else shown  # a legend leaves those out
 
 
 def _headline(row: Row) -> tuple[str, Estimate]:
@@ -127,5 +131,5 @@ def _point(panel: object, row: Row, colour: str) -> None:
         capsize=2,
         lw=1,
         yerr=[[100 * (figure.value - figure.low)], [100 * (figure.high - figure.value)]],
-        label=_name(row.model),
+        label=plot_text(row.model),
     )

@@ -1,12 +1,10 @@
-"""The one table that terminal, Markdown and HTML show: a row per target and model."""
+"""The main table of terminal, Markdown and HTML: a row per target and model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from squeeze.report import detection
+from squeeze.core import tasks
 from squeeze.results import (
-    AccuracyBlock,
-    DetectionAccuracy,
     Estimate,
     GateResult,
     Latency,
@@ -15,24 +13,21 @@ from squeeze.results import (
     Results,
     Row,
 )
+from squeeze.tasks import report_of
 
 _PLACE = ("Target", "Model")
-_ACCURACY = ("Top-1", "95 % interval", "n", "Top-5", "Change, points", "Agreement")
-_CHANGES = ("Change of mAP", "Change of AP50", "Agreement")
-_PRECISION = ("mAP", "95 % interval", "n", "AP50", "AP75", *_CHANGES)
 _LATENCY = ("Latency", "p95", "Speed-up")
-_DECODED = ("Latency with decoding", "p95", "Speed-up", "Network alone")
+_DECODED = ("Latency with decoding", "p95", "Speed-up", "Network only")
 _COST = ("Size", "Params", "MACs", "Int8 kernels", "Peak memory")
-COLUMNS = (*_PLACE, *_ACCURACY, *_LATENCY, *_COST)
-DETECTION_COLUMNS = (*_PLACE, *_PRECISION, *_DECODED, *_COST)
-GATE_COLUMNS = ("", "Gate", "Target", "Model", "Limit", "Found", "Note")
+_DETAILS = {"p95", "Peak memory"}
+GATE_COLUMNS = ("Result", "Gate", "Target", "Model", "Limit", "Found", "Note")
 
 _MEGA = 1_000_000
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One line: its cells, whether it was left out, whether a target starts here."""
+    """One line: its cells, whether it was skipped, whether a target starts here."""
 
     cells: tuple[str, ...]
     skipped: bool
@@ -41,13 +36,20 @@ class TableRow:
 
 def columns(results: Results) -> tuple[str, ...]:
     """Return the heads of the columns for the run's task."""
-    return DETECTION_COLUMNS if detection.is_detection(results) else COLUMNS
+    latency = _DECODED if tasks.spec_of(results.task).decodes else _LATENCY
+    return (*_PLACE, *report_of(results.task).COLUMNS, *latency, *_COST)
+
+
+def in_terminal(results: Results) -> list[int]:
+    """Return the positions of the columns that a terminal has room for."""
+    details = _DETAILS | report_of(results.task).DETAILS
+    return [place for place, name in enumerate(columns(results)) if name not in details]
 
 
 def rows(results: Results) -> Iterator[TableRow]:
-    """Yield the table's lines in the order of targets and states."""
-    states = {state.name: state for state in results.models}
-    order = list(states)
+    """Yield the table's lines in the order of targets and models."""
+    models = {model.name: model for model in results.models}
+    order = list(models)
     places = list(dict.fromkeys((row.target, row.batch_size) for row in results.rows))
     for place in places:
         group = sorted(
@@ -55,21 +57,22 @@ def rows(results: Results) -> Iterator[TableRow]:
             key=lambda row: order.index(row.model) if row.model in order else -1,
         )
         for number, row in enumerate(group):
-            cells = _cells(row, states.get(row.model), len(columns(results)))
+            cells = _cells(row, models.get(row.model), results)
             yield TableRow(cells, row.skipped is not None, number == 0)
 
 
-def _cells(row: Row, state: ModelRecord | None, count: int) -> tuple[str, ...]:
+def _cells(row: Row, model: ModelRecord | None, results: Results) -> tuple[str, ...]:
     place = target_label(row)
-    params = f"{state.params / 1e6:.3g} M" if state else ""
-    macs = f"{state.macs / 1e6:.3g} M" if state else ""
+    params = f"{model.params / 1e6:.3g} M" if model else ""
+    macs = f"{model.macs / 1e6:.3g} M" if model else ""
     if row.skipped is not None or row.accuracy is None or row.latency is None:
-        return (place, row.model, f"not measured: {row.skipped}", *[""] * (count - 3))
+        empty = [""] * (len(columns(results)) - 3)
+        return (place, row.model, f"not measured: {row.skipped}", *empty)
     return (
         place,
         row.model,
-        *_accuracy(row, row.accuracy),
-        *_latency(row, row.latency),
+        *report_of(results.task).cells(row.accuracy, row.change),
+        *_latency(row, row.latency, decodes=tasks.spec_of(results.task).decodes),
         size(row.size_bytes),
         params,
         macs,
@@ -78,26 +81,14 @@ def _cells(row: Row, state: ModelRecord | None, count: int) -> tuple[str, ...]:
     )
 
 
-def _accuracy(row: Row, accuracy: AccuracyBlock) -> tuple[str, ...]:
-    _, main = accuracy.headline
-    first = (f"{main.value:.2%}", f"{main.low:.1%} to {main.high:.1%}", str(accuracy.samples))
-    drops = [points(row.change.drop) if row.change else ""]
-    same = f"{row.change.agreement:.1%}" if row.change else ""
-    if not isinstance(accuracy, DetectionAccuracy):
-        return (*first, f"{accuracy.top5.value:.2%}", *drops, same)
-    at_half = row.change.drop_of("ap50") if row.change else None
-    drops.append(points(at_half) if at_half else "")
-    return (*first, f"{accuracy.ap50.value:.2%}", f"{accuracy.ap75:.2%}", *drops, same)
-
-
-def _latency(row: Row, latency: Latency) -> tuple[str, ...]:
+def _latency(row: Row, latency: Latency, *, decodes: bool) -> tuple[str, ...]:
     here = of_this_host(row)
     cells = (
         _median(latency) + here,
         milliseconds(latency.p95_s),
         ratio(row.speedup) + here if row.speedup else "",
     )
-    if not isinstance(row.accuracy, DetectionAccuracy):
+    if not decodes:
         return cells
     if row.network_latency is None:
         return (*cells, "")
@@ -112,8 +103,8 @@ def _median(latency: Latency) -> str:
 
 
 def finals(results: Results) -> list[tuple[Row, Row]]:
-    """Return baseline and furthest measured state per target and batch size."""
-    order = [state.name for state in results.models]
+    """Return the baseline's row and the last measured model's per target and batch size."""
+    order = [model.name for model in results.models]
     pairs = []
     for place in dict.fromkeys((row.target, row.batch_size) for row in results.rows):
         group = [
@@ -127,8 +118,13 @@ def finals(results: Results) -> list[tuple[Row, Row]]:
     return pairs
 
 
+def nms_files(results: Results) -> list[str]:
+    """Return the files with decoding and suppression inside, relative to the run's folder."""
+    return list(dict.fromkeys(row.with_nms for row in results.rows if row.with_nms))
+
+
 def target_label(row: Row) -> str:
-    """Return the target with what the figure depends on."""
+    """Return the target with what its figures depend on."""
     return (
         f"{row.target} ({row.device}, {row.threads} thread{'s' * (row.threads > 1)}, "
         f"batch {row.batch_size}{elsewhere(row)})"
@@ -136,12 +132,12 @@ def target_label(row: Row) -> str:
 
 
 def elsewhere(row: Row | MixedPrecisionSearch) -> str:
-    """Return which other processor the target names, to be put behind the target; else nothing."""
+    """Return what follows a target's name if it is for another processor; else nothing."""
     return f", for {row.made_for}, measured on this host" if row.made_for else ""
 
 
 def of_this_host(row: Row) -> str:
-    """Return what is put behind figures of this host where the target names another one."""
+    """Return what follows this host's figures if the target is for another processor."""
     return " (this host)" if row.made_for else ""
 
 
@@ -153,12 +149,6 @@ def milliseconds(seconds: float) -> str:
 def ratio(estimate: Estimate) -> str:
     """Show a speed-up with its interval."""
     return f"{estimate.value:.2f}x [{estimate.low:.2f}, {estimate.high:.2f}]"
-
-
-def points(estimate: Estimate) -> str:
-    """Show a drop of accuracy in percentage points with its interval; minus is a loss."""
-    change, low, high = (0.0 - 100 * v for v in (estimate.value, estimate.high, estimate.low))
-    return f"{change:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def size(count: int | None) -> str:

@@ -56,29 +56,29 @@ def read(folder: Path) -> Results:
         ) from None
     except ValidationError as error:
         first = error.errors()[0]
-        told = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+        what = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
         raise InputError(
-            f"{RESULTS} cannot be read: {told}",
+            f"{RESULTS} cannot be read: {what}",
             where=str(folder),
-            hint="it is damaged, was changed or is of another version: run the recipe again",
+            hint="it is damaged, was edited or is of another version: run the recipe again",
         ) from error
 
 
 def changes(folder: Path) -> list[str]:
-    """Return which files of a run are not those that it wrote, and whether that can be told."""
+    """Return which files of a run were changed since, or that this cannot be checked."""
     try:
         sums = checksums.read_sums(folder)
     except InputError as error:
         return [str(error)]
     if sums is None:
-        return [f"The run holds no {checksums.SUMS}: whether {RESULTS} was changed cannot be told."]
+        return [f"The run has no {checksums.SUMS}: changes to {RESULTS} cannot be detected."]
     there = {name: digest for name, digest in sums.items() if (folder / name).exists()}
     return [f"Changed after the run: {fault}." for fault in checksums.faults(folder, there)]
 
 
 @contextmanager
 def rendering(folder: Path, changed: list[str]) -> Iterator[None]:
-    """Explain what a changed record leads the block into.
+    """Turn errors that an edited record causes in the block into one that names it.
 
     Raises:
         InputError: The record's parts do not belong together.
@@ -93,5 +93,5 @@ def rendering(folder: Path, changed: list[str]) -> Iterator[None]:
         raise InputError(
             f"its parts do not fit together: {cause_of(error)}",
             where=str(folder / RESULTS),
-            hint="it was changed after the run: put the original back",
+            hint="it was changed after the run: restore the original",
         ) from error

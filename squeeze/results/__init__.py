@@ -4,20 +4,24 @@ Measurements write these blocks and reports read them; neither knows the other. 
 names; a multiply-add counts as one MAC; intervals are 95 %.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
+from squeeze.core import tasks
 from squeeze.recipe.schema import Block
 from squeeze.results.accuracy import (
-    Accuracy,
     AccuracyBlock,
-    Change,
     ChangeBlock,
+    ClassificationAccuracy,
+    ClassificationChange,
+    ClassificationPicture,
     ClassPrecision,
     DetectionAccuracy,
     DetectionChange,
+    DetectionPicture,
     Estimate,
+    PictureBlock,
 )
 from squeeze.results.models import (
     Epoch,
@@ -38,12 +42,13 @@ from squeeze.results.rows import (
 )
 
 __all__ = [
-    "Accuracy",
     "AccuracyBlock",
     "AuditedNode",
-    "Change",
     "ChangeBlock",
     "ClassPrecision",
+    "ClassificationAccuracy",
+    "ClassificationChange",
+    "ClassificationPicture",
     "DataRecord",
     "DetectionAccuracy",
     "DetectionChange",
@@ -60,7 +65,6 @@ __all__ = [
     "MixedPrecisionTrial",
     "ModelRecord",
     "Parity",
-    "Picture",
     "PictureBlock",
     "Provenance",
     "Results",
@@ -107,45 +111,6 @@ class DataRecord(Block):
     notes: tuple[str, ...] = ()
 
 
-class Picture(Block):
-    """A validation image that the final model gets wrong and the baseline right, or the reverse.
-
-    Attributes:
-        name: The sample's name, a file's path for example.
-        label: Its class.
-        baseline: Class that the baseline gives it.
-        candidate: Class that the final model gives it.
-        png: The picture, a PNG in Base64.
-    """
-
-    name: str
-    label: str
-    baseline: str
-    candidate: str
-    png: str
-
-
-class DetectionPicture(Block):
-    """A validation image on which baseline and final model find different objects.
-
-    Attributes:
-        name: The image's name, a file's path for example.
-        objects: Number of annotated boxes.
-        baseline: What it has right, wrong and missed.
-        candidate: The same of the final model.
-        png: A PNG in Base64: the baseline's detections and the final model's, side by side.
-    """
-
-    name: str
-    objects: int
-    baseline: str
-    candidate: str
-    png: str
-
-
-PictureBlock = Picture | DetectionPicture
-
-
 class Results(Block):
     """The whole run.
 
@@ -175,8 +140,8 @@ class Results(Block):
     started: str
     seconds: float
     command: str
-    recipe: dict[str, Any]
-    environment: dict[str, Any]
+    recipe: dict[str, object]
+    environment: dict[str, object]
     data: tuple[DataRecord, ...]
     models: tuple[ModelRecord, ...]
     rows: tuple[Row, ...]
@@ -184,6 +149,11 @@ class Results(Block):
     pictures: tuple[PictureBlock, ...] = ()
     warnings: tuple[str, ...] = ()
     stages_s: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """The run's task."""
+        return str(self.recipe.get("task", tasks.DEFAULT))
 
     @property
     def passed(self) -> bool:

@@ -1,4 +1,11 @@
-"""How right a model is, by task, and how much less or more than another one."""
+"""How right a model is, by task, how that changed against another one, and images that show it.
+
+Every block names its ``kind``, by which ``results.json`` is read back.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from squeeze.recipe.schema import Block
 
@@ -18,13 +25,14 @@ class Estimate(Block):
 
 
 _CHANCE = 0.05
-_NEXT_TO_NOTHING = 0.01
+_ALMOST_NOTHING = 0.01
 
 
-class Accuracy(Block):
-    """Shares of samples whose label is the best, or among the best five, predictions.
+class ClassificationAccuracy(Block):
+    """Shares of samples whose label is the best prediction, or among the best five.
 
     Attributes:
+        kind: The task, by which a block is told from those of others.
         samples: How many were judged.
         top1: Share with the label as best answer, [0, 1].
         top5: Share with the label among the best five, [0, 1].
@@ -34,6 +42,7 @@ class Accuracy(Block):
         constant: Whether every sample was given the same class.
     """
 
+    kind: Literal["classification"] = "classification"
     samples: int
     top1: Estimate
     top5: Estimate
@@ -43,30 +52,30 @@ class Accuracy(Block):
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why the figures say nothing about what was learned, each to stand behind a name."""
+        """Why the figures say nothing about what was learned; each continues a model's name."""
         found = []
         if self.constant:
-            found.append(f"gives one class to all {self.samples} samples")
+            found.append(f"predicts the same class for all {self.samples} samples")
         if self.guess_p > _CHANCE:
             found.append(
-                f"is no better than chance: top-1 {self.top1.value:.1%}, always answering the most "
-                f"frequent class gives {self.guess:.1%} (binomial test, p = {self.guess_p:.2f}, "
-                f"{self.samples} samples)"
+                f"is no better than chance: top-1 is {self.top1.value:.1%}, always predicting the "
+                f"most frequent class gives {self.guess:.1%} (binomial test, p = "
+                f"{self.guess_p:.2f}, {self.samples} samples)"
             )
         return tuple(found)
 
     @property
     def headline(self) -> tuple[str, Estimate]:
-        """The figure that stands for all, with its name."""
+        """The main figure, with its name."""
         return "top-1", self.top1
 
     @property
     def figures(self) -> dict[str, Estimate]:
-        """All that has an interval, by name."""
+        """Every figure with an interval, by its name in reports."""
         return {"top-1": self.top1, "top-5": self.top5}
 
     def figure(self, metric: str) -> float | None:
-        """Return what a gate's metric means here; None for a metric of another task."""
+        """Return the figure that a gate's metric names; None for a metric of another task."""
         return {"top1": self.top1.value, "top5": self.top5.value}.get(metric)
 
 
@@ -91,9 +100,10 @@ class ClassPrecision(Block):
 
 
 class DetectionAccuracy(Block):
-    """COCO's average precisions, on pictures of their own size.
+    """COCO's average precisions, on images of their own size.
 
     Attributes:
+        kind: The task, by which a block is told from those of others.
         samples: How many images were judged.
         boxes: How many objects they have.
         map: Mean over classes and over IoU 0.5, 0.55, … 0.95; intervals by drawing images.
@@ -107,6 +117,7 @@ class DetectionAccuracy(Block):
         per_class: The same for every class.
     """
 
+    kind: Literal["detection"] = "detection"
     samples: int
     boxes: int
     map: Estimate
@@ -121,30 +132,31 @@ class DetectionAccuracy(Block):
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why the figures say nothing about what was learned, each to stand behind a name."""
-        if self.map.value >= _NEXT_TO_NOTHING:
+        """Why the figures say nothing about what was learned; each continues a model's name."""
+        if self.map.value >= _ALMOST_NOTHING:
             return ()
-        return (f"finds next to nothing: mAP {self.map.value:.1%}",)
+        return (f"detects almost nothing: mAP is {self.map.value:.1%}",)
 
     @property
     def headline(self) -> tuple[str, Estimate]:
-        """The figure that stands for all, with its name."""
+        """The main figure, with its name."""
         return "mAP", self.map
 
     @property
     def figures(self) -> dict[str, Estimate]:
-        """All that has an interval, by name."""
+        """Every figure with an interval, by its name in reports."""
         return {"mAP": self.map, "AP50": self.ap50}
 
     def figure(self, metric: str) -> float | None:
-        """Return what a gate's metric means here; None for a metric of another task."""
+        """Return the figure that a gate's metric names; None for a metric of another task."""
         return {"map": self.map.value, "ap50": self.ap50.value}.get(metric)
 
 
-class Change(Block):
+class ClassificationChange(Block):
     """Against the baseline in the same runtime, on the same samples.
 
     Attributes:
+        kind: The task, by which a block is told from those of others.
         drop: Top-1 of the baseline minus top-1 here, with the paired interval.
         top5_drop: The same for top-5.
         agreement: Share of samples on which both predict the same class.
@@ -152,6 +164,7 @@ class Change(Block):
         fixes: Samples that only this model gets right.
     """
 
+    kind: Literal["classification"] = "classification"
     drop: Estimate
     top5_drop: float
     agreement: float
@@ -169,6 +182,7 @@ class DetectionChange(Block):
     """Against the baseline in the same runtime, on the same images.
 
     Attributes:
+        kind: The task, by which a block is told from those of others.
         drop: mAP of the baseline minus mAP here; the interval is that of a paired bootstrap
             over images, by percentiles.
         ap50_drop: The same for AP50.
@@ -176,6 +190,7 @@ class DetectionChange(Block):
             too: of the same class, score 0.3 and more, and an IoU of at least 0.5.
     """
 
+    kind: Literal["detection"] = "detection"
     drop: Estimate
     ap50_drop: Estimate
     agreement: float
@@ -185,5 +200,42 @@ class DetectionChange(Block):
         return {"map": self.drop, "ap50": self.ap50_drop}.get(metric)
 
 
-AccuracyBlock = Accuracy | DetectionAccuracy
-ChangeBlock = Change | DetectionChange
+class ClassificationPicture(Block):
+    """A validation image that the final model gets wrong and the baseline right, or the reverse.
+
+    Attributes:
+        kind: The task, by which a block is told from those of others.
+        png: Base64.
+    """
+
+    kind: Literal["classification"] = "classification"
+    name: str
+    label: str
+    baseline: str
+    candidate: str
+    png: str
+
+
+class DetectionPicture(Block):
+    """A validation image in which the baseline and the final model find different objects.
+
+    Attributes:
+        kind: The task, by which a block is told from those of others.
+        objects: Annotated boxes.
+        baseline: How many it has right, wrong and missed.
+        candidate: The same of the final model.
+        png: Base64: the baseline's detections and the final model's, side by side.
+    """
+
+    kind: Literal["detection"] = "detection"
+    name: str
+    objects: int
+    baseline: str
+    candidate: str
+    png: str
+
+
+_BY_KIND = Field(discriminator="kind")
+AccuracyBlock = Annotated[ClassificationAccuracy | DetectionAccuracy, _BY_KIND]
+ChangeBlock = Annotated[ClassificationChange | DetectionChange, _BY_KIND]
+PictureBlock = Annotated[ClassificationPicture | DetectionPicture, _BY_KIND]

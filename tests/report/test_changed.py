@@ -77,7 +77,7 @@ def test_a_run_without_sums_says_that_nothing_can_be_told(
 ) -> None:
     (run / checksums.SUMS).unlink()
     report(run)
-    assert "holds no SHA256SUMS" in capsys.readouterr().err
+    assert "has no SHA256SUMS" in capsys.readouterr().err
 
 
 def test_files_that_were_removed_to_save_space_are_no_change(run: Path) -> None:

@@ -9,8 +9,8 @@ from squeeze.core import cpu
 from squeeze.recipe.schema import Gate
 from squeeze.report.gates import decide
 from squeeze.results import (
-    Accuracy,
-    Change,
+    ClassificationAccuracy,
+    ClassificationChange,
     Estimate,
     GateResult,
     KernelCoverage,
@@ -38,7 +38,7 @@ def row(model: str, **changes: Any) -> Row:
         "threads": 1,
         "batch_size": 1,
         "size_bytes": 1000,
-        "accuracy": Accuracy(samples=100, top1=at(0.9), top5=at(0.99)),
+        "accuracy": ClassificationAccuracy(samples=100, top1=at(0.9), top5=at(0.99)),
         "latency": latency,
     }
     return Row(**(base | changes))
@@ -55,7 +55,9 @@ ROWS = [
         precision="int8",
         size_bytes=250,
         speedup=at(1.5, 0.1),
-        change=Change(drop=at(0.01, 0.02), top5_drop=0.02, agreement=0.96, regressions=2, fixes=1),
+        change=ClassificationChange(
+            drop=at(0.01, 0.02), top5_drop=0.02, agreement=0.96, regressions=2, fixes=1
+        ),
         coverage=KernelCoverage(
             int8=9, total=10, convolutions=(9, 9), survivors=(), conversions={}
         ),
@@ -123,7 +125,7 @@ def test_a_target_that_was_left_out_fails_where_it_is_named() -> None:
     (result,) = decided({"metric": "top1", "max_drop": 0.5, "target": "t"}, left_out)
     assert (result.passed, result.note) == (False, "no CUDA device here")
     (result,) = decided({"metric": "top1", "max_drop": 0.5}, left_out)
-    assert (result.passed, result.found) == (False, "nothing to measure")
+    assert (result.passed, result.found) == (False, "not measured")
     (result,) = decided({"metric": "top1", "max_drop": 0.5}, [*ROWS, skipped("no", target="u")])
     assert (result.passed, result.target) == (True, "t")
 
@@ -167,7 +169,9 @@ def test_a_target_that_asks_for_float_is_judged_by_its_last_float_model(
     gate: Gate = TypeAdapter(Gate).validate_python({"metric": "latency", "min_speedup": 1.2})
     (result,) = decide([gate], rows, THREE)
     assert (result.model, result.passed, result.found) == judged
-    assert result.note.startswith("" if judged[1] else "why; set precision: fp32 at the target")
+    assert result.note.startswith(
+        "" if judged[1] else "why; if that is intended, set precision: fp32 on the target"
+    )
 
 
 @pytest.mark.parametrize(
@@ -196,7 +200,7 @@ def test_coverage_without_a_target_is_about_the_int8_files_there_are() -> None:
     found = decided({"metric": "int8_coverage", "min": 0.9}, [*ROWS, *float_target])
     assert [(r.target, r.passed) for r in found] == [("t", True)]
     (alone,) = decided({"metric": "int8_coverage", "min": 0.9}, float_target)
-    assert (alone.passed, alone.found) == (False, "nothing to measure")
+    assert (alone.passed, alone.found) == (False, "not measured")
 
 
 ELSEWHERE = [each.model_copy(update={"made_for": "arm64"}) for each in ROWS]

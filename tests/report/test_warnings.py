@@ -6,12 +6,13 @@ import pytest
 
 from squeeze.report.warnings import warnings
 from squeeze.results import (
-    Accuracy,
+    ClassificationAccuracy,
     DetectionAccuracy,
     Estimate,
     KernelCoverage,
     Latency,
     LayerTime,
+    Results,
     Row,
 )
 
@@ -35,7 +36,7 @@ def row(model: str = "baseline", **changes: Any) -> Row:
         "precision": "fp32",
         "threads": 1,
         "batch_size": 1,
-        "accuracy": Accuracy(samples=100, top1=point(0.9), top5=point(1.0)),
+        "accuracy": ClassificationAccuracy(samples=100, top1=point(0.9), top5=point(1.0)),
         "latency": latency(0.010),
     }
     return Row.model_validate(base | changes)
@@ -62,19 +63,21 @@ def test_a_paired_interval_below_1_does() -> None:
     layers = (LayerTime(name="stem", seconds=752e-6, float_seconds=369e-6),)
     (told,) = warnings([row(), int8(slow, latency=latency(0.009), slow_layers=layers)], [])
     assert told == (
-        "onnxruntime: int8 is slower here than the float model it was made from (0.96x [0.95, "
-        "0.97]), although all 53 convolutions and matrix products are int8: its gain is size, not "
-        "speed; what costs it: stem 752 against 369 µs in float."
+        "onnxruntime: int8 is slower on this host than the float model it was made from (0.96x "
+        "[0.95, 0.97]), although all 53 convolutions and matrix products run in int8: it saves "
+        "size, not time; slowest layers: stem (752 µs, 369 in float)."
     )
     (told,) = warnings([row(), int8(slow, slow_layers=())], [])
-    assert told.endswith("no single layer takes longer beyond noise.")
+    assert told.endswith("no single layer is slower beyond noise.")
 
 
 def test_every_runtime_says_so_and_one_without_times_of_layers_says_that() -> None:
     slow = Estimate(value=0.96, low=0.95, high=0.97)
     told, _ = warnings([int8(slow, target="litert", runtime="litert")], [])
-    assert told.startswith("litert: int8 is slower here than the float model it was made from")
-    assert told.endswith("litert tells no times of single layers, so what costs it is not known.")
+    assert told.startswith(
+        "litert: int8 is slower on this host than the float model it was made from"
+    )
+    assert told.endswith("litert does not time single layers, so the cause is unknown.")
 
 
 def test_what_belongs_to_another_processor_is_not_compared() -> None:
@@ -87,10 +90,10 @@ def test_many_slow_layers_are_counted() -> None:
     slow = Estimate(value=0.5, low=0.4, high=0.6)
     layers = tuple(LayerTime(name=f"l{i}", seconds=2e-6, float_seconds=1e-6) for i in range(7))
     (told,) = warnings([int8(slow, slow_layers=layers)], [])
-    assert "l3 2 against 1 µs in float and 3 more." in told
+    assert "l3 (2 µs, 1 in float) and 3 more." in told
 
 
-GUESSING = Accuracy(
+GUESSING = ClassificationAccuracy(
     samples=100, top1=point(0.08), top5=point(0.5), guess=0.11, guess_p=0.87, constant=True
 )
 
@@ -103,12 +106,12 @@ def test_a_baseline_at_chance_is_told_first_and_once_for_all_targets() -> None:
     ]
     found = list(warnings(rows, ["data.train: skipped, 1 of 9"]))
     assert found == [
-        "baseline on onnxruntime, litert gives one class to all 100 samples: drops, agreement and "
-        "gates against it mean nothing.",
-        "baseline on onnxruntime, litert is no better than chance: top-1 8.0%, always answering "
-        "the most frequent class gives 11.0% (binomial test, p = 0.87, 100 samples): drops, "
+        "baseline on onnxruntime, litert predicts the same class for all 100 samples: drops, "
         "agreement and gates against it mean nothing.",
-        "1-prune on onnxruntime gives one class to all 100 samples.",
+        "baseline on onnxruntime, litert is no better than chance: top-1 is 8.0%, always "
+        "predicting the most frequent class gives 11.0% (binomial test, p = 0.87, 100 samples): "
+        "drops, agreement and gates against it mean nothing.",
+        "1-prune on onnxruntime predicts the same class for all 100 samples.",
         "data.train: skipped, 1 of 9",
     ]
 
@@ -127,5 +130,44 @@ def test_a_detector_that_finds_nothing_is_told(value: float, *, told: bool) -> N
     )
     found = list(warnings([row(accuracy=score)], []))
     assert [text.partition(":")[0] for text in found] == (
-        ["baseline on onnxruntime finds next to nothing"] * told
+        ["baseline on onnxruntime detects almost nothing"] * told
     )
+
+
+def test_what_a_reader_must_know_is_said(results: Results) -> None:
+    found = list(warnings(results.rows, ["data.train: skipped, 1 of 9"]))
+    assert found[0] == "data.train: skipped, 1 of 9"
+    assert found[1].startswith("Noisy timings")
+    assert "onnxruntime 1-quantize" in found[1]
+    assert found[2].startswith("onnxruntime: int8 is slower on this host than the float model")
+    assert found[3].startswith("onnxruntime: 1 of 10 convolutions and matrix products")
+    assert len(found) == 4
+    phone = list(warnings([row(target="litert", runtime="litert")], []))
+    assert phone == [
+        "LiteRT was timed on this host's processor, not on a phone: its speed-ups do not carry "
+        "over to phones."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("made_for", "told"),
+    [
+        ("arm64_fp16", ["Targets for arm64_fp16 were measured on this host"]),
+        (
+            "x86_avx2",
+            [
+                "onnxruntime: fp16 is storage only: x86 with AVX2 has no fp16 arithmetic",
+                "Targets for x86_avx2 were measured on this host",
+            ],
+        ),
+    ],
+)
+def test_a_half_file_for_another_processor_is_not_judged_by_this_one(
+    made_for: str, told: list[str]
+) -> None:
+    slower = {"latency": latency(0.020), "speedup": point(0.5), "made_for": made_for}
+    rows = [row(), row("1-quantize", precision="fp16", artifact="a.onnx", **slower)]
+    found = list(warnings(rows, []))
+    assert len(found) == len(told)
+    for warning, start in zip(found, told, strict=True):
+        assert warning.startswith(start)

@@ -1,9 +1,9 @@
-"""Scores of classes: top-1 and top-5, paired changes, and the images that changed sides."""
+"""Top-1 and top-5, paired changes, and the images that became regressions or fixes."""
 
 from typing import TYPE_CHECKING
 
 from squeeze.measure import pictures, statistics
-from squeeze.results import Accuracy, Change, Picture
+from squeeze.results import ClassificationAccuracy, ClassificationChange, ClassificationPicture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 _SHOWN = 12
 
 
-def score(predictions: "NDArray[np.int64]", labels: "NDArray[np.int64]") -> Accuracy:
+def score(predictions: "NDArray[np.int64]", labels: "NDArray[np.int64]") -> ClassificationAccuracy:
     """Compare predictions ``(N, 5)``, best class first, with labels ``(N,)``."""
     import numpy as np
 
     best, among = hits(predictions, labels)
     total, right = len(labels), int(best.sum())
     guess = float(np.unique(labels, return_counts=True)[1].max() / total)
-    return Accuracy(
+    return ClassificationAccuracy(
         samples=total,
         top1=statistics.proportion(right, total),
         top5=statistics.proportion(int(among.sum()), total),
@@ -35,10 +35,10 @@ def score(predictions: "NDArray[np.int64]", labels: "NDArray[np.int64]") -> Accu
 
 def compare(
     before: "NDArray[np.int64]", after: "NDArray[np.int64]", labels: "NDArray[np.int64]"
-) -> Change:
+) -> ClassificationChange:
     """Compare the predictions of two models on the same samples."""
     (best, among), (best_after, among_after) = hits(before, labels), hits(after, labels)
-    return Change(
+    return ClassificationChange(
         drop=statistics.paired_drop(best, best_after),
         top5_drop=float(among.mean() - among_after.mean()),
         agreement=agreement(before, after),
@@ -62,7 +62,7 @@ def hits(
 
 def changed(
     before: "NDArray[np.int64]", after: "NDArray[np.int64]", split: "Split"
-) -> "Iterator[Picture]":
+) -> "Iterator[ClassificationPicture]":
     """Yield up to twelve images that one of two models has right and the other wrong.
 
     Those that got worse come first.
@@ -72,7 +72,7 @@ def changed(
     better = [int(i) for i in ((first != labels) & (last == labels)).nonzero()[0]]
     names = split.samples.classes
     for position in (worse + better)[:_SHOWN]:
-        yield Picture(
+        yield ClassificationPicture(
             name=split.name(position).rpartition("/")[2],
             label=names[int(labels[position])],
             baseline=names[int(first[position])],

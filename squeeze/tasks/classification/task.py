@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from squeeze.data.splits import Split
     from squeeze.recipe.schema import InputSpec
-    from squeeze.results import Accuracy, Change, Picture
+    from squeeze.results import ClassificationAccuracy, ClassificationChange, ClassificationPicture
     from squeeze.runtimes.base import Outputs
     from squeeze.tasks.base import Task
 
@@ -109,12 +109,14 @@ def check_model(module: "nn.Module", spec: "InputSpec", classes: int) -> None:
         )
 
 
-def score(predictions: "NDArray[np.int64]", split: "Split") -> "Accuracy":
+def score(predictions: "NDArray[np.int64]", split: "Split") -> "ClassificationAccuracy":
     """Return top-1 and top-5."""
     return scores.score(predictions, split.labels)
 
 
-def compare(before: "NDArray[np.int64]", after: "NDArray[np.int64]", split: "Split") -> "Change":
+def compare(
+    before: "NDArray[np.int64]", after: "NDArray[np.int64]", split: "Split"
+) -> "ClassificationChange":
     """Return the paired change of top-1 and top-5."""
     return scores.compare(before, after, split.labels)
 
@@ -126,7 +128,7 @@ def agreement(before: "NDArray[np.int64]", after: "NDArray[np.int64]") -> float:
 
 def changed(
     before: "NDArray[np.int64]", after: "NDArray[np.int64]", split: "Split"
-) -> "Iterator[Picture]":
+) -> "Iterator[ClassificationPicture]":
     """Yield images that one of the two models has right and the other wrong."""
     return scores.changed(before, after, split)
 

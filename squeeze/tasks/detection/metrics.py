@@ -116,13 +116,13 @@ def changed(
         yield DetectionPicture(
             name=split.name(place).rpartition("/")[2],
             objects=len(truth),
-            baseline=_told(pairs[place][0], truth),
-            candidate=_told(pairs[place][1], truth),
+            baseline=_counts(pairs[place][0], truth),
+            candidate=_counts(pairs[place][1], truth),
             png=pictures.png(_panels(split, place, truth, pairs[place])),
         )
 
 
-def _told(found: Detections, truth: Boxes) -> str:
+def _counts(found: Detections, truth: Boxes) -> str:
     right = int(_paired(found, truth).sum())
     return f"{right} right, {len(found) - right} wrong, {len(truth) - right} missed"
 

@@ -108,8 +108,8 @@ def _shared(found: list[Detections], expected: list[Detections], path: Path) -> 
     most = max(sum(map(len, found)), sum(map(len, expected)))
     same = sum(_same(*pair) for pair in zip(found, expected, strict=True))
     if same < _LEAST_SHARED * most:
-        told = f"of {most} detections only {same} are those of the raw file"
-        raise SqueezeError(told, where=str(path))
+        what = f"only {same} of {most} detections are those of the raw file"
+        raise SqueezeError(what, where=str(path))
     return same / most if most else 1.0
 
 

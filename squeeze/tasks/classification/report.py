@@ -1,0 +1,67 @@
+"""What reports show of classification: top-1, top-5, agreement, and images that changed."""
+
+from collections.abc import Sequence
+
+from squeeze.results import AccuracyBlock, ChangeBlock, PictureBlock
+from squeeze.tasks.reporting import (
+    CaptionedImage,
+    Gallery,
+    Pair,
+    ReportSection,
+    Style,
+    from_to,
+    main_cells,
+    points,
+)
+
+COLUMNS = ("Top-1", "95 % interval", "Samples", "Top-5", "Change, points", "Agreement")
+DETAILS = frozenset({"95 % interval", "Samples", "Top-5"})
+_WIDTH = 96
+
+
+def cells(accuracy: AccuracyBlock, change: ChangeBlock | None) -> tuple[str, ...]:
+    """Return a row's cells for ``COLUMNS``."""
+    top5 = f"{accuracy.top5.value:.2%}" if accuracy.kind == "classification" else ""
+    compared = ("", "") if change is None else (points(change.drop), f"{change.agreement:.1%}")
+    return (*main_cells(accuracy), top5, *compared)
+
+
+def headline(
+    before: AccuracyBlock, after: AccuracyBlock, change: ChangeBlock
+) -> tuple[tuple[str, str], ...]:
+    """Return top-1 of both models and how often they predict the same class."""
+    top1 = from_to(before.headline[1].value, after.headline[1].value, change.drop)
+    same = f"same class for {change.agreement:.1%} of {after.samples} samples"
+    return ("Top-1", top1), ("Agreement with the baseline", same)
+
+
+def sections(pairs: Sequence[Pair]) -> list[ReportSection]:
+    """Return nothing: the main table says it all."""
+    del pairs
+    return []
+
+
+def galleries(pictures: Sequence[PictureBlock]) -> list[Gallery]:
+    """Return the images that only one of baseline and final model has right."""
+    shown = [
+        _captioned(each.name, each.label, each.baseline, each.candidate, each.png)
+        for each in pictures
+        if each.kind == "classification"
+    ]
+    note = "Regression: only the baseline is right. Fix: only the final model is right."
+    return [Gallery("Regressions and fixes", tuple(shown), note)] if shown else []
+
+
+def _captioned(name: str, label: str, baseline: str, candidate: str, png: str) -> CaptionedImage:
+    kind: tuple[str, Style] = ("Fix", "good") if candidate == label else ("Regression", "bad")
+    caption: tuple[tuple[tuple[str, Style], ...], ...] = (
+        (kind,),
+        (("label: ", ""), (label, "strong")),
+        (("baseline: ", ""), (baseline, _style(baseline, label))),
+        (("final: ", ""), (candidate, _style(candidate, label))),
+    )
+    return CaptionedImage(name, png, _WIDTH, caption)
+
+
+def _style(predicted: str, label: str) -> Style:
+    return "good" if predicted == label else "bad"

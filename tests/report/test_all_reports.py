@@ -1,0 +1,108 @@
+"""What the terminal, Markdown and HTML have in common."""
+
+import re
+from html import unescape
+
+import pytest
+
+from squeeze.cli import console
+from squeeze.report import headlines, html, markdown, tables
+from squeeze.report.warnings import warnings
+from squeeze.results import ClassificationAccuracy, Estimate, Results
+
+
+def text_of(page: str) -> str:
+    return unescape(re.sub(r"<[^>]+>", " ", page))
+
+
+def test_warnings_come_before_every_figure_in_every_report(
+    results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = results.rows[0]
+    low = Estimate(value=0.1, low=0.05, high=0.15)
+    guessing = ClassificationAccuracy(samples=100, top1=low, top5=low, guess=0.1, guess_p=0.5)
+    doubtful = first.model_copy(update={"accuracy": guessing})
+    rows = (doubtful, *results.rows[1:])
+    shown = results.model_copy(update={"rows": rows, "warnings": tuple(warnings(rows, []))})
+    told = shown.warnings[0]
+    assert told.startswith("baseline on onnxruntime is no better than chance: top-1 is 10.0%")
+    console.summary(shown)
+    terminal, page, text = capsys.readouterr().out, html.render(shown), markdown.render(shown)
+    page = page[page.index("<h1>") :]
+    for report in (terminal, page, text):
+        assert report.count(told) == 1
+        first = min(report.index(figure) for figure in ("88.00", "top1", "Speed-up"))
+        assert report.index(told) < first
+    assert told in shown.model_dump_json()
+
+
+def test_all_reports_have_all_headline_figures(
+    results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.summary(results)
+    terminal = capsys.readouterr().out
+    (headline,) = headlines.headlines(results)
+    assert headline.title == "onnxruntime, batch 1: baseline → 1-quantize"
+    assert dict(headline.figures) == {
+        "Top-1": "90.00 % → 88.00 % (-2.00 [-3.00, -1.00] points)",
+        "Agreement with the baseline": "same class for 95.0% of 100 samples",
+        "Latency": "10 ms → 20 ms",
+        "Speed-up": "0.50x [0.49, 0.51]",
+        "Size": "1.50 MB → 400.0 kB (3.8x smaller)",
+    }
+    for report in (terminal, text_of(html.render(results)), markdown.render(results)):
+        for name, value in headline.figures:
+            assert name in report
+            assert value in report
+
+
+def test_the_gates_model_and_outcome_are_in_all_reports(
+    results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = {True: "pass", False: "FAIL", None: "not measurable here"}
+    for passed, word in outcomes.items():
+        gate = results.gates[0].model_copy(update={"passed": passed, "model": "7-model"})
+        shown = results.model_copy(update={"gates": (gate,)})
+        console.summary(shown)
+        terminal = capsys.readouterr().out
+        assert f"{word}  top1 on onnxruntime, 7-model: +2.00, limit drop <= 1.00" in terminal
+        for report in (html.render(shown), markdown.render(shown)):
+            assert "7-model" in report
+            assert word in report
+        assert shown.passed is (passed is not False)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "colour"),
+    [
+        ((True, True), "all gates passed", "good"),
+        ((True, False, None), "1 of 3 gates failed, 1 not measurable here", "bad"),
+        ((True, None), "1 of 2 gates passed, 1 not measurable here", "none"),
+        ((None,), "0 of 1 gates passed, 1 not measurable here", "none"),
+    ],
+)
+def test_a_gate_that_was_not_measured_is_not_counted_as_passed(
+    outcomes: tuple[bool | None, ...], verdict: str, colour: str, results: Results
+) -> None:
+    gates = tuple(results.gates[0].model_copy(update={"passed": passed}) for passed in outcomes)
+    shown = results.model_copy(update={"gates": gates})
+    assert markdown.verdict_of(shown) == verdict
+    assert f'<span class="verdict {colour}">{verdict}</span>' in html.render(shown)
+
+
+def test_figures_of_this_host_are_labelled_where_the_target_names_another_processor(
+    results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tuple(each.model_copy(update={"made_for": "arm64"}) for each in results.rows)
+    shown = results.model_copy(update={"rows": rows})
+    for line in list(tables.rows(shown))[:2]:
+        cells = dict(zip(tables.columns(shown), line.cells, strict=True))
+        assert cells["Target"].endswith("batch 1, for arm64, measured on this host)")
+        assert cells["Latency"].endswith("(this host)")
+    assert cells["Speed-up"] == "0.50x [0.49, 0.51] (this host)"
+    assert cells["Int8 kernels"] == "9 of 10 (this host)"
+    console.summary(shown)
+    for report in (capsys.readouterr().out, html.render(shown), markdown.render(shown)):
+        assert "for arm64, measured on this host" in report
+        assert "0.50x [0.49, 0.51] (this host)" in report
+        assert "9 of 10 (this host)" in report
