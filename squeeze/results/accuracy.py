@@ -205,7 +205,11 @@ class ClassificationPicture(Block):
 
     Attributes:
         kind: The task, by which a block is told from those of others.
-        png: Base64.
+        name: The sample's name, a file's path for example.
+        label: Its class.
+        baseline: Class that the baseline gives it.
+        candidate: Class that the final model gives it.
+        png: The picture, a PNG in Base64.
     """
 
     kind: Literal["classification"] = "classification"
@@ -221,10 +225,11 @@ class DetectionPicture(Block):
 
     Attributes:
         kind: The task, by which a block is told from those of others.
-        objects: Annotated boxes.
+        name: The image's name, a file's path for example.
+        objects: Number of annotated boxes.
         baseline: How many it has right, wrong and missed.
         candidate: The same of the final model.
-        png: Base64: the baseline's detections and the final model's, side by side.
+        png: A PNG in Base64: the baseline's detections and the final model's, side by side.
     """
 
     kind: Literal["detection"] = "detection"
