@@ -1,0 +1,9 @@
+"""Programs whose convolutions keep int8 weights, one scale for each output channel."""
+
+from squeeze.core.specs import BackendSpec
+
+SPEC = BackendSpec(
+    runtimes=("pt2",),
+    schemes=("weight_only_int8",),
+    ignores=("keep_float", "mixed_precision"),
+)
