@@ -15,7 +15,11 @@ def schema(
     from squeeze.cli import console
 
     if results:
-        from squeeze.results import Results as Model
+        from squeeze.results import Results
+
+        found = Results.model_json_schema(by_alias=True)
     else:
-        from squeeze.recipe.schema import Recipe as Model  # type: ignore[assignment]
-    console.out(json.dumps(Model.model_json_schema(by_alias=True), indent=1))
+        from squeeze.recipe.installed import recipe_schema
+
+        found = recipe_schema()
+    console.out(json.dumps(found, indent=1))
