@@ -1,4 +1,4 @@
-"""Run an exported file, in its own runtime, on the whole validation set, and against torch."""
+"""Run an exported file in its own runtime on the whole validation set, and compare with torch."""
 
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,7 @@ def _joined(found: "Sequence[Predictions]") -> "Predictions":
 
 
 def torch_outputs(model: "Model", images: "NDArray[np.float32]") -> "Outputs":
-    """Return what the torch module makes of images ``(n, C, H, W)``."""
+    """Return the torch module's outputs for images ``(n, C, H, W)``."""
     import torch
 
     with torch.inference_mode():
@@ -78,8 +78,10 @@ def parity(
     found = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
     shapes = [[part.shape for part in each] for each in (found, several(expected))]
     if shapes[0] != shapes[1]:
-        told = [", ".join(map(str, each)) for each in shapes]
-        raise SqueezeError(f"the exported file gives {told[0]}, torch gives {told[1]}")
+        found_shapes, expected_shapes = (", ".join(map(str, each)) for each in shapes)
+        raise SqueezeError(
+            f"the exported file returns shapes {found_shapes}, torch returns {expected_shapes}"
+        )
     pairs = distances(found, several(expected), getattr(model.module, "detector", None))
     difference, scale = max(pairs, key=lambda pair: pair[0] / max(pair[1], np.finfo(float).tiny))
     outputs = found if isinstance(expected, tuple) else found[0]

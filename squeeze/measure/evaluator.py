@@ -1,4 +1,4 @@
-"""What measuring asks of a task: how to read outputs, and what makes one prediction better."""
+"""What measuring asks of a task: how to read outputs, and how to score what was read."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from squeeze.runtimes.base import Outputs
 
 Predictions = Any
-"""What a task reads from outputs, one entry per image: an array or a list."""
+"""What a task reads from outputs, one entry per image; only the task looks into it."""
 
 
 class Evaluator(Protocol):
@@ -45,5 +45,5 @@ class Evaluator(Protocol):
     def changed(
         self, before: Predictions, after: Predictions, split: "Split"
     ) -> "Iterator[PictureBlock]":
-        """Yield some images on which two models differ, the ones to look at first."""
+        """Yield some images on which two models differ, those most worth a look first."""
         ...

@@ -1,4 +1,4 @@
-"""Small pictures of samples for the report."""
+"""Thumbnails of samples for the report."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ _SIDE = 96
 
 
 def thumbnail(split: "Split", position: int, side: int = _SIDE) -> "Image":
-    """Return a sample as the model sees it, its longer side of ``side`` pixels."""
+    """Return a sample as the model sees it, its longer side ``side`` pixels long."""
     from PIL import Image
 
     from squeeze.data.preprocessing import restore

@@ -1,4 +1,4 @@
-"""The statistics that keep a figure from saying more than was measured."""
+"""Intervals: how far a measured figure can be trusted."""
 
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ def proportion(hits: int, total: int) -> Estimate:
 
 
 def at_least(hits: int, total: int, chance: float) -> float:
-    """Return the probability of so many hits or more where each has this chance, [0, 1].
+    """Return the probability of at least this many hits by chance alone, [0, 1].
 
     Source: the one-sided exact binomial test, computed by scipy.
     """
@@ -40,8 +40,8 @@ def paired_drop(before: "NDArray[np.bool_]", after: "NDArray[np.bool_]") -> Esti
     """Return how much a proportion fell between two tests of the same samples.
 
     Only samples whose outcome changed carry information, which is why this interval is narrower
-    than that of either proportion. Half a sample is added to each of the four outcomes, so that no
-    change among few samples is not taken for certainty.
+    than that of either proportion. Half a sample is added to each of the four outcomes, so that the
+    interval keeps a width where few samples show no change.
 
     Source: Agresti and Min, Simple improved confidence intervals for comparing matched
     proportions, Statistics in Medicine 24 (2005), section 3.
@@ -61,9 +61,9 @@ def speedup(
 ) -> Estimate:
     """Return how many times faster the candidate's median call is than the baseline's.
 
-    The value is the ratio of the two medians over all calls, so that it agrees with the medians
-    that stand beside it. The interval is that of a bootstrap by percentiles which draws whole
-    rounds, the same ones for both: what slows a round down slows both.
+    The value is the ratio of the two medians over all calls, so that it agrees with the medians in
+    the report. The interval is a percentile bootstrap over whole rounds, the same ones for both:
+    what slows a round down slows both.
 
     Args:
         baseline: Seconds of every call, by round, equally many in each.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from squeeze.core.errors import InputError, SqueezeError, cause_of
+from squeeze.core import plugins
+from squeeze.core.errors import InputError, SqueezeError, cause_of, unknown_name
 from squeeze.recipe import document, paths
 from squeeze.recipe.schema import Recipe
 from squeeze.report import html, markdown
@@ -46,10 +47,11 @@ def read(folder: Path) -> Results:
     """Read a run's record.
 
     Raises:
-        InputError: The folder holds none, or one of another version.
+        InputError: The folder holds none, or one of another version, or of a task that is not
+            installed here.
     """
     try:
-        return Results.model_validate_json((folder / RESULTS).read_bytes())
+        results = Results.model_validate_json((folder / RESULTS).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"holds no {RESULTS}", where=str(folder), hint="name the folder of a finished run"
@@ -62,6 +64,14 @@ def read(folder: Path) -> Results:
             where=str(folder),
             hint="it is damaged, was edited or is of another version: run the recipe again",
         ) from error
+    known = plugins.names(plugins.TASKS)
+    if results.task not in known:
+        raise InputError(
+            unknown_name("task", results.task, known),
+            where=str(folder / RESULTS),
+            hint="install the package that adds this task",
+        )
+    return results
 
 
 def changes(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""One model state on one target: time, kernels, parity and what accuracy it has."""
+"""One model on one target: accuracy, latency, kernels, parity."""
 
 from dataclasses import dataclass
 
@@ -74,7 +74,7 @@ class KernelCoverage:
 
 
 class Parity(Block):
-    """Float file against torch on real samples; int8 files are judged by agreement instead.
+    """Float file against torch on real samples; int8 files are compared by agreement instead.
 
     Attributes:
         samples: How many were compared.

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from squeeze.recipe.schema import InputSpec
 
 Labels = Any
-"""Of a batch: a tensor of classes ``(n,)`` or shares ``(n, classes)``, or a list of ``Boxes``."""
+"""Of a batch: a tensor of classes ``(n,)`` or shares ``(n, classes)``, or a list of ``Boxes``; only
+the task looks into them."""
 
 
 class Task(Evaluator, Protocol):

@@ -227,7 +227,7 @@ def test_flags_make_a_recipe_and_a_failed_gate_exits_with_3(
     (step,) = record["recipe"]["steps"]
     assert (step["method"], step["pruning_ratio"], step["align"]) == ("prune", 0.5, "auto")
     assert [gate["passed"] for gate in record["gates"]] == [False]
-    assert [row["state"] for row in record["rows"]] == ["baseline", "1-prune"]
+    assert [row["model"] for row in record["rows"]] == ["baseline", "1-prune"]
 
 
 def test_the_saved_recipe_is_the_same_recipe(
@@ -381,6 +381,6 @@ def test_quantize_and_distill_by_flags(squeeze: Squeeze, tmp_path: Path) -> None
         ("validation", 270),
     ]
     for row in record["rows"]:
-        if row["state"] == "1-quantize":
+        if row["model"] == "1-quantize":
             assert row["coverage"]["int8"] == row["coverage"]["total"] == 10
-    assert sum(row["state"] == "1-quantize" for row in record["rows"]) == 2
+    assert sum(row["model"] == "1-quantize" for row in record["rows"]) == 2

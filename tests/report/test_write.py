@@ -43,3 +43,16 @@ def test_what_is_no_run_is_refused(results: Results, tmp_path: Path) -> None:
         write.read(tmp_path)
     with pytest.raises(InputError, match=r"holds no results\.json"):
         write.read(record)
+
+
+def test_a_record_of_a_task_that_is_not_installed_is_refused(
+    results: Results, tmp_path: Path
+) -> None:
+    theirs = results.model_copy(update={"recipe": {"task": "ocr"}})
+    (tmp_path / "results.json").write_text(theirs.model_dump_json())
+    with pytest.raises(InputError) as raised:
+        write.read(tmp_path)
+    assert str(raised.value) == (
+        f"{tmp_path / 'results.json'}: unknown task 'ocr', allowed: classification, detection\n"
+        "  install the package that adds this task"
+    )

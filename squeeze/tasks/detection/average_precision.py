@@ -7,7 +7,7 @@ an intersection over union (IoU) of at least a threshold. COCO's are computed by
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from squeeze.results import ClassPrecision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+CocoEntry = dict[str, object]
+"""Keys and values of COCO's JSON."""
 
 _HALF = 0.5
 _IOU_50, _IOU_75 = 0, 5
@@ -176,7 +179,9 @@ def _check(detections: Sequence[Detections], truth: Sequence[Boxes], classes: in
         raise SqueezeError("no annotated box at all, so no precision can be measured")
 
 
-def _coco(detections: Sequence[Detections], truth: Sequence[Boxes], classes: int) -> dict[str, Any]:
+def _coco(
+    detections: Sequence[Detections], truth: Sequence[Boxes], classes: int
+) -> "dict[str, NDArray[np.float64]]":
     """Return precision ``(10, 101, K, 4, 3)`` and recall ``(10, K, 4, 3)``, -1 without boxes."""
     from faster_coco_eval import COCO, COCOeval_faster
 
@@ -187,13 +192,13 @@ def _coco(detections: Sequence[Detections], truth: Sequence[Boxes], classes: int
     evaluation = COCOeval_faster(annotated, results, iouType="bbox", print_function=_silent)
     evaluation.evaluate()
     evaluation.accumulate()
-    found: dict[str, Any] = evaluation.eval
+    found: dict[str, NDArray[np.float64]] = evaluation.eval
     return found
 
 
-def coco_dataset(truth: Sequence[Boxes], classes: int) -> dict[str, Any]:
+def coco_dataset(truth: Sequence[Boxes], classes: int) -> CocoEntry:
     """Return annotations in COCO's form; images and classes are numbered from 1, in order."""
-    annotations: list[dict[str, Any]] = []
+    annotations: list[CocoEntry] = []
     for image, boxes in enumerate(truth, 1):
         for corners, category, ignored, area in zip(
             _with_sides(boxes.xyxy),
@@ -219,7 +224,7 @@ def coco_dataset(truth: Sequence[Boxes], classes: int) -> dict[str, Any]:
     }
 
 
-def coco_results(detections: Sequence[Detections]) -> list[dict[str, Any]]:
+def coco_results(detections: Sequence[Detections]) -> list[CocoEntry]:
     """Return detections in COCO's form, numbered as in ``coco_dataset``."""
     rows = (
         (image, category, corners, sure)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core.boxes import Boxes, Detections
 from squeeze.core.detector import DetectorSpec
@@ -75,7 +75,7 @@ class Detection:
 
     def loss(
         self,
-        outputs: Any,  # noqa: ANN401  (a tuple of tensors)
+        outputs: "tuple[Tensor, ...]",
         labels: "Sequence[Boxes]",
         *,
         label_smoothing: float,
