@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from squeeze.core import plugins
+from squeeze.core import plugins, tasks
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.recipe import options
 from squeeze.recipe.document import Path_
@@ -50,14 +50,21 @@ def mistakes(
     except InputError as error:
         yield ("name",), str(error)
         return
-    if module.TRAITS.task not in {None, task}:
-        others = [name for name in plugins.names(plugins.LOSSES) if _task_of(name) in {None, task}]
+    if not _suits(module.TRAITS.task, task):
+        others = [name for name in plugins.names(plugins.LOSSES) if _suits(_task_of(name), task)]
         yield ("name",), f"'{block.name}' is not for {task}; allowed: {', '.join(others)}"
     yield from _option_mistakes(block, module)
     if block.layers and module.TRAITS.needs == "logits":
         yield ("layers",), f"'{block.name}' compares logits only, so it ties no layers"
     if batch_size < module.TRAITS.min_batch:
         yield (), too_few(block.name, batch_size)
+
+
+def _suits(of_loss: str | None, task: str) -> bool:
+    """Whether a loss is for a task: for any, or for one whose samples are labelled alike."""
+    if of_loss in {None, task}:
+        return True
+    return bool(of_loss) and tasks.spec_of(str(of_loss)).labels == tasks.spec_of(task).labels
 
 
 def _task_of(name: str) -> str | None:
