@@ -119,7 +119,7 @@ def test_a_shipped_file_is_evaluated_without_the_recipe(folder: Path, results: R
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(done.stdout)["files"][0]["accuracy"]
     assert found["samples"] == 160
     assert len(found["per_class"]) == len(
         next(

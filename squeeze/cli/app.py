@@ -4,10 +4,12 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from squeeze._version import __version__
 from squeeze.cli import (
@@ -19,17 +21,18 @@ from squeeze.cli import (
     export,
     init,
     inspect,
-    list,
     one_step,
     options,
     preview,
     prune,
     quantize,
+    recipes,
     report,
     run,
     schema,
     train,
 )
+from squeeze.cli.list import list_names
 from squeeze.core.errors import EXIT_FAILED, SqueezeError, cause_of, plain
 
 _SIGNALLED = 128
@@ -38,31 +41,51 @@ _OUT_OF_MEMORY = ("CUDA out of memory", "can't allocate memory", "Unable to allo
 """What torch and NumPy say, whose errors have no class of their own or another base."""
 INTERRUPTED = _SIGNALLED + signal.SIGINT
 
+
+class VerbGroup(TyperGroup):
+    """Lists the verbs in the order in which they are registered, groups of verbs among them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401  (Typer's own)
+        """Return the names of all verbs."""
+        del ctx
+        return sorted(self.commands, key=_ORDER.index)
+
+
 app = typer.Typer(
     name="squeeze",
+    cls=VerbGroup,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its panels leave 24 of 80 columns to the text
     help="Prune, distill and quantize image models, and measure what ships. "
     "Exit codes: 0 passed, 1 the run failed, 2 the input is wrong, 3 a gate failed.",
 )
-
-app.command("run")(run.run)
-app.command("prune")(options.sharing(one_step.common, prune.prune))
-app.command("quantize")(options.sharing(one_step.common, quantize.quantize))
-app.command("distill")(options.sharing(one_step.common, distill.distill))
-app.command("train")(train.train)
-app.command("preview")(preview.preview)
-app.command("eval")(eval.evaluate)
-app.command("bench")(bench.bench)
-app.command("export")(export.export)
-app.command("inspect")(inspect.inspect)
-app.command("check")(check.check)
-app.command("schema")(schema.schema)
-app.command("list")(list.list_names)
-app.command("init")(init.init)
-app.command("doctor")(doctor.doctor)
-app.command("report")(report.report)
+_VERBS: dict[str, Callable[..., None] | typer.Typer] = {
+    "init": init.init,
+    "recipes": recipes.app,
+    "check": check.check,
+    "run": run.run,
+    "prune": options.sharing(one_step.common, prune.prune),
+    "quantize": options.sharing(one_step.common, quantize.quantize),
+    "distill": options.sharing(one_step.common, distill.distill),
+    "train": train.train,
+    "preview": preview.preview,
+    "eval": eval.evaluate,
+    "bench": bench.bench,
+    "export": export.export,
+    "inspect": inspect.app,
+    "report": report.report,
+    "list": list_names,
+    "schema": schema.schema,
+    "doctor": doctor.doctor,
+}
+_ORDER = [*_VERBS]
+for _name, _verb in _VERBS.items():
+    if isinstance(_verb, typer.Typer):
+        app.add_typer(_verb, name=_name)
+    else:
+        app.command(_name)(_verb)
 
 
 def _version(wanted: bool) -> None:
@@ -105,8 +128,8 @@ def main() -> NoReturn:
     """Run the command line; every way out ends here."""
     signals = _Signals()
     try:
-        code = app(standalone_mode=False)
-        sys.stdout.flush()  # a closed pipe is told of here and not by the interpreter's exit
+        code = app(standalone_mode=False, prog_name="squeeze")
+        sys.stdout.flush()  # a closed pipe raises here and not at the interpreter's exit
     except Exception as error:  # noqa: BLE001  (the last handler)
         sys.exit(_explain(error, signals))
     except KeyboardInterrupt:
@@ -152,5 +175,5 @@ def _explain(error: Exception, signals: _Signals) -> int:
 def _stopped(signals: _Signals) -> int:
     from squeeze.cli import console
 
-    console.error("stopped; finished steps are kept, epochs too, and the same command goes on")
+    console.error("stopped; finished steps and epochs are kept, and the same command resumes")
     return _SIGNALLED + signals.number

@@ -1,101 +1,143 @@
 """``squeeze bench``."""
 
+import json as json_format
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from squeeze.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from squeeze.cli.cases import Case
     from squeeze.cli.file import File
+    from squeeze.core.types import Progress
+    from squeeze.measure.latency import Timing
+    from squeeze.results import Estimate
+
+    Measured = list[tuple[Case, Timing, Estimate]]
 
 
 def bench(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Bundle folders, .onnx or .tflite files; the first one is the baseline."
-        ),
-    ],
+    files: Annotated[list[Path], typer.Argument(help="Bundle folders, .onnx or .tflite files.")],
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="File that speed-ups are relative to. Default: the first one."),
+    ] = None,
+    target: options.Targets = None,
+    threads: options.EveryThreads = None,
+    batch_size: options.EveryBatchSize = None,
     input: options.Shape = None,
     layout: options.Layout = None,
-    threads: options.Threads = 1,
-    batch_size: options.BatchSize = 1,
     quiet: options.Quiet = False,
     json: options.AsJson = False,
     allow_code: options.AllowCode = None,
     debug: options.Debug = False,
 ) -> None:
-    """Time files in turns in one process, and give ratios with their intervals."""
+    """Time files, interleaved in one process.
+
+    All files with the same batch size and number of threads are timed in the same rounds; every
+    speed-up has the 95 % interval of these rounds.
+    """
     del debug, allow_code
-    import json as json_module
-
-    import numpy as np
-
-    from squeeze.cli import console
+    from squeeze.cli import cases, console
     from squeeze.cli.file import open_file
-    from squeeze.measure import latency, statistics
-    from squeeze.report import tables
+    from squeeze.store import scratch
 
     terminal = console.Terminal(quiet=quiet)
-    opened = {str(path): open_file(path, input, others={"layout": layout}) for path in files}
-    for file in opened.values():
-        terminal.say(f"{file.path}: {file.told_shape(batch_size)}")
-    rng = np.random.default_rng(0)
-    sessions = {name: file.open_session(threads) for name, file in opened.items()}
-    prepared = {
-        name: session.prepare(
-            rng.standard_normal((batch_size, *opened[name].spec.shape), dtype=np.float32)
-        )
-        for name, session in sessions.items()
-    }
-    timings = latency.in_turns(
-        {name: partial(session.invoke, prepared[name]) for name, session in sessions.items()},
-        terminal,
-        "timing",
-    )
-    for session in sessions.values():
-        session.close()
-    alone = {name: "without decoding" for name, file in opened.items() if _is_raw(file)}
-    first = next(iter(timings.values())).rounds_s
-    ratios = {name: statistics.speedup(first, timing.rounds_s) for name, timing in timings.items()}
+    wanted = cases.Settings(target or (), threads or (1,), batch_size or (1,))
+    measured: Measured = []
+    with scratch() as folder:
+        opened = partial(open_file, shape=input, others={"layout": layout})
+        exports = cases.BundleExports(opened, folder)
+        for group in cases.groups(cases.with_baseline(files, baseline), wanted, exports):
+            measured += _timed(group, terminal)
     if json:
-        console.out(
-            json_module.dumps(
-                {
-                    name: {
-                        "decoded": name not in alone,
-                        "input": {
-                            "shape": opened[name].spec.shape,
-                            "layout": opened[name].layout,
-                            "batch_size": batch_size,
-                        },
-                        "latency": timing.latency.model_dump(),
-                        "speedup": ratios[name].model_dump(),
-                    }
-                    for name, timing in timings.items()
-                },
-                indent=1,
-            )
-        )
+        console.out(json_format.dumps(_plain(measured), indent=1))
         return
-    console.table(
-        ("File", "Runtime", "Median", "p95", "Speed-up", ""),
-        [
-            (
-                name,
-                opened[name].runtime,
-                tables.milliseconds(t.latency.median_s),
-                tables.milliseconds(t.latency.p95_s),
-                tables.ratio(ratios[name]),
-                ", ".join(filter(None, (alone.get(name), "noisy" if t.latency.noisy else None))),
-            )
-            for name, t in timings.items()
+    _print(measured)
+
+
+def _timed(group: "Sequence[Case]", progress: "Progress") -> "Measured":
+    """Time files interleaved, and return each with its ratio to the baseline."""
+    import numpy as np
+
+    from squeeze.cli.cases import reference
+    from squeeze.measure import latency, statistics
+
+    for case in group:
+        progress.say(f"{case.name}: {case.file.told_shape(case.batch_size)}")
+    rng = np.random.default_rng(0)
+    calls = {}
+    with ExitStack() as opened:
+        for place, case in enumerate(group):
+            session = opened.enter_context(closing(case.open_session()))
+            shape = (case.batch_size, *case.file.spec.shape)
+            images = session.prepare(rng.standard_normal(shape, dtype=np.float32))
+            calls[place] = partial(session.invoke, images)
+        title = f"timing, threads {group[0].threads}, batch {group[0].batch_size}"
+        timings = latency.in_turns(calls, progress, title)
+    found = []
+    for place, case in enumerate(group):
+        first = timings[group.index(reference(case, group))]
+        found.append(
+            (case, timings[place], statistics.speedup(first.rounds_s, timings[place].rounds_s))
+        )
+    return found
+
+
+def _plain(measured: "Measured") -> dict[str, Any]:
+    return {
+        "baseline": measured[0][0].name,
+        "measurements": [
+            case.plain()
+            | {
+                "decoded": not _is_raw(case.file),
+                "input": {"shape": case.file.spec.shape, "layout": case.file.layout},
+                "latency": timing.latency.model_dump(),
+                "speedup": ratio.model_dump(),
+            }
+            for case, timing, ratio in measured
         ],
-        title=f"{threads} thread(s), batch {batch_size}",
-    )
+    }
+
+
+def _print(measured: "Measured") -> None:
+    from squeeze.cli import console
+    from squeeze.report import tables
+
+    everything = [case for case, _, _ in measured]
+    varying = measured[0][0].differs(everything)
+    rows = [
+        (
+            case.name,
+            *case.differs(everything).values(),
+            tables.milliseconds(timing.latency.median_s),
+            tables.milliseconds(timing.latency.p95_s),
+            tables.ratio(ratio),
+            ", ".join(
+                note
+                for note, holds in (
+                    ("without decoding", _is_raw(case.file)),
+                    ("noisy", timing.latency.noisy),
+                )
+                if holds
+            ),
+        )
+        for case, timing, ratio in measured
+    ]
+    case = everything[0]
+    same = {
+        "Runtime": case.file.place,
+        "Threads": f"{case.threads} thread{'s' * (case.threads > 1)}",
+        "Batch": f"batch {case.batch_size}",
+    }
+    title = ", ".join(text for name, text in same.items() if name not in varying)
+    console.table(("File", *varying, "Median", "p95", "Speed-up", ""), rows, title=title)
 
 
 def _is_raw(file: "File") -> bool:

@@ -1,4 +1,7 @@
-"""The terminal: results on stdout, progress and narration on stderr. The only user of Rich."""
+"""The terminal: results on stdout, progress and narration on stderr.
+
+With ``layout`` the only user of Rich.
+"""
 
 import atexit
 import os
@@ -20,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from squeeze.cli import layout
 from squeeze.core.journal import Lines
 from squeeze.core.text import printable
 from squeeze.core.types import Advance
@@ -131,16 +135,29 @@ def note(text: str) -> None:
 
 
 def table(columns: "Sequence[str]", rows: "Iterable[Sequence[str]]", *, title: str = "") -> None:
-    """Print a table on stdout; as wide as it needs to be when stdout is no terminal."""
+    """Print a table on stdout; names and figures stay whole, whatever the width of the terminal.
+
+    Sentences wrap at spaces. What is still too wide is printed as one block per row. When stdout is
+    no terminal, a table is as wide as it needs to be.
+    """
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=240)
+    names = [printable(name, one_line=True) for name in columns]
+    cells = [[printable(cell, one_line=True) for cell in row] for row in rows]
+    widths: Sequence[int] | None = layout.natural(names, cells)
+    if console.is_terminal:
+        widths = layout.fitted(names, cells, console.width)
+    if widths is None:
+        for line in layout.blocks(names, cells, console.width, printable(title)):
+            console.print(Text(line), soft_wrap=True)
+        return
+    needed = sum(widths) + layout.GAP * len(widths)
+    console.width = max(console.width, needed)
     above = Text(printable(title)) if title else None
     grid = Table(title=above, title_justify="left", box=None, pad_edge=False)
-    for name in columns:
-        grid.add_column(Text(printable(name, one_line=True)))
-    for row in rows:
-        grid.add_row(*(Text(printable(cell, one_line=True)) for cell in row))
+    for name, width in zip(names, widths, strict=True):
+        grid.add_column(Text(name), width=width)
+    for row in cells:
+        grid.add_row(*map(Text, row))
     console.print(grid)
 
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from squeeze.cli import one_step, options
-from squeeze.core import reading
+from squeeze.cli import completion, one_step, options
+from squeeze.cli.values import numbers
+from squeeze.core import plugins, reading
 
 
 def distill(
@@ -15,33 +16,35 @@ def distill(
     teacher: Annotated[
         str,
         typer.Option(
-            help="baseline (the model itself, as it comes), a model reference or a bundle folder.",
+            help="baseline (the model as it is given), a model reference or a bundle folder.",
         ),
     ],
     teacher_weights: Annotated[str | None, typer.Option(help="Weights of the teacher.")] = None,
     student: Annotated[
         str | None,
         typer.Option(
-            help="Another model to train in the place of MODEL: a reference or a bundle folder.",
+            help="Model to train instead of MODEL: a reference or a bundle folder.",
         ),
     ] = None,
     student_weights: Annotated[str | None, typer.Option(help="Weights of the student.")] = None,
     loss: Annotated[
         list[str] | None,
         typer.Option(
-            help="Distillation loss, or NAME=WEIGHT; may be repeated (squeeze list losses). "
+            metavar="NAME[=WEIGHT]",
+            help="Distillation loss and its weight; may be repeated (see squeeze list losses). "
             "Default: kd.",
+            autocompletion=completion.of_group(plugins.LOSSES),
         ),
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(help="Softens what the losses compare; each has its own default."),
+        typer.Option(help="Temperature of the losses. Default: that of each loss."),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 10,
+    epochs: Annotated[int, typer.Option(help="Number of epochs.", min=1)] = 10,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.01,
     batch_size: options.BatchSize = 64,
 ) -> None:
-    """Train the model, or another one, to imitate a teacher, export, measure, report."""
+    """Train a model to imitate a teacher, export and measure."""
     blocks: dict[str, Any] = {"teacher": teacher}
     given = (("teacher", teacher, teacher_weights), ("student", student, student_weights))
     for role, model, weights in given:
@@ -72,7 +75,7 @@ def _loss(text: str, temperature: float | None) -> dict[str, Any]:
     name, equals, weight = text.partition("=")
     block: dict[str, Any] = {"name": name}
     if equals:
-        block["weight"] = one_step.numbers(weight, "--loss")[0]
+        block["weight"] = numbers(weight, "--loss")[0]
     if temperature is not None:
         block["temperature"] = temperature
     return block

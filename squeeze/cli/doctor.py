@@ -16,7 +16,10 @@ _READY = "ready"
 
 
 def doctor(json: options.AsJson = False) -> None:
-    """Tell what this machine can run; exit with 1 when the installation is broken."""
+    """Show what this machine can run.
+
+    Exits with 1 if the installation is broken.
+    """
     from squeeze.cli import console
     from squeeze.core import specs
     from squeeze.measure import environment

@@ -17,17 +17,24 @@ _RANDOM = 4
 def export(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
     to: Annotated[list[str], typer.Option(help="onnx or tflite; may be repeated.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path(),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write the files to.")
+    ] = Path(),
     batch_size: options.BatchSize = 1,
     nms: Annotated[
         bool,
-        typer.Option(help="Of detectors, beside onnx: also NAME.nms.onnx, which ends at boxes."),
+        typer.Option(
+            help="For detectors, with --to onnx: also write NAME.nms.onnx, which outputs boxes."
+        ),
     ] = False,
     quiet: options.Quiet = False,
     allow_code: options.AllowCode = None,
     debug: options.Debug = False,
 ) -> None:
-    """Export a bundle to the files that ship, each with a description of its input."""
+    """Export a bundle to .onnx or .tflite files.
+
+    A description of the input is written into each file and into a JSON file beside it.
+    """
     del debug, allow_code
     from squeeze.cli import console
 

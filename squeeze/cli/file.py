@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from squeeze.cli.file_description import LAYOUTS, FileDescription, described
 from squeeze.core import reading
 from squeeze.core.errors import InputError, unknown_name
 
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
     from squeeze.runtimes.base import FileInput, Session
     from squeeze.runtimes.runtime import Runtime
 
-_REMOVE_IT = "remove it and give --input C,H,W (and --mean, --std)"
 _OF_BUNDLES = "pytorch"
-_LAYOUTS = ("NCHW", "NHWC")
 _FLAGS = {"shape": "--input"}
 _FEWEST_LEVELS = 16
 NOTHING: Mapping[str, Any] = {}
@@ -36,6 +35,7 @@ class File:
         ends_at_boxes: Whether decoding and suppression are inside.
         classes: What its outputs are, in order, where the file beside it or the bundle says so.
         warnings: Descriptions that disagree.
+        device: Where its runtime computes, ``cpu`` or ``cuda``.
     """
 
     path: Path
@@ -48,6 +48,22 @@ class File:
     ends_at_boxes: bool = False
     classes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    device: str = "cpu"
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether it is a bundle folder and no exported file."""
+        return reading.is_folder(self.path)
+
+    @property
+    def kind(self) -> str:
+        """What it is: ``bundle``, ``onnx`` or ``tflite``."""
+        return "bundle" if self.is_bundle else self.path.suffix.removeprefix(".")
+
+    @property
+    def place(self) -> str:
+        """Where it runs, in words."""
+        return self.runtime if self.device == "cpu" else f"{self.runtime} on {self.device}"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -82,7 +98,7 @@ class File:
 
     def detector(self) -> "DetectorSpec | None":
         """Return how its outputs are read if it is a detector: bundles know it themselves."""
-        if not self.load().spec.runs_bundles:
+        if not self.is_bundle:
             return self.description
         from squeeze.core.detector import DetectorSpec
         from squeeze.models import bundle
@@ -96,7 +112,7 @@ class File:
         Raises:
             InputError: The runtime is not installed.
         """
-        return _installed(self.runtime, self.path)
+        return _installed(self.runtime, self.path, self.device)
 
     def open_session(self, threads: int, *, classes: int | None = None) -> "Session":
         """Load the file and run it once on zeros.
@@ -108,7 +124,9 @@ class File:
 
         from squeeze.runtimes.base import Execution, several
 
-        session = self.load().open_session(self.path, Execution(threads, layout=self.layout))
+        session = self.load().open_session(
+            self.path, Execution(threads, self.device, layout=self.layout)
+        )
         try:
             blank = np.zeros((1, *self.spec.shape), np.float32)
             outputs = several(session.invoke(session.prepare(blank)))
@@ -128,19 +146,6 @@ class File:
                 hint="if the data lacks classes that the model knows, name all in order: --classes",
             )
         return session
-
-
-@dataclass(frozen=True)
-class _Description:
-    """What is known of a file before flags count."""
-
-    values: dict[str, Any]
-    source: str
-    layout: str | None = None
-    detector: "DetectorSpec | None" = None
-    ends_at_boxes: bool = False
-    classes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def open_file(
@@ -168,7 +173,7 @@ def open_file(
     """
     from pydantic import ValidationError
 
-    from squeeze.cli.one_step import numbers
+    from squeeze.cli.values import numbers
     from squeeze.recipe.schema import InputSpec
 
     given: dict[str, Any] = {key: value for key, value in others.items() if value is not None}
@@ -179,7 +184,7 @@ def open_file(
     }
     runtime = _recognised(path)
     layout = _layout(given.pop("layout", None), path, runtime)
-    found = _described(path, runtime)
+    found = described(path, is_bundle=runtime.spec.runs_bundles)
     own = _installed(runtime.name, path).file_input(path)
     if own is not None:
         usual = layout or found.layout or own.layout(runtime.spec.layout)
@@ -265,11 +270,11 @@ def _recognised(path: Path) -> "Runtime":
     return found
 
 
-def _installed(name: str, path: Path) -> "Runtime":
+def _installed(name: str, path: Path, device: str = "cpu") -> "Runtime":
     from squeeze.runtimes import runtime
 
     found = runtime.load(name)
-    reason = found.unavailable("cpu")
+    reason = found.unavailable(device)
     if reason is not None:
         raise InputError(reason, where=str(path))
     return found
@@ -280,81 +285,13 @@ def _layout(text: str | None, path: Path, runtime: "Runtime") -> str | None:
         return None
     if runtime.spec.runs_bundles:
         raise InputError("is for exported files, a bundle takes nchw", where="--layout")
-    if text.upper() not in _LAYOUTS:
-        known = [name.lower() for name in _LAYOUTS]
+    if text.upper() not in LAYOUTS:
+        known = [name.lower() for name in LAYOUTS]
         raise InputError(unknown_name("layout", text, known), where=f"--layout of {path}")
     return text.upper()
 
 
-def _described(path: Path, runtime: "Runtime") -> _Description:
-    """Return what the file's description says: the one beside it if there is one."""
-    from squeeze.export import embedded, file
-
-    is_bundle = runtime.spec.runs_bundles
-    record = path / "architecture.json" if is_bundle else file.description_of(path)
-    plain = _read(record) if record.is_file() else None
-    inside = None if is_bundle else embedded.read(path)
-    if plain is not None:
-        found = _of_record(plain, record, record.name)
-        differing = [] if inside is None else _differing(plain, inside)
-        if not differing:
-            return found
-        told = (
-            f"{path}: {record.name} and the description inside the file disagree "
-            f"({'; '.join(differing)}); {record.name} counts: remove it to go by the file itself"
-        )
-        return replace(found, warnings=(told,))
-    if inside is not None:
-        return _of_record(inside, path, "the description inside the file")
-    return _Description({}, "defaults")
-
-
-def _read(record: Path) -> dict[str, Any]:
-    try:
-        return dict(reading.json_value(record))
-    except InputError as error:
-        raise InputError(f"is damaged: {error.what}", where=error.where, hint=_REMOVE_IT) from error
-    except (ValueError, TypeError) as error:
-        raise _damaged(record, error) from error
-
-
-def _of_record(plain: Mapping[str, Any], place: Path, source: str) -> _Description:
-    from squeeze.core.detector import DetectorSpec
-
-    try:
-        detector = plain.get("detector")
-        spec = None if detector is None else DetectorSpec.of_json(detector)
-        layout = plain.get("layout")
-        layout = layout if layout in _LAYOUTS else None
-        classes = tuple(str(name) for name in plain.get("classes", ()))
-        ends_at_boxes = "detections" in plain
-        return _Description(dict(plain["input"]), source, layout, spec, ends_at_boxes, classes)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(place, error) from error
-
-
-def _damaged(record: Path, error: Exception) -> InputError:
-    return InputError(
-        f"is damaged: {type(error).__name__}: {error}",
-        where=str(record),
-        hint=_REMOVE_IT,
-    )
-
-
-def _differing(beside: Mapping[str, Any], inside: Mapping[str, Any]) -> list[str]:
-    """Return what two descriptions say differently, in words."""
-    pair = [dict(each.get("input") or {}) for each in (beside, inside)]
-    names = sorted(pair[0].keys() | pair[1].keys())
-    found = [
-        f"{name} {pair[0].get(name, 'not given')} beside, {pair[1].get(name, 'not given')} inside"
-        for name in names
-        if pair[0].get(name) != pair[1].get(name)
-    ]
-    others = ("layout", "detector", "detections", "classes")
-    return found + [name for name in others if beside.get(name) != inside.get(name)]
-
-
-def _completed(found: _Description, own: "FileInput", layout: str) -> _Description:
+def _completed(found: FileDescription, own: "FileInput", layout: str) -> FileDescription:
     """Fill in what the file's own input tells."""
     values = dict(found.values)
     source = found.source

@@ -1,43 +1,42 @@
 """Errors of one-step commands speak of flags: what a recipe calls ``steps.0.lr`` is ``--lr``."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 from squeeze.core.errors import InputError, Problem, RecipeError
 
-if TYPE_CHECKING:
-    from squeeze.cli.one_step import Flags
-
-P = ParamSpec("P")
-R = TypeVar("R")
+_ROLES = ("train", "validation", "calibration")
+_INPUT = {
+    "model.input": "--input",
+    **{
+        f"model.input.{key}": f"--{key.replace('_', '-')}"
+        for key in ("mean", "std", "fit", "crop_fraction", "interpolation", "channel_order")
+    },
+}
+_DATA = {
+    f"data.{role}.{key}": f"--{key.replace('_', '-')}"
+    for role in _ROLES
+    for key in ("classes", "on_bad_boxes", "on_corrupt", "image_set")
+}
 
 SHARED = {
     "name": "--name",
     "seed": "--seed",
+    "task": "--task",
     "model": "MODEL",
     "model.args": "--arg",
-    "model.input": "--input",
-    "model.input.mean": "--mean",
-    "model.input.std": "--std",
+    **_INPUT,
     "data.train": "--train",
     "data.validation": "--validation",
+    **_DATA,
     "targets": "--target",
     "targets.*.threads": "--threads",
 }
 """Places in the recipe of a one-step command and the flags that set them."""
 
-OF_FILES = {
-    **{
-        f"model.input.{key}": f"--{key.replace('_', '-')}"
-        for key in ("mean", "std", "fit", "crop_fraction", "interpolation", "channel_order")
-    },
-    "model.input": "--input",
-    "data.validation": "--validation",
-    "data.validation.classes": "--classes",
-}
+OF_FILES = {**_INPUT, "task": "--task", "data.validation": "--validation", **_DATA}
 """The same of a file that is measured without a recipe."""
 
 _TRAINING = {"epochs": "--epochs", "lr": "--lr", "batch_size": "--batch-size"}
@@ -90,6 +89,11 @@ _WRITTEN = {
 }
 """What the hints of recipes tell to write, and what it is here."""
 
+_SPOKEN = {"task", "fit", "classes", "scheme", "backend", "importance", "keep"}
+"""Keys that are words too: they are taken for keys where a colon and a value follow."""
+_SETTING = re.compile(r"(?<![\w-])(--[a-z-]+): (?!found\b)(\w+)")
+
+_KEY = re.compile(r"([a-z_]+):? ")
 _OF_ARG = re.compile(r"^--set (?:model|steps\.0\.(?:teacher|student))\.args\.")
 
 
@@ -138,11 +142,18 @@ def _is_place(where: str, flags: Mapping[str, str]) -> bool:
 
 
 def spoken(text: str, flags: Mapping[str, str]) -> str:
-    """Return a sentence in which places of the recipe are flags."""
+    """Return a sentence in which keys and places of the recipe are flags."""
     for written, flag in _WRITTEN.items():
         text = text.replace(written, flag)
     text = _ARGUMENT.sub(r"--arg \1=\2", text)
-    return _PLACE.sub(lambda place: flag_of(place[0], flags) or place[0], text)
+    text = _PLACE.sub(lambda place: flag_of(place[0], flags) or place[0], text)
+    keys = {place.rpartition(".")[2]: flag for place, flag in flags.items()}
+    for key in _SPOKEN & keys.keys():
+        text = re.sub(rf"(?<![\w.-]){key}(?=: (?!found\b)\w)", keys[key], text)
+    for key, flag in keys.items():
+        if "_" in key:
+            text = re.sub(rf"(?<![\w.'-]){key}(?![\w.'])", flag, text)
+    return _SETTING.sub(r"\1 \2", text)
 
 
 @contextmanager
@@ -153,9 +164,11 @@ def speaking(flags: Mapping[str, str]) -> Iterator[None]:
     except RecipeError as error:
         raise RecipeError([_problem(problem, flags) for problem in error.problems]) from error
     except InputError as error:
+        what = error.what
         if error.where is not None and _is_place(error.where, flags):
-            error.where = flag_of(error.where, flags) or error.where
-        error.what = spoken(error.what, flags)
+            flag, what = _precise(error.where, what, flags)
+            error.where = flag or error.where
+        error.what = spoken(what, flags)
         error.hint = error.hint and spoken(error.hint, flags)
         raise
 
@@ -164,20 +177,18 @@ def _problem(problem: Problem, flags: Mapping[str, str]) -> Problem:
     if problem.where != "flags":  # a --set, which speaks of the recipe
         return Problem(_OF_ARG.sub("--arg ", problem.where), problem.what)
     place, colon, what = problem.what.partition(": ")
-    flag = flag_of(place, flags) if colon and " " not in place else None
+    if not colon or " " in place:
+        return Problem(problem.where, spoken(problem.what, flags))
+    flag, what = _precise(place, what, flags)
     if flag is None:
         return Problem(problem.where, spoken(problem.what, flags))
     return Problem(flag, spoken(what, flags))
 
 
-def of_one_step(
-    run: "Callable[Concatenate[Flags, dict[str, Any], P], R]",
-) -> "Callable[Concatenate[Flags, dict[str, Any], P], R]":
-    """Let the errors of a one-step command name the flags that it was given."""
-
-    @wraps(run)
-    def inside(flags: "Flags", step: dict[str, Any], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with speaking(names(flags.recipe, step)):
-            return run(flags, step, *args, **kwargs)
-
-    return inside
+def _precise(place: str, what: str, flags: Mapping[str, str]) -> tuple[str | None, str]:
+    """Return the flag of a place and what is wrong; a block's sentence may begin with its key."""
+    key = _KEY.match(what)
+    inner = key and flags.get(f"{place}.{key[1]}")
+    if key and inner:
+        return inner, what[key.end() :]
+    return flag_of(place, flags), what

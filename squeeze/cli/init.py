@@ -5,17 +5,42 @@ from typing import Annotated
 
 import typer
 
+from squeeze.cli import completion, options
+from squeeze.cli.recipes import shipped_names, write
+
+_TEMPLATES = {
+    "classification": "starting_recipe.yaml",
+    "detection": "starting_detection_recipe.yaml",
+}
+
 
 def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("recipe.yaml"),
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("recipe.yaml"),
+    task: Annotated[
+        str,
+        typer.Option(help="classification or detection.", autocompletion=completion.of(_TEMPLATES)),
+    ] = "classification",
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME",
+            help="Start from a recipe that comes with squeeze; see squeeze recipes list.",
+            autocompletion=shipped_names,
+        ),
+    ] = None,
+    debug: options.Debug = False,
 ) -> None:
-    """Write a starting recipe with comments."""
-    from squeeze.cli import console
-    from squeeze.core.errors import InputError
-    from squeeze.store import write_text
+    """Write a recipe to start from."""
+    del debug
+    from squeeze.core.errors import InputError, unknown_name
+    from squeeze.recipe import shipped
 
-    if path.exists():
-        raise InputError("exists already", where=str(path), hint="choose another name")
-    template = Path(__file__).with_name("starting_recipe.yaml")
-    write_text(path, template.read_text(encoding="utf-8"))
-    console.out(f"wrote {path}; edit it, then: squeeze check {path}")
+    if task not in _TEMPLATES:
+        raise InputError(unknown_name("task", task, _TEMPLATES), where="--task")
+    if source is None:
+        template = Path(__file__).with_name(_TEMPLATES[task])
+    else:
+        options.refuse({"--task": task != "classification"}, "follows from the recipe of --from")
+        template = shipped.find(source)
+    write(template.read_text(encoding="utf-8"), path)

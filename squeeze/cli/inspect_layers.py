@@ -1,15 +1,18 @@
-"""``squeeze inspect --layers``: where a quantized file departs from the float one."""
+"""``squeeze inspect layers``: where a quantized file departs from the float one."""
 
-import json
+import json as json_format
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from squeeze.cli import options
 from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
+    from squeeze.cli.console import Terminal
     from squeeze.cli.file import File
     from squeeze.data.splits import Split
     from squeeze.measure.layers import Compared
@@ -19,71 +22,96 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Images:
+class ComparedImages:
     """What the two files are run on.
 
     Attributes:
         data: Named as for squeeze prune.
         samples: At most so many; 32 are enough for sums over whole activations.
-        given: ``--input``, ``--mean`` and ``--std``.
-        others: Further values of the input, and its layout.
-        quiet: No progress.
+        shape: Of ``--input``, which makes either file's description unnecessary.
     """
 
-    data: str | None
+    data: str
     samples: int
-    given: tuple[str | None, str | None, str | None]
-    others: Mapping[str, Any]
-    quiet: bool
+    shape: str | None
 
 
-def show(real: Path, quantized: Path, images: Images, plot: Path | None, *, as_json: bool) -> None:
-    """Compare two files layer by layer and print it, worst first.
+def layers(
+    reference: Annotated[
+        Path, typer.Argument(metavar="FLOAT_FILE", help="The float .onnx or .tflite file.")
+    ],
+    quantized: Annotated[
+        Path, typer.Argument(metavar="QUANTIZED_FILE", help="The file that was quantized from it.")
+    ],
+    data: Annotated[str, typer.Option(help=f"Images to run both files on: {options.HELP_DATA}")],
+    samples: Annotated[int, typer.Option(help="Number of images.", min=2, max=_MOST)] = _MOST,
+    plot: Annotated[Path | None, typer.Option(help="Also draw the layers into this PNG.")] = None,
+    input: options.Shape = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    crop_fraction: options.CropFraction = None,
+    fit: options.Fit = None,
+    interpolation: options.Interpolation = None,
+    layout: options.Layout = None,
+    channel_order: options.ChannelOrder = None,
+    quiet: options.Quiet = False,
+    json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Compare a quantized file with its float file, layer by layer.
 
-    Raises:
-        InputError: A file or flag is missing or wrong, or no layers match.
+    Every activation that both files have is compared; the worst comes first.
     """
+    del debug
     from squeeze.cli import console
     from squeeze.cli.file import open_file
     from squeeze.cli.inspect_int8 import runtime
-    from squeeze.measure import layers
+    from squeeze.measure import layers as activations
 
-    if images.data is None:
-        raise InputError("needs --data, images to run both files on", where="--layers")
-    if real.suffix != quantized.suffix:
+    others = {
+        "crop_fraction": crop_fraction,
+        "fit": fit,
+        "interpolation": interpolation,
+        "layout": layout,
+        "channel_order": channel_order,
+    }
+    if reference.suffix != quantized.suffix:
         raise InputError(
             f"cannot be compared with {quantized.name}: give two .onnx or two .tflite files",
-            where=str(real),
+            where=str(reference),
         )
-    for path in (real, quantized):
-        runtime(path, "--layers")
-    file = open_file(_described(real, quantized, images), *images.given, others=images.others)
+    for path in (reference, quantized):
+        runtime(path, "squeeze inspect layers")
+    images = ComparedImages(data, samples, input)
+    described = _described(reference, quantized, images)
+    file = open_file(described, input, mean, std, others=others)
     for warning in file.warnings:
         console.note(warning)
-    for path in (real, quantized):
+    for path in (reference, quantized):
         _check(path, file)
-    split = _split(images, file)
-    console.Terminal(quiet=images.quiet).say(file.fed(split.spec).told())
+    terminal = console.Terminal(quiet=quiet)
+    split = _split(images, file, terminal)
+    terminal.say(file.fed(split.spec).told())
     batches = (batch for batch, _ in split.batches(1))
-    opened = [layers.open_activations(path, file.layout) for path in (real, quantized)]
-    found = layers.compare(opened[0], opened[1], batches)
+    opened = [activations.open_activations(path, file.layout) for path in (reference, quantized)]
+    found = activations.compare(opened[0], opened[1], batches)
     if plot is not None:
         _plot(found, plot)
-    if as_json:
-        console.out(json.dumps(_finite(found), indent=1))
+    if json:
+        console.out(json_format.dumps(_finite(found), indent=1))
     else:
         _print(found)
 
 
-def _described(real: Path, quantized: Path, images: Images) -> Path:
+def _described(reference: Path, quantized: Path, images: ComparedImages) -> Path:
     """Return the file whose description tells the input; either will do."""
     from squeeze.export import embedded
 
-    for path in (real, quantized):
+    for path in (reference, quantized):
         is_described = path.with_name(path.name + ".json").is_file() or embedded.read(path)
-        if is_described and images.given[0] is None:
+        if is_described and images.shape is None:
             return path
-    return real
+    return reference
 
 
 def _check(path: Path, described: "File") -> None:
@@ -93,13 +121,11 @@ def _check(path: Path, described: "File") -> None:
     replace(described, path=path).open_session(1).close()
 
 
-def _split(images: Images, file: "File") -> "Split":
-    from squeeze.cli import console
+def _split(images: ComparedImages, file: "File", terminal: "Terminal") -> "Split":
     from squeeze.data.splits import Opening, open_data
     from squeeze.recipe.schema import DataBlock, DataSource
 
     block = DataBlock(validation=DataSource.model_validate(images.data))
-    terminal = console.Terminal(quiet=images.quiet)
     opening = Opening(Path.cwd(), file.spec, 0, terminal, classes=file.classes)
     whole = open_data(block, opening, trains=False, calibrates=False).validation
     count = min(images.samples, _MOST, len(whole))

@@ -1,31 +1,62 @@
 """``squeeze list``."""
 
-from typing import Annotated
+import json as json_format
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from squeeze.cli import completion, names, options
 from squeeze.core import plugins
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from squeeze.core.descriptions import ExtensionDescription
+
+KINDS = (*names.KINDS, *plugins.KINDS)
 
 
 def list_names(
     kind: Annotated[
-        str | None, typer.Argument(help=f"One of {', '.join(plugins.KINDS)}; all without it.")
+        str | None,
+        typer.Argument(
+            help=f"One of {', '.join(KINDS)}. Default: all.", autocompletion=completion.of(KINDS)
+        ),
     ] = None,
+    json: options.AsJson = False,
+    debug: options.Debug = False,
 ) -> None:
-    """Name the extensions that recipes can use; of one kind with what they do and their paper."""
+    """List what recipes can name.
+
+    With a kind, every name has a description and, where there is one, its paper.
+    """
+    del debug
     from squeeze.cli import console
-    from squeeze.core.descriptions import describe
     from squeeze.core.errors import InputError, unknown_name
 
-    if kind is None:
-        for name, group in plugins.KINDS.items():
-            console.out(f"{name}: {', '.join(plugins.names(group))}")
+    if kind is not None and kind not in KINDS:
+        raise InputError(unknown_name("kind", kind, KINDS))
+    found = {each: _described(each) for each in (KINDS if kind is None else (kind,))}
+    if json:
+        plain = {
+            each: {name: asdict(text) for name, text in named.items()}
+            for each, named in found.items()
+        }
+        console.out(json_format.dumps(plain, indent=1))
         return
-    if kind not in plugins.KINDS:
-        raise InputError(unknown_name("kind", kind, plugins.KINDS))
-    found = describe(plugins.KINDS[kind])
-    width = max(map(len, found), default=0)
-    for name, description in found.items():
+    if kind is None:
+        for each, named in found.items():
+            console.out(f"{each}: {names.in_short(each, named)}")
+        return
+    width = max(map(len, found[kind]), default=0)
+    for name, description in found[kind].items():
         console.out(f"{name:{width}}  {description.title}".rstrip())
         if description.source:
             console.out(f"{'':{width}}  {description.source}")
+
+
+def _described(kind: str) -> "Mapping[str, ExtensionDescription]":
+    from squeeze.core.descriptions import describe
+
+    return names.KINDS[kind]() if kind in names.KINDS else describe(plugins.KINDS[kind])

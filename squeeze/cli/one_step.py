@@ -1,20 +1,18 @@
 """``prune``, ``quantize`` and ``distill``: flags that build a recipe of one step, and run it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from squeeze.cli import flag_names, options
-from squeeze.core import reading
+from squeeze.cli import completion, data_flags, flag_names, options
+from squeeze.cli.model_block import model_block
+from squeeze.cli.values import pair
+from squeeze.core import plugins
 
-_DEFAULT_SHAPE = "3,224,224"
-_HELP_MODEL = (
-    "torchvision:NAME, timm:NAME, builtin:NAME, transformers:NAME, package.module:function, "
-    "./file.py:function, or a bundle folder."
-)
+_METRICS = {"detection": "map"}
+"""What ``--max-drop`` is measured in; top-1 elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -26,56 +24,63 @@ class Flags:
     output: Path
     save_recipe: Path | None
     args: tuple[str, ...] = ()
+    read: data_flags.DataFlags = data_flags.NONE
     show: dict[str, bool] = field(default_factory=dict)
     devices: int = 1
 
 
 def common(
-    model: Annotated[str, typer.Argument(help=_HELP_MODEL)],
+    model: Annotated[str, typer.Argument(help=options.HELP_MODEL)],
     validation: Annotated[
         str,
-        typer.Option(
-            help="Validation data: an image folder, builtin:digits, idx:FOLDER, "
-            "torchvision:NAME:FOLDER or ./file.py:function."
-        ),
+        typer.Option(help=f"Validation data: {options.HELP_DATA}"),
     ],
     train: Annotated[str | None, typer.Option(help="Training data, named the same way.")] = None,
-    weights: Annotated[
-        str | None,
+    task: Annotated[
+        str,
         typer.Option(
-            help=".safetensors, weights-only .pt/.pth, package:NAME/FILE, or random: what the "
-            "factory draws."
+            help="classification or detection.",
+            autocompletion=completion.of(("classification", "detection")),
         ),
-    ] = None,
-    arg: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Argument of the model factory; may be repeated."),
-    ] = None,
+    ] = "classification",
+    classes: data_flags.Classes = None,
+    on_bad_boxes: data_flags.OnBadBoxes = None,
+    on_corrupt: data_flags.OnCorrupt = None,
+    image_set: data_flags.ImageSets = None,
+    weights: options.Weights = None,
+    arg: options.FactoryArguments = None,
     input: options.Shape = None,
-    mean: options.Numbers = None,
-    std: options.Numbers = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     crop_fraction: options.CropFraction = None,
     fit: options.Fit = None,
     interpolation: options.Interpolation = None,
     channel_order: options.ChannelOrder = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="Runtime to measure on; may be repeated. Default: onnxruntime."),
+        typer.Option(
+            help="Runtime to measure on; may be repeated. Default: onnxruntime.",
+            autocompletion=completion.of_group(plugins.RUNTIMES),
+        ),
     ] = None,
     threads: options.Threads = 1,
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Gate: largest allowed drop of top-1, absolute (0.01 is one point)."),
+        typer.Option(
+            help="Gate: largest allowed drop of top-1, or of mAP in detection; 0.01 is one point."
+        ),
     ] = None,
     min_speedup: Annotated[
-        float | None, typer.Option(help="Gate: smallest allowed speed-up over the baseline.")
+        float | None, typer.Option(help="Gate: smallest speed-up over the baseline.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="The recipe's name.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the recipe and of the folder of its runs.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
     output: options.Output = Path("runs"),
     set: options.Overrides = None,
     save_recipe: Annotated[
-        Path | None, typer.Option(help="Write the recipe to this file as well.")
+        Path | None, typer.Option(help="Also write the recipe to this file.")
     ] = None,
     devices: options.Devices = 1,
     fresh: options.Fresh = False,
@@ -98,18 +103,20 @@ def common(
     block = model_block(model, weights, input, prepared)
     if arg:
         block["args"] = {}
-    data: dict[str, Any] = {"validation": validation}
+    read = data_flags.gathered(classes, on_bad_boxes, on_corrupt, image_set)
+    data: dict[str, Any] = {"validation": read.source(validation, "validation")}
     if train is not None:
-        data["train"] = train
+        data["train"] = read.source(train, "train")
     gates: list[dict[str, Any]] = []
     if max_drop is not None:
-        gates.append({"metric": "top1", "max_drop": max_drop})
+        gates.append({"metric": _METRICS.get(task, "top1"), "max_drop": max_drop})
     if min_speedup is not None:
         gates.append({"metric": "latency", "min_speedup": min_speedup})
     recipe = {
         "version": 1,
         "name": name,
         "seed": seed,
+        **({"task": task} if task != "classification" else {}),
         "model": block,
         "data": data,
         "steps": [],
@@ -122,66 +129,23 @@ def common(
         output,
         save_recipe,
         tuple(pair(item) for item in arg or ()),
+        read,
         {"fresh": fresh, "remeasure": remeasure, "quiet": quiet, "json": json, "debug": debug},
         devices,
     )
 
 
-def model_block(
-    model: str, weights: str | None, shape: str | None, others: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the model block that flags stand for.
-
-    Args:
-        model: A reference or a bundle folder.
-        weights: A file, for references.
-        shape: ``C,H,W``; None takes the bundle's or the library's own, else 3,224,224.
-        others: Further values of the input, ``mean`` and ``std`` as texts; None takes the bundle's
-            or the library's own.
-    """
-    is_bundle = reading.is_folder(Path(model))
-    block: dict[str, Any] = {"weights": model} if is_bundle else {"build": model}
-    if weights is not None:
-        block["weights"] = weights
-    given = {
-        key: numbers(value, f"--{key}") if key in {"mean", "std"} else value
-        for key, value in others.items()
-        if value is not None
-    }
-    if shape is not None:
-        given["shape"] = numbers(shape, "--input")
-    elif given or not (is_bundle or _in_library(model)):
-        given["shape"] = _own_shape(model, weights, is_bundle=is_bundle)
-    if given:
-        block["input"] = given
-    return block
-
-
-def _in_library(model: str) -> bool:
-    from squeeze.recipe.schema import LIBRARIES
-
-    return model.startswith(LIBRARIES)
-
-
-def _own_shape(model: str, weights: str | None, *, is_bundle: bool) -> list[float]:
-    """Return the shape that goes with other flags."""
-    if is_bundle:
-        from squeeze.cli.file import open_file
-
-        return list(open_file(Path(model)).spec.shape)
-    if _in_library(model):
-        from squeeze.models import pretrained_input
-
-        place = None if weights is None else Path(weights)
-        spec, _ = pretrained_input.complete(None, model, {}, place)
-        if spec is not None:
-            return list(spec.shape)
-    return numbers(_DEFAULT_SHAPE, "--input")
-
-
-@flag_names.of_one_step
 def run(flags: Flags, step: dict[str, Any], calibration: Any = None) -> None:  # noqa: ANN401
-    """Complete the recipe with its step, save it where asked, and run it."""
+    """Complete the recipe with its step, save it where asked, and run it.
+
+    Raises:
+        InputError: Something is wrong with the flags, which are named.
+    """
+    with flag_names.speaking(flag_names.names(flags.recipe, step)):
+        _run(flags, step, calibration)
+
+
+def _run(flags: Flags, step: dict[str, Any], calibration: Any) -> None:  # noqa: ANN401
     from squeeze.cli import devices as processes
     from squeeze.cli.run import start
     from squeeze.recipe import plan
@@ -212,30 +176,3 @@ def save(recipe: dict[str, Any], path: Path) -> None:
     given = from_data(recipe, Path.cwd())
     moved = paths.moved(given.recipe, given.folder, path.parent)
     write_text(path, dump(paths.plain(moved)))
-
-
-def pair(text: str) -> str:
-    """Return a ``KEY=VALUE`` text as it is, or raise ``InputError``."""
-    from squeeze.core.errors import InputError
-
-    key, equals, _ = text.partition("=")
-    if not equals or not key:
-        raise InputError(f"found '{text}', expected KEY=VALUE", where="--arg")
-    return text
-
-
-def numbers(text: str, flag: str) -> list[float]:
-    """Read ``1,2,3``.
-
-    Raises:
-        InputError: Something in it is no number.
-    """
-    from squeeze.core.errors import InputError
-
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(
-            f"found '{text}', expected numbers with commas between", where=flag
-        ) from None
-    return [int(value) if value.is_integer() and flag == "--input" else value for value in values]

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from squeeze.cli import one_step, options
+from squeeze.cli import completion, one_step, options
 
 _USUAL_RATIO = 0.3
 
@@ -14,48 +14,50 @@ def prune(
     pruning_ratio: Annotated[
         float | None,
         typer.Option(
-            help="Fraction of every layer's channels to remove, [0, 1). "
-            f"{_USUAL_RATIO} where nothing else says how much."
+            help="Fraction of every layer's channels to remove, in [0, 1). "
+            f"Default: {_USUAL_RATIO}, unless another flag sets the goal."
         ),
     ] = None,
     speedup: Annotated[
         float | None,
-        typer.Option(help="Instead: the measured speed-up to reach on the first --target."),
+        typer.Option(help="Goal instead: the measured speed-up on the first --target."),
     ] = None,
     macs: Annotated[
-        float | None, typer.Option(help="Instead: so many times fewer multiply-adds.")
+        float | None, typer.Option(help="Goal instead: this many times fewer multiply-adds.")
     ] = None,
     params: Annotated[
-        float | None, typer.Option(help="Instead: so many times fewer parameters.")
+        float | None, typer.Option(help="Goal instead: this many times fewer parameters.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Instead: the most bytes of the float .onnx file.")
+        int | None,
+        typer.Option(help="Goal instead: most bytes of the float .onnx file."),
     ] = None,
-    importance: Annotated[str, typer.Option(help="Criterion; see squeeze list importance.")] = "l2",
+    importance: options.Importance = "l2",
     ranking: Annotated[
-        str, typer.Option(help="With a ratio: local, global or isomorphic.")
+        str,
+        typer.Option(
+            help="With --pruning-ratio, what channels compete with: local (their layer), global or "
+            "isomorphic.",
+            autocompletion=completion.of(("local", "global", "isomorphic")),
+        ),
     ] = "local",
-    rounds: Annotated[int, typer.Option(help="Prune in so many rounds.", min=1)] = 1,
+    rounds: Annotated[int, typer.Option(help="Number of rounds to prune in.", min=1)] = 1,
     max_ratio: Annotated[
-        float, typer.Option(help="Largest fraction of a layer's channels that may go.")
+        float, typer.Option(help="Largest fraction of a layer's channels to remove.")
     ] = 0.9,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option(help="Layers never touched: a pattern or a class name; may be repeated."),
-    ] = None,
+    keep: options.Keep = None,
     attention: Annotated[
-        str, typer.Option(help="What attention loses: dimensions of every head, or whole heads.")
+        str,
+        typer.Option(help="What attention loses: dimensions of every head, or whole heads."),
     ] = "dimensions",
     align: Annotated[
-        str, typer.Option(help="Keep channel counts multiples of this, or auto.")
+        str, typer.Option(help="Keep channel counts multiples of this number, or auto.")
     ] = "auto",
-    epochs: Annotated[
-        int, typer.Option(help="Fine-tune for so many epochs; 0: not at all.", min=0)
-    ] = 0,
+    epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning; 0 for none.", min=0)] = 0,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.01,
     batch_size: options.BatchSize = 64,
 ) -> None:
-    """Remove whole channels, fine-tune, export, measure, report."""
+    """Remove whole channels, fine-tune, export and measure."""
     runtime, threads = (flags.recipe["targets"][0][key] for key in ("runtime", "threads"))
     aims: dict[str, Any] = {}
     if speedup is not None:

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from squeeze.cli import one_step
+from squeeze.cli import completion, one_step
+from squeeze.core import plugins
 from squeeze.core.errors import InputError, unknown_name
 
 
@@ -13,33 +14,37 @@ def quantize(
     calibration: Annotated[
         str | None,
         typer.Option(
-            help="Calibration data of its own, named like --validation; synthetic: made-up images, "
-            "where there are none."
+            help="Separate calibration data, named like --validation, or synthetic for generated "
+            "images."
         ),
     ] = None,
     calibration_samples: Annotated[
         int,
         typer.Option(
-            help="Without --calibration: so many are drawn from --train, or else taken out of "
-            "--validation.",
+            help="Without --calibration, draw this many images from --train, or else take them out "
+            "of --validation.",
             min=1,
         ),
     ] = 128,
     scheme: Annotated[
         str,
         typer.Option(
-            help="static_int8, dynamic_int8, weight_only_int8, static_int8_int16, fp16 or bf16."
+            help="static_int8, dynamic_int8, weight_only_int8, static_int8_int16, fp16 or bf16.",
+            autocompletion=completion.schemes,
         ),
     ] = "static_int8",
     backend: Annotated[
         str,
-        typer.Option(help="auto: the one of each target; neural_compressor (ONNX Runtime only)."),
+        typer.Option(
+            help="auto for the one of each target, or neural_compressor (ONNX Runtime only).",
+            autocompletion=completion.of_group(plugins.BACKENDS),
+        ),
     ] = "auto",
     autotune: Annotated[
         float | None,
         typer.Option(
             metavar="MAX_DROP",
-            help="neural_compressor tries its configurations until one loses at most this much "
+            help="Let neural_compressor try its configurations until one loses at most this much "
             "top-1 on the calibration images.",
             min=0,
         ),
@@ -48,39 +53,45 @@ def quantize(
         str, typer.Option(help="auto, 7 or 8; auto decides by this CPU (ONNX Runtime).")
     ] = "auto",
     calibrator: Annotated[
-        str, typer.Option(help="How ranges come from the samples: squeeze list calibrators.")
+        str,
+        typer.Option(
+            help="How activation ranges are found; see squeeze list calibrators.",
+            autocompletion=completion.of_group(plugins.CALIBRATORS),
+        ),
     ] = "image_percentile",
     percentile: Annotated[
-        float | None, typer.Option(help="Of a calibrator that has one; its own default.")
+        float | None,
+        typer.Option(help="For calibrators that use one. Default: the calibrator's."),
     ] = None,
     keep_float: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Layers that run in float: a pattern of module paths or a class; may be repeated.",
+            help="Layers to keep in float: a pattern of module paths or a class name; may be "
+            "repeated.",
         ),
     ] = None,
     mixed_precision: Annotated[
         float | None,
         typer.Option(
             metavar="MAX_DROP",
-            help="Keep the fewest layers in float that bring the loss of accuracy, measured on "
-            "training or calibration images, down to this (0.005 is half a point).",
+            help="Keep the fewest layers in float that limit the loss of accuracy, measured on "
+            "training or calibration images, to this; 0.005 is half a point.",
             min=0,
         ),
     ] = None,
     recovery: Annotated[
         str,
         typer.Option(
-            help="all: equalize channels, round weights by what they do to their layer's outputs, "
-            "correct biases; none. Each alone: a recipe's steps.0.recovery."
+            help="all (equalize channels, round weights adaptively, correct biases) or none; to "
+            "choose, use --set steps.0.recovery.equalize=false and the like."
         ),
     ] = "all",
 ) -> None:
-    """Quantize the exported files, measure, audit the kernels, report."""
+    """Quantize the exported files, measure and audit them."""
     if scheme == "qat_int8":
         raise InputError(
-            "trains, which takes more settings than there are flags",
+            "trains the model, which takes more settings than there are flags for",
             where="--scheme qat_int8",
             hint="write a recipe, like recipes/digits_resnet8_prune50_qat_int8.yaml",
         )
@@ -92,7 +103,7 @@ def quantize(
         "samples": calibration_samples,
     }
     if scheme in SCHEMES and not SCHEMES[scheme].calibrates and not has_train:
-        drawn = None  # taken out of validation for nothing that must be had
+        drawn = None  # do not shrink validation for samples that are not needed
     bits = int(weight_bits) if weight_bits.isdigit() else weight_bits
     one_step.run(
         flags,
@@ -107,12 +118,16 @@ def quantize(
             "keep_float": keep_float or None,
             "mixed_precision": None if mixed_precision is None else {"max_drop": mixed_precision},
         },
-        _calibration(calibration, calibration_samples) or drawn,
+        _calibration(flags, calibration, calibration_samples) or drawn,
     )
 
 
-def _calibration(wanted: str | None, samples: int) -> Any:  # noqa: ANN401
-    return {"format": wanted, "samples": samples} if wanted == "synthetic" else wanted
+def _calibration(flags: one_step.Flags, wanted: str | None, samples: int) -> Any:  # noqa: ANN401
+    if wanted is None:
+        return None
+    if wanted == "synthetic":
+        return {"format": wanted, "samples": samples}
+    return flags.read.source(wanted, "calibration")
 
 
 def _calibrator(name: str, percentile: float | None) -> Any:  # noqa: ANN401

@@ -13,7 +13,10 @@ def report(
     json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
-    """Render a run's reports again from its results.json; say what was changed since the run."""
+    """Render a run's reports again from its results.json.
+
+    Files that have changed since the run are named.
+    """
     del debug
     from squeeze.cli import console
     from squeeze.report import write

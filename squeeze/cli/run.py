@@ -25,9 +25,10 @@ def run(
     devices: options.Devices = 1,
     allow_code: options.AllowCode = None,
 ) -> None:
-    """Run a recipe: baseline, steps, files, measurements, gates, report.
+    """Run a recipe: steps, export, measurements, gates, report.
 
-    Under torchrun its processes train together, on several machines too if all see the output.
+    Started by torchrun, all its processes train together, also on several machines if they share
+    the output folder.
     """
     del allow_code
     from squeeze.recipe.load import load_recipe
@@ -58,6 +59,11 @@ def execute(loaded: "LoadedRecipe", output: Path, show: dict[str, bool]) -> None
     """Run a loaded recipe and print its outcome; exit with 3 when a gate failed."""
     from squeeze.cli import console
     from squeeze.core.errors import EXIT_GATE
+    from squeeze.recipe import plan
+
+    plan.check(loaded)  # before torch is imported, so that a mistake is reported at once
+    terminal = console.Terminal(quiet=show["quiet"])
+    terminal.say(f"running {loaded.recipe.name}")
     from squeeze.pipeline import run as pipeline
 
     results, folder = pipeline.run(

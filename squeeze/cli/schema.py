@@ -8,10 +8,10 @@ import typer
 
 def schema(
     results: Annotated[
-        bool, typer.Option("--results", help="The schema of results.json instead.")
+        bool, typer.Option("--results", help="Print the schema of results.json instead.")
     ] = False,
 ) -> None:
-    """Print the JSON Schema of recipes, for editors, or of results.json."""
+    """Print the JSON Schema of recipes or of results.json."""
     from squeeze.cli import console
 
     if results:

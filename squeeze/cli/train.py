@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe with a baseline.train block.")],
-    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Where the bundle goes.")],
+    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Folder to save the bundle in.")],
     set: options.Overrides = None,
     devices: options.Devices = 1,
     quiet: options.Quiet = False,
     allow_code: options.AllowCode = None,
     debug: options.Debug = False,
 ) -> None:
-    """Train a recipe's baseline only, and leave it as a bundle.
+    """Train a recipe's baseline only and save it as a bundle.
 
-    Every epoch leaves a checkpoint beside it, from which the same command goes on after a kill.
+    Every epoch writes a checkpoint beside it, from which the same command resumes if it is killed.
     """
     del debug, allow_code
     from squeeze.cli import console

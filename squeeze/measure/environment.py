@@ -2,6 +2,8 @@
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -81,12 +83,29 @@ def cuda_device() -> str | None:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
+def _operators_load() -> bool:
+    """Whether torchvision's compiled operators load; importing the rest of it takes seconds."""
+    spec = find_spec("torchvision")
+    if spec is None or not spec.submodule_search_locations:
+        return False
+    import torch
+
+    try:
+        for library in Path(spec.submodule_search_locations[0]).glob("_C*"):
+            torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
+        return hasattr(torch.ops.torchvision, "nms")
+    except OSError:
+        return False
+
+
 def broken_pairs() -> str | None:
     """Return why torch and torchvision do not work together, or None.
 
     torchvision's wheels carry compiled code for one torch build; another build of torch fails in
     its operators with a message that names neither.
     """
+    if _operators_load():
+        return None
     try:
         import torchvision  # noqa: F401  (importing it is the test)
     except (ImportError, RuntimeError) as error:

@@ -229,7 +229,7 @@ def _ratios(
             raise InputError(
                 f"'{pattern}' matches {', '.join(sorted(named)[:_SHOWN])}, which make no channels",
                 where="ratios",
-                hint="'squeeze inspect --pruning' lists the layers",
+                hint="'squeeze inspect pruning' lists the layers",
             )
         if all(group.kept for group in hits):
             told = "; ".join(f"{group.name} {group.kept}" for group in hits)
@@ -246,7 +246,7 @@ def _check(found: PruningGroups, model: Model) -> None:
     raise SqueezeError(
         f"nothing can be pruned: {told or 'no convolution or linear layer was reached'}",
         where=model.architecture.build,
-        hint="'squeeze inspect --pruning' shows every layer",
+        hint="'squeeze inspect pruning' shows every layer",
     )
 
 

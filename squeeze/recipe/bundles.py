@@ -11,20 +11,29 @@ from squeeze.recipe.schema import ModelBlock
 
 if TYPE_CHECKING:
     from squeeze.recipe.load import LoadedRecipe
+    from squeeze.recipe.schema import Recipe
 
 Mistakes = Iterator[tuple[Path_, str]]
 
 _MODELS = ("teacher", "student")
 
 
+def named(recipe: "Recipe") -> Iterator[tuple[Path_, ModelBlock]]:
+    """Yield every model block of a recipe with its place."""
+    yield ("model",), recipe.model
+    for index, step in enumerate(recipe.steps):
+        for key in _MODELS:
+            block = getattr(step, key, None)
+            if isinstance(block, ModelBlock):
+                yield ("steps", index, key), block
+
+
 def factories(loaded: "LoadedRecipe") -> list[str]:
     """Return the Python functions that a recipe names to build models, with absolute files."""
-    recipe = loaded.recipe
-    named = [recipe.model, *(getattr(s, k, None) for s in recipe.steps for k in _MODELS)]
     return [
         permission.resolved(block.build, loaded.folder)
-        for block in named
-        if isinstance(block, ModelBlock) and block.build and not permission.is_own(block.build)
+        for _, block in named(loaded.recipe)
+        if block.build and not permission.is_own(block.build)
     ]
 
 

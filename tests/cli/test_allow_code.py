@@ -56,7 +56,8 @@ def recipe(folder: Path, **model: Any) -> Path:
         ["eval", "own", "--validation", "builtin:digits"],
         ["bench", "own"],
         ["export", "own", "--to", "onnx"],
-        ["inspect", "own", "--pruning"],
+        ["inspect", "own"],
+        ["inspect", "pruning", "own"],
         ["quantize", "own", "--validation", "builtin:digits"],
         ["check", "recipe.yaml"],
         ["run", "recipe.yaml"],
@@ -92,6 +93,6 @@ def test_a_run_measures_and_reuses_bundles_of_the_factory_that_its_recipe_names(
         done = squeeze("run", "recipe.yaml")
         assert done.returncode == 0, done.stderr
     results = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("runs/own/*/results.json"))]
-    assert [state["reused_from"] is not None for state in results[1]["states"]] == [True, True]
+    assert [state["reused_from"] is not None for state in results[1]["models"]] == [True, True]
     for row in results[1]["rows"]:
         assert row["peak_memory_bytes"] is not None  # its process loads the bundle too

@@ -256,7 +256,7 @@ def test_report_eval_bench_and_export_work_on_what_a_run_left(
     scores = []
     for file in (bundle, onnx):
         done = squeeze("eval", file, "--validation", "builtin:digits", "--json")
-        scores.append(json.loads(done.stdout)["top1"]["value"])
+        scores.append(json.loads(done.stdout)["files"][0]["accuracy"]["top1"]["value"])
     expected = record["rows"][1]["accuracy"]["top1"]["value"]
     assert scores == [pytest.approx(expected, abs=2 / 540)] * 2
 
@@ -269,10 +269,12 @@ def test_report_eval_bench_and_export_work_on_what_a_run_left(
     assert "exists already" in again.stderr
 
     done = squeeze("bench", run / "artifacts" / "baseline.onnx", *files, "--json")
-    timings = json.loads(done.stdout)
-    assert len(timings) == 3
-    assert next(iter(timings.values()))["speedup"]["value"] == 1.0
-    assert all(t["latency"]["median_s"] > 0 for t in timings.values())
+    found = json.loads(done.stdout)
+    assert found["baseline"] == str(run / "artifacts" / "baseline.onnx")
+    timings = found["measurements"]
+    assert [t["runtime"] for t in timings] == ["onnxruntime", "onnxruntime", "litert"]
+    assert timings[0]["speedup"]["value"] == 1.0
+    assert all(t["latency"]["median_s"] > 0 for t in timings)
 
 
 def test_files_that_cannot_be_opened_are_told(squeeze: Squeeze, tmp_path: Path) -> None:

@@ -47,3 +47,55 @@ def test_bars_take_names_for_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"evaluating [red]{SHOWN}" in text
     assert "[/nothing] \\u0007" in text
     assert "\x1b[31m" not in text
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Let tables believe that they are printed on a terminal of 80 columns."""
+    stream = io.StringIO()
+    monkeypatch.setattr(
+        console,
+        "Console",
+        lambda **how: Console(file=stream, force_terminal=True, width=80, color_system=None, **how),
+    )
+    return stream
+
+
+ROW = ("runs/mobilenet_v2/artifacts/1-quantize.onnx", "2.21x [2.18, 2.27]", "3.92 MB")
+COLUMNS = ("File", "Speed-up", "Size")
+
+
+def test_80_columns_wrap_sentences_and_nothing_else(terminal: io.StringIO) -> None:
+    why = "stays in float because the runtime has no integer kernel for it at all"
+    short = ("1-quantize.onnx", *ROW[1:])
+    console.table((*COLUMNS, "Why"), [(*short, why)])
+    lines = [line.rstrip() for line in terminal.getvalue().splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert all(text in lines[1] for text in short)
+    assert " ".join(" ".join(lines[1:]).split()).endswith("for it at all")
+    assert len(lines) > 2
+    console.table((*COLUMNS, "Why"), [(*ROW, why)])
+    blocks = terminal.getvalue().splitlines()[len(lines) :]
+    assert max(map(len, blocks)) <= 80
+    assert "  Why       stays in float" in blocks[3]
+
+
+def test_what_does_not_fit_80_columns_is_printed_row_by_row(terminal: io.StringIO) -> None:
+    console.table((*COLUMNS, "Latency"), [(*ROW, "3.61 ms [3.60, 3.63]"), (*ROW, "")], title="T")
+    assert terminal.getvalue().splitlines() == [
+        "T",
+        ROW[0],
+        "  Speed-up  2.21x [2.18, 2.27]",
+        "  Size      3.92 MB",
+        "  Latency   3.61 ms [3.60, 3.63]",
+        ROW[0],
+        "  Speed-up  2.21x [2.18, 2.27]",
+        "  Size      3.92 MB",
+    ]
+
+
+def test_tables_that_fit_stay_tables(terminal: io.StringIO) -> None:
+    console.table(COLUMNS, [("a.onnx", *ROW[1:])])
+    first, second = terminal.getvalue().splitlines()
+    assert first.split() == list(COLUMNS)
+    assert second.split() == ["a.onnx", "2.21x", "[2.18,", "2.27]", "3.92", "MB"]

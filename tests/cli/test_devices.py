@@ -40,7 +40,7 @@ def test_two_processes_make_one_run(
         _, narration = process.communicate()
         assert process.returncode == 0, narration
     together, taken_over = (
-        json.loads(path.read_text())["states"]
+        json.loads(path.read_text())["models"]
         for path in sorted((tmp_path / "runs" / "small").glob("*/results.json"))
     )
     assert [state["name"] for state in together] == ["baseline", "1-prune"]
@@ -65,7 +65,7 @@ def test_two_processes_train_and_distill_from_flags(
     _, narration = process.communicate()
     assert process.returncode == 0, narration
     (found,) = tmp_path.glob("runs/*/*/results.json")
-    assert [state["name"] for state in json.loads(found.read_text())["states"]] == [
+    assert [state["name"] for state in json.loads(found.read_text())["models"]] == [
         "baseline",
         "1-distill",
     ]

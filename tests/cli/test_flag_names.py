@@ -81,7 +81,29 @@ def test_every_flag_that_messages_name_exists(verb: str) -> None:
                 "its 'weights', train it first (squeeze train), or write --weights random",
             ],
         ),
-        (("inspect", "resnet20", "--pruning"), ["MODEL: found 'resnet20', allowed: "]),
+        (
+            ("quantize", "builtin:resnet8", *RANDOM, "--mean", "0.5,0.5", "--std", "1,1,1"),
+            ["--mean: has 2 numbers for 1 channels"],
+        ),
+        (
+            ("quantize", "builtin:resnet8", *RANDOM, "--on-corrupt", "drop"),
+            ["--on-corrupt: found 'drop', allowed: refuse, skip"],
+        ),
+        (
+            ("quantize", "builtin:resnet8", *RANDOM, "--task", "detection"),
+            [
+                "--validation: 'digits' has no boxes; --task detection takes coco",
+                "--fit: crop may cut objects off; set --fit letterbox (keeps proportions) or ",
+            ],
+        ),
+        (
+            ("quantize", "builtin:resnet8", *RANDOM[2:], "--validation", "voc:nowhere"),
+            [
+                "--validation: no such folder",
+                "--validation: 'voc' has boxes; set --task detection",
+            ],
+        ),
+        (("inspect", "pruning", "resnet20"), ["MODEL: found 'resnet20', allowed: "]),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -139,6 +161,50 @@ def test_sentences_name_flags_too() -> None:
             [Problem("flags", "gates.0.max_drop: is wrong"), Problem("flags", "gates.1: too")]
         )
     assert str(wrong.value) == "--max-drop: is wrong\n--min-speedup: too"
+
+
+@pytest.mark.parametrize(
+    ("place", "what", "hint", "expected"),
+    [
+        (
+            "data.validation",
+            "3 of 9 images cannot be read: a.png",
+            "fix or remove them, or set on_corrupt: skip to leave them out",
+            "--validation: 3 of 9 images cannot be read: a.png\n"
+            "  fix or remove them, or set --on-corrupt skip to leave them out",
+        ),
+        (
+            "data.train",
+            "2 of 9 boxes are bad",
+            "fix them, or set on_bad_boxes: repair",
+            "--train: 2 of 9 boxes are bad\n  fix them, or set --on-bad-boxes repair",
+        ),
+        (
+            "model.input",
+            "fit: crop may cut objects off",
+            "set model.input.fit: letterbox",
+            "--fit: crop may cut objects off\n  set --fit letterbox",
+        ),
+        ("targets.0.nms", "is for task: detection", None, "--target: is for --task detection"),
+        (
+            "data.validation.format",
+            "'voc' has boxes; set task: detection",
+            "add it to 'classes', or name all in order: classes: [a, b]",
+            "--validation: 'voc' has boxes; set --task detection\n"
+            "  add it to 'classes', or name all in order: classes: [a, b]",
+        ),
+    ],
+)
+def test_hints_name_flags(place: str, what: str, hint: str | None, expected: str) -> None:
+    recipe = {"model": {"build": "x"}, "data": {}, "gates": []}
+    flags = flag_names.names(recipe, {"method": "quantize"})
+    with pytest.raises(InputError) as caught, flag_names.speaking(flags):
+        raise InputError(what, where=place, hint=hint)
+    assert str(caught.value) == expected
+    if hint and "class" not in hint:
+        with pytest.raises(RecipeError) as wrong, flag_names.speaking(flags):
+            raise RecipeError([Problem("flags", f"{place}: {what}; {hint}")])
+        assert str(wrong.value) == expected.replace("\n  ", "; ")
 
 
 def test_exported_files_are_not_exported_again(squeeze: Squeeze, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_saved_recipe_runs_from_its_own_folder(
     done = squeeze("run", "../deep/down/r.yaml")
     assert done.code == 0, done.err
     (second,) = Path().glob("runs/*/*/results.json")
-    states = [json.loads(file.read_text())["states"] for file in (first, second)]
+    states = [json.loads(file.read_text())["models"] for file in (first, second)]
     assert [state["macs"] for state in states[0]] == [state["macs"] for state in states[1]]
 
 
@@ -99,10 +99,10 @@ def test_files_know_the_classes_that_they_were_made_with(
     allowed = ("--allow-code", "./net.py:make", "--json", "--quiet")
     for file in (bundle, onnx):
         whole, part = (
-            json.loads(squeeze("eval", file, "--validation", folder, *allowed).out)
+            json.loads(squeeze("eval", file, "--validation", folder, *allowed).out)["files"][0]
             for folder in (picture_folder, fewer)
         )
-        assert (whole["samples"], part["samples"]) == (12, 8)
+        assert [each["accuracy"]["samples"] for each in (whole, part)] == [12, 8]
     strange = painted(tmp_path / "strange", "bee", "dog")
     done = squeeze("eval", onnx, "--validation", strange)
     assert done.code == 2
@@ -130,7 +130,7 @@ def test_files_know_the_classes_that_they_were_made_with(
         ("prune", "./net.py:make", "--validation"),
         ("prune", "builtin:resnet8", "--validation", "builtin:digits", "--weights"),
         ("eval",),
-        ("inspect", "--int8"),
+        ("inspect", "int8"),
         ("check",),
     ],
 )
@@ -160,7 +160,7 @@ def test_names_in_a_tflite_file_that_are_no_text(
     assert place > 0
     damaged = tmp_path / "x.tflite"
     damaged.write_bytes(whole.replace(b"conv", b"\xff\xfe\xe9v"))
-    assert squeeze("inspect", "--int8", damaged).code == 0
+    assert squeeze("inspect", "int8", damaged).code == 0
     done = squeeze("bench", damaged)
     assert done.code == 2
     assert "x.tflite: the name of a tensor is not UTF-8" in done.err

@@ -1,4 +1,4 @@
-"""``squeeze inspect``, and the recipes that the flags of ``squeeze prune`` build."""
+"""``squeeze inspect``: the summary, the groups of pruning, and their sensitivity."""
 
 import json
 import sys
@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from squeeze.cli import app
-from squeeze.recipe.load import LoadedRecipe, load_recipe
 
 Answer = tuple[int, str, str]
 Run = Callable[..., Answer]
@@ -56,7 +54,7 @@ def by_layer(groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_every_group_is_shown_with_why_it_stays(squeeze: Run) -> None:
-    code, out, _ = squeeze("inspect", *MODEL, "--pruning", "--keep", "stages.2*", "--json")
+    code, out, _ = squeeze("inspect", "pruning", *MODEL, "--keep", "stages.2*", "--json")
     assert code == 0
     shown = json.loads(out)
     assert set(shown) == {"groups", "adapters"}
@@ -75,7 +73,7 @@ def test_every_group_is_shown_with_why_it_stays(squeeze: Run) -> None:
 
 
 def test_the_table_ends_with_what_can_be_pruned(squeeze: Run) -> None:
-    code, out, _ = squeeze("inspect", *MODEL, "--pruning")
+    code, out, _ = squeeze("inspect", "pruning", *MODEL)
     assert code == 0
     lines = out.splitlines()
     assert lines[0].split() == (
@@ -96,17 +94,19 @@ def test_rewritten_layers_and_layers_that_never_run_are_told(squeeze: Run, tmp_p
         "    def forward(self, x):\n"
         "        return self[2](self[1](self[0](x)))\n"
     )
-    code, out, _ = squeeze("inspect", "./net.py:Net", "--input", "3,8,8", "--pruning")
+    code, out, _ = squeeze("inspect", "pruning", "./net.py:Net", "--input", "3,8,8")
     assert code == 0
     assert "rewritten before pruning: depthwise_multiplier" in out.splitlines()
     assert "never reached by the forward pass: spare" in out.splitlines()
 
 
 def test_sensitivity_is_printed_and_plotted(squeeze: Run, tmp_path: Path) -> None:
-    arguments = ("--sensitivity", *DIGITS, "--samples", "60", "--quiet")
-    code, out, _ = squeeze("inspect", *MODEL, *arguments, "--plot", "deep/curves.png", "--json")
+    arguments = (*MODEL, *DIGITS, "--samples", "60", "--quiet", "--plot", "deep/curves.png")
+    code, out, _ = squeeze("inspect", "sensitivity", *arguments, "--json")
     assert code == 0
-    curves = json.loads(out)["sensitivity"]
+    shown = json.loads(out)
+    assert shown["metric"] == "top-1"
+    curves = shown["sensitivity"]
     assert {curve["group"]: curve["channels"] for curve in curves} == GROUPS | STREAMS
     for curve in curves:
         ratios = [ratio for ratio, _ in curve["points"]]
@@ -117,60 +117,64 @@ def test_sensitivity_is_printed_and_plotted(squeeze: Run, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
 
 
-def test_both_at_once_with_a_criterion_that_looks_at_images(squeeze: Run) -> None:
+def test_sensitivity_by_a_criterion_that_looks_at_images(squeeze: Run) -> None:
     code, out, err = squeeze(
-        *("inspect", *MODEL, "--pruning", "--sensitivity", *DIGITS),
+        *("inspect", "sensitivity", *MODEL, *DIGITS),
         *("--samples", "20", "--importance", "taylor", "--keep", "stages.[12]*"),
     )
     assert code == 0, err
-    assert "1 of 7 groups can be pruned, with 16 of 234 channels" in out
     assert out.splitlines()[-1] == (
-        "top-1 in torch with that much of the group removed, nothing trained afterwards"
+        "top-1 in torch with this fraction of the group removed, without fine-tuning"
     )
     rows = [line for line in out.splitlines() if "%" in line]
     assert [(row.split()[0], row.count("%")) for row in rows] == [("stages.0.0.conv1", 8)]
 
 
 def test_nothing_to_measure_is_an_error(squeeze: Run, tmp_path: Path) -> None:
-    arguments = ("--sensitivity", *DIGITS, "--keep", "stages.*", "--plot", "x.png")
-    code, out, err = squeeze("inspect", *MODEL, *arguments)
+    arguments = (*MODEL, *DIGITS, "--keep", "stages.*", "--plot", "x.png")
+    code, out, err = squeeze("inspect", "sensitivity", *arguments)
     assert (code, out) == (1, "")
-    assert "--sensitivity: no group can be pruned and scored by l2" in err
+    assert "builtin:resnet8: no group can be pruned and scored by l2" in err
+    assert "'squeeze inspect pruning' shows why" in err
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (("sensitivity", *MODEL), "Missing option '--data'"),
+        (("pruning", *MODEL, "--plot", "x.png"), "No such option: --plot"),
+        (("prunin", *MODEL), "No such command 'prunin'. Did you mean 'pruning'?"),
         (
-            MODEL,
-            "squeeze inspect: say what to look at: --pruning, --sensitivity, --int8 or --layers",
-        ),
-        ((*MODEL, "--sensitivity"), "--sensitivity: needs --data, what top-1 is measured on"),
-        ((*MODEL, "--pruning", "--plot", "x.png"), "--plot: is for --sensitivity"),
-        ((*MODEL, "--pruning", *DIGITS), "--data: is for --sensitivity"),
-        (
-            (*MODEL, "--pruning", "--keep", "conv9"),
-            "keep: 'conv9' matches no layer; did you mean 'conv1'?",
+            ("pruning", *MODEL, "--keep", "conv9"),
+            "--keep: 'conv9' matches no layer; did you mean 'conv1'?",
         ),
         (
-            (*MODEL, "--sensitivity", *DIGITS, "--importance", "l3"),
+            ("sensitivity", *MODEL, *DIGITS, "--importance", "l3"),
             "unknown importance 'l3', allowed: ",
         ),
+        (("sensitivity", *MODEL, "--data", "nowhere"), "nowhere"),
         (
-            (*MODEL, "--sensitivity", "--data", "nowhere"),
-            "nowhere",
+            ("sensitivity", MODEL[0], *MODEL[3:], *DIGITS),
+            "MODEL: has no weights: builtin:resnet8 would be measured with random ones; name its "
+            "'weights', or write --weights random if that is meant",
         ),
-        (("builtin:resnet9", "--pruning"), "builtin:resnet9: unknown builtin model 'resnet9'"),
-        (("builtin:resnet8", "--pruning", "--arg", "x"), "--arg: found 'x', expected KEY=VALUE"),
+        (("pruning", "builtin:resnet9"), "builtin:resnet9: unknown builtin model 'resnet9'"),
+        (("builtin:resnet9",), "builtin:resnet9: unknown builtin model 'resnet9'"),
         (
-            (*MODEL[:3], "--input", "1,x", "--pruning"),
+            ("pruning", "builtin:resnet8", "--arg", "x"),
+            "--arg: found 'x', expected KEY=VALUE",
+        ),
+        (
+            ("pruning", *MODEL[:3], "--input", "1,x"),
             "--input: found '1,x', expected numbers with commas between",
         ),
         (
-            (*MODEL, "--arg", "num_classes=7", "--sensitivity", *DIGITS),
-            "set model.args.num_classes: 10",
+            ("sensitivity", *MODEL, "--arg", "num_classes=7", *DIGITS),
+            "set --arg num_classes=10",
         ),
+        ((*MODEL, "--layout", "nhwc"), "--layout: applies to .onnx and .tflite files only"),
+        (("x.onnx",), "x.onnx: no such file"),
     ],
 )
 def test_wrong_input_exits_with_2(
@@ -184,97 +188,51 @@ def test_wrong_input_exits_with_2(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def planned(squeeze: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Return the step that ``squeeze prune`` would run, after comparing it with what it saves."""
-    ran: list[LoadedRecipe] = []
-    monkeypatch.setattr("squeeze.cli.run.execute", lambda loaded, *_: ran.append(loaded))
-
-    def plan(*flags: str) -> dict[str, Any]:
-        validation = ("--validation", "builtin:digits", "--train", "builtin:digits")
-        code, _, err = squeeze("prune", *MODEL, *validation, *flags, "--save-recipe", "r.yaml")
-        assert code == 0, err
-        saved = load_recipe("r.yaml").recipe
-        assert saved == ran[-1].recipe
-        (step,) = yaml.safe_load(Path("r.yaml").read_text())["steps"]
-        return step  # type: ignore[no-any-return]
-
-    return plan
-
-
-AIMS = ("pruning_ratio", "ratios", "speedup", "macs", "params", "size")
-
-
-@pytest.mark.parametrize(
-    ("flags", "aim"),
-    [
-        ((), {"pruning_ratio": 0.3}),
-        (("--pruning-ratio", "0.5"), {"pruning_ratio": 0.5}),
-        (("--pruning-ratio", "0"), {"pruning_ratio": 0.0}),
-        (
-            ("--speedup", "1.7"),
-            {"speedup": {"runtime": "onnxruntime", "at_least": 1.7, "threads": 1}},
-        ),
-        (
-            ("--speedup", "2", "--target", "pytorch", "--target", "litert", "--threads", "2"),
-            {"speedup": {"runtime": "pytorch", "at_least": 2.0, "threads": 2}},
-        ),
-        (("--macs", "2"), {"macs": {"times_fewer": 2.0}}),
-        (("--params", "3.5"), {"params": {"times_fewer": 3.5}}),
-        (("--size", "20000"), {"size": {"at_most": 20000}}),
-    ],
-)
-def test_aim_flags_make_a_recipe(
-    planned: Callable[..., dict[str, Any]], flags: tuple[str, ...], aim: dict[str, Any]
-) -> None:
-    step = planned(*flags)
-    assert {key: step[key] for key in AIMS if key in step} == aim
-
-
-def test_all_other_flags_make_a_recipe(planned: Callable[..., dict[str, Any]]) -> None:
-    step = planned(
-        *("--importance", "taylor", "--ranking", "global", "--rounds", "3", "--max-ratio", "0.7"),
-        *("--keep", "conv1", "--keep", "BatchNorm2d", "--align", "4"),
-        *("--epochs", "2", "--lr", "0.05", "--batch-size", "16"),
-    )
-    expected = {
-        "method": "prune",
-        "pruning_ratio": 0.3,
-        "importance": "taylor",
-        "ranking": "global",
-        "rounds": 3,
-        "max_ratio": 0.7,
-        "keep": ["conv1", "BatchNorm2d"],
-        "align": 4,
-        "finetune": {"epochs": 2, "lr": 0.05, "batch_size": 16},
+def test_the_summary_counts_layers_and_says_what_can_be_done(squeeze: Run) -> None:
+    code, out, err = squeeze("inspect", *MODEL, "--json")
+    assert code == 0, err
+    shown = json.loads(out)
+    assert squeeze("inspect", "model", *MODEL, "--json")[1] == out
+    # by hand: the stem, three blocks of two 3x3 convolutions, two shortcuts, the classifier
+    weights = 9 * (16 + 2 * 16 * 16 + 16 * 32 + 32 * 32 + 32 * 64 + 64 * 64) + 16 * 32 + 32 * 64
+    norms = 2 * (3 * 16 + 3 * 32 + 3 * 64)
+    assert shown["params"] == weights + norms + 64 * 10 + 10
+    macs = 9 * (144 * (16 + 512) + 36 * (512 + 1024) + 9 * (2048 + 4096))
+    assert shown["macs"] == macs + 36 * 512 + 9 * 2048 + 640
+    assert shown["layers"]["Conv2d"] == 9
+    assert shown["prunable"] == {
+        "groups": 7,
+        "prunable_groups": 6,
+        "channels": 234,
+        "prunable_channels": 224,
     }
-    assert {key: step[key] for key in expected} == expected
-    assert planned("--align", "auto")["align"] == "auto"
+    assert shown["int8"] == {"int8": 10, "total": 10, "float": {}, "unknown": None}
+    lines = squeeze("inspect", *MODEL)[1].splitlines()
+    assert [line.split()[0] for line in lines] == (
+        "model input layers parameters MACs pruning int8".split()  # noqa: SIM905
+    )
 
 
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        (("--macs", "2", "--pruning-ratio", "0.5"), "found macs, a ratio, needs exactly one of"),
-        (("--speedup", "2", "--size", "5"), "found speedup, size, needs exactly one of"),
-        (("--speedup", "0.9"), "--speedup: found 0.9, allowed: greater than 1"),
-        (("--speedup", "0"), "--speedup: found 0.0, allowed: greater than 1"),
-        (("--macs", "0"), "--macs: found 0.0, allowed: greater than 1"),
-        (("--size", "0"), "--size: found 0, allowed: "),
-        (("--align", "x"), "--align: found 'x', allowed: "),
-        (("--align", "²"), "align: found '²', allowed: "),
-        (("--align", "0"), "align: found 0, allowed: "),
-        (("--importance", "taylor"), "'taylor' looks at images, which needs --train"),
-        (("--epochs", "1"), "trains, which needs --train"),
-        (("--ranking", "all"), "ranking: found 'all', allowed: local, global, isomorphic"),
-        (("--max-ratio", "1"), "--max-ratio: found 1.0, allowed: less than 1"),
-    ],
-)
-def test_wrong_flags_of_prune_exit_with_2(
-    squeeze: Run, tmp_path: Path, flags: tuple[str, ...], expected: str
+def test_the_summary_names_what_stays_float_and_what_cannot_be_traced(
+    squeeze: Run, tmp_path: Path
 ) -> None:
-    code, out, err = squeeze("prune", *MODEL, "--validation", "builtin:digits", *flags)
-    assert code == 2
-    assert expected in err
-    assert out == ""
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "class Normed(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.a, self.norm, self.b = nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2)\n"
+        "    def forward(self, x):\n"
+        "        return self.b(self.norm(self.a(x.mean((2, 3)).repeat(1, 4))))\n"
+        "class Branching(Normed):\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x if x.sum() > 0 else -x)\n"
+    )
+    code, out, err = squeeze("inspect", "./net.py:Normed", "--input", "1,4,4", "--json")
+    assert code == 0, err
+    found = json.loads(out)["int8"]
+    assert (found["int8"], found["total"]) == (2, 2)
+    assert found["float"]["norm"] == "kept in float in a network with layer norms"
+    code, out, err = squeeze("inspect", "./net.py:Branching", "--input", "1,4,4")
+    assert code == 0, err
+    assert "not known before quantizing: " in out

@@ -50,7 +50,8 @@ def evaluated(squeeze: Callable[..., tuple[Any, str, str]]) -> Eval:
     def call(path: Path, *flags: str, data: object = "builtin:digits") -> dict[str, Any]:
         code, out, err = squeeze("eval", path, "--validation", data, "--json", *flags)
         assert code == 0, err
-        return json.loads(out) | {"stderr": err}
+        (found,) = json.loads(out)["files"]
+        return found["accuracy"] | {"preprocessing": found["preprocessing"], "stderr": err}
 
     return call
 
@@ -239,8 +240,9 @@ def test_bench_reads_the_shape_from_the_file(
     path = classifier(tmp_path / "x.onnx", linear[0])
     code, out, err = squeeze("bench", path, "--json", "--batch-size", "2")
     assert code == 0, err
-    shown = {"shape": [1, 8, 8], "layout": "NCHW", "batch_size": 2}
-    assert json.loads(out)[str(path)]["input"] == shown
+    (found,) = json.loads(out)["measurements"]
+    assert (found["file"], found["batch_size"]) == (str(path), 2)
+    assert found["input"] == {"shape": [1, 8, 8], "layout": "NCHW"}
     assert "fed 2x1x8x8, NCHW" in err
     path = classifier(tmp_path / "y.onnx", linear[0], shape=["N", 1, "H", "W"])
     code, out, err = squeeze("bench", path)

@@ -64,6 +64,6 @@ def test_weights_alone_are_quantized_without_calibration_data(
     assert made["size_bytes"] < 0.4 * baseline["size_bytes"]
     assert made["change"]["agreement"] > 0.97
     assert made["accuracy"]["samples"] == 540
-    notes = record["states"][-1]["notes"]
+    notes = record["models"][-1]["notes"]
     assert "onnxruntime: backend onnxruntime: the runtime's own, " in "\n".join(notes)
     assert any("accuracy recovery: none, it takes calibration data" in note for note in notes)

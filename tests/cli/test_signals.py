@@ -65,7 +65,7 @@ def test_a_signal_stops_cleanly_and_the_next_run_goes_on(
     process.send_signal(number)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "error: stopped; finished steps are kept" in rest
+    assert "error: stopped; finished steps and epochs are kept" in rest
     (run,) = (tmp_path / "runs" / "small").iterdir()
     assert {path.name for path in (run / "steps").iterdir()} == {"baseline.unfinished"}
     assert not list(tmp_path.rglob(".*"))

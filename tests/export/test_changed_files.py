@@ -42,7 +42,7 @@ def test_a_changed_file_is_refused_wherever_it_is_read(described: Path) -> None:
     content = bytearray(described.read_bytes())
     content[3] ^= 1
     described.write_bytes(content)
-    for read in (lambda: open_file(described), lambda: runtime(described, "--int8")):
+    for read in (lambda: open_file(described), lambda: runtime(described, "squeeze inspect int8")):
         with pytest.raises(InputError, match="is damaged or was changed") as raised:
             read()
         assert raised.value.where == str(described)

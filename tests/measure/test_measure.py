@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -217,3 +219,23 @@ def test_the_environment_names_versions_but_no_host_or_user() -> None:
     assert platform.node() not in text or len(platform.node()) < 4
     assert f"/{getpass.getuser()}" not in text
     assert environment.broken_pairs() is None
+
+
+def test_a_torchvision_whose_operators_do_not_load_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(environment, "_operators_load", lambda: False)
+    assert environment.broken_pairs() is None  # asked again by importing it
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    found = environment.broken_pairs()
+    assert found is not None
+    assert "does not work with torch" in found
+
+
+def test_doctor_asks_for_operators_without_importing_torchvision() -> None:
+    code = (
+        "import sys; from squeeze.measure import environment; "
+        "print(environment.broken_pairs(), 'torchvision' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["None", "False"]

@@ -67,7 +67,7 @@ def test_the_innermost_module_that_failed_is_named(wrapped: Wrap) -> None:
         prune(model, PruneStep(pruning_ratio=0.5), seed=0)
     assert str(caught.value) == (
         "test:x: nothing can be pruned: 0: unsupported operation in 1.1 (Four): four channels, "
-        "please; 2: makes the model's output\n  'squeeze inspect --pruning' shows every layer"
+        "please; 2: makes the model's output\n  'squeeze inspect pruning' shows every layer"
     )
 
 

@@ -1,0 +1,99 @@
+"""What is written about a file: in the JSON beside it, inside it, or in a bundle's record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from squeeze.core import reading
+from squeeze.core.errors import InputError
+
+if TYPE_CHECKING:
+    from squeeze.core.detector import DetectorSpec
+
+_REMOVE_IT = "remove it and give --input C,H,W (and --mean, --std)"
+LAYOUTS = ("NCHW", "NHWC")
+
+
+@dataclass(frozen=True)
+class FileDescription:
+    """What is known of a file before flags count."""
+
+    values: dict[str, Any]
+    source: str
+    layout: str | None = None
+    detector: "DetectorSpec | None" = None
+    ends_at_boxes: bool = False
+    classes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def described(path: Path, *, is_bundle: bool) -> FileDescription:
+    """Return what the file's description says: the one beside it if there is one.
+
+    Raises:
+        InputError: A description is damaged.
+    """
+    from squeeze.export import embedded, file
+
+    record = path / "architecture.json" if is_bundle else file.description_of(path)
+    plain = _read(record) if record.is_file() else None
+    inside = None if is_bundle else embedded.read(path)
+    if plain is not None:
+        found = _of_record(plain, record, record.name)
+        differing = [] if inside is None else _differing(plain, inside)
+        if not differing:
+            return found
+        told = (
+            f"{path}: {record.name} and the description inside the file disagree "
+            f"({'; '.join(differing)}); {record.name} counts: remove it to go by the file itself"
+        )
+        return replace(found, warnings=(told,))
+    if inside is not None:
+        return _of_record(inside, path, "the description inside the file")
+    return FileDescription({}, "defaults")
+
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        return dict(reading.json_value(record))
+    except InputError as error:
+        raise InputError(f"is damaged: {error.what}", where=error.where, hint=_REMOVE_IT) from error
+    except (ValueError, TypeError) as error:
+        raise _damaged(record, error) from error
+
+
+def _of_record(plain: Mapping[str, Any], place: Path, source: str) -> FileDescription:
+    from squeeze.core.detector import DetectorSpec
+
+    try:
+        detector = plain.get("detector")
+        spec = None if detector is None else DetectorSpec.of_json(detector)
+        layout = plain.get("layout")
+        layout = layout if layout in LAYOUTS else None
+        classes = tuple(str(name) for name in plain.get("classes", ()))
+        ends_at_boxes = "detections" in plain
+        return FileDescription(dict(plain["input"]), source, layout, spec, ends_at_boxes, classes)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(place, error) from error
+
+
+def _damaged(record: Path, error: Exception) -> InputError:
+    return InputError(
+        f"is damaged: {type(error).__name__}: {error}",
+        where=str(record),
+        hint=_REMOVE_IT,
+    )
+
+
+def _differing(beside: Mapping[str, Any], inside: Mapping[str, Any]) -> list[str]:
+    """Return what two descriptions say differently, in words."""
+    pair = [dict(each.get("input") or {}) for each in (beside, inside)]
+    names = sorted(pair[0].keys() | pair[1].keys())
+    found = [
+        f"{name} {pair[0].get(name, 'not given')} beside, {pair[1].get(name, 'not given')} inside"
+        for name in names
+        if pair[0].get(name) != pair[1].get(name)
+    ]
+    others = ("layout", "detector", "detections", "classes")
+    return found + [name for name in others if beside.get(name) != inside.get(name)]

@@ -1,0 +1,152 @@
+"""``squeeze eval`` and ``bench`` of several files: settings, comparisons, saved predictions."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from squeeze.cli.app import main
+from squeeze.measure import latency
+
+OWN = ("--input", "1,12,12", "--mean", "0.3", "--std", "0.35", "--crop-fraction", "1")
+DATA = ("--validation", "builtin:digits")
+Run = Callable[..., tuple[Any, str, str]]
+
+
+@pytest.fixture
+def squeeze(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run the command in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(latency, "_MAX_ROUNDS", 15)
+
+    def call(*arguments: object) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["squeeze", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return (left.value.code, *capsys.readouterr())
+
+    return call
+
+
+def test_every_file_is_timed_in_every_setting(squeeze: Run, files: dict[str, Path]) -> None:
+    pair = (files["int8.onnx"], files["onnx"])
+    flags = ("--baseline", files["onnx"], "--batch-size", 1, "--batch-size", 2, "--threads", 1)
+    code, out, err = squeeze("bench", *pair, *flags, "--input", "1,12,12", "--json", "--quiet")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["baseline"] == str(files["onnx"])
+    rows = found["measurements"]
+    assert [(Path(row["file"]).name, row["batch_size"]) for row in rows] == [
+        (files["onnx"].name, 1),
+        (files["int8.onnx"].name, 1),
+        (files["onnx"].name, 2),
+        (files["int8.onnx"].name, 2),
+    ]
+    for base, other in (rows[:2], rows[2:]):
+        assert base["speedup"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+        medians = [row["latency"]["median_s"] for row in (base, other)]
+        assert other["speedup"]["value"] == pytest.approx(medians[0] / medians[1])
+        assert other["speedup"]["low"] <= other["speedup"]["value"] <= other["speedup"]["high"]
+    code, out, _ = squeeze("bench", *pair, *flags, "--input", "1,12,12", "--quiet")
+    assert out.splitlines()[0].strip() == "onnxruntime, 1 thread"
+    assert out.splitlines()[1].split() == ["File", "Batch", "Median", "p95", "Speed-up"]
+
+
+def test_a_bundle_is_exported_to_the_targets(squeeze: Run, files: dict[str, Path]) -> None:
+    bundle = files["bundle"]
+    targets = ("--target", "pytorch", "--target", "onnxruntime", "--target", "litert")
+    code, out, err = squeeze(
+        "eval", bundle, files["onnx"], *targets, *DATA, *OWN, "--json", "--quiet"
+    )
+    assert code == 0, err
+    rows = json.loads(out)["files"]
+    assert [(Path(row["file"]).name, row["runtime"]) for row in rows] == [
+        (bundle.name, "pytorch"),
+        (bundle.name, "onnxruntime"),
+        (bundle.name, "litert"),
+        (files["onnx"].name, "onnxruntime"),
+    ]
+    assert len({row["accuracy"]["top1"]["value"] for row in rows}) == 1
+    assert [row["change"] is None for row in rows] == [True, True, True, False]
+    assert rows[3]["change"]["agreement"] == 1.0
+    code, out, err = squeeze("eval", bundle, *targets[2:], *DATA, *OWN, "--json", "--quiet")
+    assert [row["change"] is None for row in json.loads(out)["files"]] == [True, False]
+    assert not list(Path().iterdir())
+
+
+def test_files_are_compared_with_the_baseline(squeeze: Run, files: dict[str, Path]) -> None:
+    pair = (files["int8.onnx"], "--baseline", files["onnx"])
+    code, out, err = squeeze("eval", *pair, *DATA, *OWN, "--json", "--quiet")
+    assert code == 0, err
+    base, other = json.loads(out)["files"]
+    assert base["change"] is None
+    change = other["change"]
+    both = [row["accuracy"]["top1"]["value"] for row in (base, other)]
+    assert change["drop"]["value"] == pytest.approx(both[0] - both[1])
+    assert change["regressions"] - change["fixes"] == pytest.approx(540 * (both[0] - both[1]))
+    code, out, _ = squeeze("eval", *pair, *DATA, *OWN, "--quiet")
+    lines = out.splitlines()
+    assert lines[0].strip() == f"540 samples; change in points against {files['onnx']}"
+    assert lines[1].split() == ["File", "top-1", "Change", "Agreement"]
+
+
+@pytest.mark.parametrize("suffix", ["npz", "json"])
+def test_predictions_are_saved_with_the_names_of_samples(
+    suffix: str, squeeze: Run, files: dict[str, Path], tmp_path: Path
+) -> None:
+    place = tmp_path / "deep" / f"found.{suffix}"
+    flags = (*DATA, *OWN, "--save-predictions", place, "--quiet", "--json")
+    code, out, err = squeeze("eval", files["onnx"], files["int8.onnx"], *flags)
+    assert code == 0, err
+    tops = [row["accuracy"]["top1"]["value"] for row in json.loads(out)["files"]]
+    if suffix == "npz":
+        saved = np.load(place)
+        assert saved["predictions"].shape == (2, 540, 5)
+        assert len(set(saved["names"])) == 540
+        assert list(saved["classes"]) == list("0123456789")
+        assert list(saved["files"]) == [str(files["onnx"]), str(files["int8.onnx"])]
+        right = saved["predictions"][:, :, 0] == saved["truth"]
+        assert right.mean(1) == pytest.approx(tops)
+    else:
+        shown = json.loads(place.read_text())["files"]
+        assert [row["runtime"] for row in shown] == ["onnxruntime"] * 2
+        for row, top in zip(shown, tops, strict=True):
+            right = [each["predicted"][0] == each["label"] for each in row["samples"]]
+            assert sum(right) / 540 == pytest.approx(top)
+    code, _, err = squeeze("eval", files["onnx"], *flags)
+    assert code == 2
+    assert "exists already" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (("--target", "litert"), "is of kind onnx and runs in none of the targets litert"),
+        (("--target", "tensorrt"), "--target: unknown runtime 'tensorrt', allowed: "),
+        (("--target", "onnxruntime:tpu"), "--target: unknown device 'tpu', allowed: cpu, cuda"),
+        (("--target", "onnxruntime:cuda"), "onnxruntime runs on cpu only here, not on cuda"),
+        (("--save-predictions", "x.csv"), "allowed: a name that ends in .npz or .json"),
+        (("--task", "segmentation"), "--task: unknown task 'segmentation', allowed: "),
+        (("--task", "detection"), "has no description that says how boxes are read"),
+        (("--image-set", "test=a"), "--image-set test=a: unknown role 'test', allowed: "),
+        (("--image-set", "a", "--image-set", "b"), "--image-set: is given twice for validation"),
+        (("--on-bad-boxes", "drop"), "--on-bad-boxes: found 'drop', allowed: refuse, repair"),
+        (("--on-corrupt", "drop"), "--on-corrupt: found 'drop', allowed: refuse, skip"),
+        (("--classes", "a,a"), "--classes a,a: names two classes the same"),
+        (("--baseline", "nothing.onnx"), "nothing.onnx: no such file"),
+        (("--threads", "0"), "Invalid value for '--threads'"),
+    ],
+)
+def test_wrong_flags_of_eval_exit_with_2(
+    flags: tuple[str, ...], expected: str, squeeze: Run, files: dict[str, Path], tmp_path: Path
+) -> None:
+    code, out, err = squeeze("eval", files["onnx"], *DATA, *OWN, *flags)
+    assert (code, out) == (2, ""), err
+    assert expected in err
+    assert list(tmp_path.iterdir()) == []

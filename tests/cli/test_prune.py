@@ -1,0 +1,137 @@
+"""The recipes that the flags of ``squeeze prune`` build."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from squeeze.cli import app
+from squeeze.recipe.load import LoadedRecipe, load_recipe
+
+Answer = tuple[int, str, str]
+Run = Callable[..., Answer]
+MODEL = (
+    *("builtin:resnet8", "--weights", "random"),
+    *("--arg", "in_channels=1", "--input", "1,12,12"),
+)
+
+
+@pytest.fixture
+def squeeze(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run the command in this process, in an empty folder; return exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "240")
+
+    def run(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["squeeze", *map(str, arguments)])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            app.main()
+        except SystemExit as stop:
+            code = stop.code
+        text = capsys.readouterr()
+        return code or 0, text.out, text.err
+
+    return run
+
+
+@pytest.fixture
+def planned(squeeze: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Return the step that ``squeeze prune`` would run, after comparing it with what it saves."""
+    ran: list[LoadedRecipe] = []
+    monkeypatch.setattr("squeeze.cli.run.execute", lambda loaded, *_: ran.append(loaded))
+
+    def plan(*flags: str) -> dict[str, Any]:
+        validation = ("--validation", "builtin:digits", "--train", "builtin:digits")
+        code, _, err = squeeze("prune", *MODEL, *validation, *flags, "--save-recipe", "r.yaml")
+        assert code == 0, err
+        saved = load_recipe("r.yaml").recipe
+        assert saved == ran[-1].recipe
+        (step,) = yaml.safe_load(Path("r.yaml").read_text())["steps"]
+        return step  # type: ignore[no-any-return]
+
+    return plan
+
+
+AIMS = ("pruning_ratio", "ratios", "speedup", "macs", "params", "size")
+
+
+@pytest.mark.parametrize(
+    ("flags", "aim"),
+    [
+        ((), {"pruning_ratio": 0.3}),
+        (("--pruning-ratio", "0.5"), {"pruning_ratio": 0.5}),
+        (("--pruning-ratio", "0"), {"pruning_ratio": 0.0}),
+        (
+            ("--speedup", "1.7"),
+            {"speedup": {"runtime": "onnxruntime", "at_least": 1.7, "threads": 1}},
+        ),
+        (
+            ("--speedup", "2", "--target", "pytorch", "--target", "litert", "--threads", "2"),
+            {"speedup": {"runtime": "pytorch", "at_least": 2.0, "threads": 2}},
+        ),
+        (("--macs", "2"), {"macs": {"times_fewer": 2.0}}),
+        (("--params", "3.5"), {"params": {"times_fewer": 3.5}}),
+        (("--size", "20000"), {"size": {"at_most": 20000}}),
+    ],
+)
+def test_aim_flags_make_a_recipe(
+    planned: Callable[..., dict[str, Any]], flags: tuple[str, ...], aim: dict[str, Any]
+) -> None:
+    step = planned(*flags)
+    assert {key: step[key] for key in AIMS if key in step} == aim
+
+
+def test_all_other_flags_make_a_recipe(planned: Callable[..., dict[str, Any]]) -> None:
+    step = planned(
+        *("--importance", "taylor", "--ranking", "global", "--rounds", "3", "--max-ratio", "0.7"),
+        *("--keep", "conv1", "--keep", "BatchNorm2d", "--align", "4"),
+        *("--epochs", "2", "--lr", "0.05", "--batch-size", "16"),
+    )
+    expected = {
+        "method": "prune",
+        "pruning_ratio": 0.3,
+        "importance": "taylor",
+        "ranking": "global",
+        "rounds": 3,
+        "max_ratio": 0.7,
+        "keep": ["conv1", "BatchNorm2d"],
+        "align": 4,
+        "finetune": {"epochs": 2, "lr": 0.05, "batch_size": 16},
+    }
+    assert {key: step[key] for key in expected} == expected
+    assert planned("--align", "auto")["align"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (("--macs", "2", "--pruning-ratio", "0.5"), "found macs, a ratio, needs exactly one of"),
+        (("--speedup", "2", "--size", "5"), "found speedup, size, needs exactly one of"),
+        (("--speedup", "0.9"), "--speedup: found 0.9, allowed: greater than 1"),
+        (("--speedup", "0"), "--speedup: found 0.0, allowed: greater than 1"),
+        (("--macs", "0"), "--macs: found 0.0, allowed: greater than 1"),
+        (("--size", "0"), "--size: found 0, allowed: "),
+        (("--align", "x"), "--align: found 'x', allowed: "),
+        (("--align", "²"), "align: found '²', allowed: "),
+        (("--align", "0"), "align: found 0, allowed: "),
+        (("--importance", "taylor"), "'taylor' looks at images, which needs --train"),
+        (("--epochs", "1"), "trains, which needs --train"),
+        (("--ranking", "all"), "ranking: found 'all', allowed: local, global, isomorphic"),
+        (("--max-ratio", "1"), "--max-ratio: found 1.0, allowed: less than 1"),
+    ],
+)
+def test_wrong_flags_of_prune_exit_with_2(
+    squeeze: Run, tmp_path: Path, flags: tuple[str, ...], expected: str
+) -> None:
+    code, out, err = squeeze("prune", *MODEL, "--validation", "builtin:digits", *flags)
+    assert code == 2
+    assert expected in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
