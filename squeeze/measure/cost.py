@@ -53,6 +53,33 @@ def macs(model: "Model") -> int:
     return int(counter.get_total_flops()) // 2
 
 
+def layer_macs(model: "Model") -> dict[str, int]:
+    """Return the multiply-adds of one image by module, without those of the modules inside it.
+
+    Args:
+        model: Its module's paths are the keys; what computes none is left out, and what the module
+            itself computes is under the empty path. They add up to ``macs``.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with _inference(model), counter:
+        _run(model)
+    whole = {
+        path.partition(".")[2]: sum(counts.values()) // 2
+        for path, counts in counter.get_flop_counts().items()
+        if path != "Global"
+    }
+    own = dict(whole)
+    for path, count in whole.items():
+        above = path.rpartition(".")[0] if path else None
+        while above and above not in own:  # containers that are iterated and never called
+            above = above.rpartition(".")[0]
+        if above is not None:
+            own[above] -= count
+    return {path: count for path, count in own.items() if count}
+
+
 @contextmanager
 def _inference(model: "Model") -> Iterator[None]:
     """Let modes see every operator of the forward pass, and every parameter as it is."""

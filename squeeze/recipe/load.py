@@ -46,18 +46,21 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
     return _loaded(data, path.resolve().parent, source, overrides, problems)
 
 
-def from_data(data: dict[str, Any], folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
-    """Validate a recipe that was built from command-line flags.
+def from_data(
+    data: dict[str, Any], folder: Path, overrides: Sequence[str] = (), *, name: str = "flags"
+) -> LoadedRecipe:
+    """Validate a recipe that was built from command-line flags or in Python.
 
     Args:
         data: What the YAML file would hold; the overrides are written into it.
         folder: Where relative paths start.
         overrides: As for ``load_recipe``.
+        name: What messages call the place that it came from.
 
     Raises:
         RecipeError: With all mistakes.
     """
-    return _loaded(data, folder, SourceMap("flags", {(): "flags"}), overrides, [])
+    return _loaded(data, folder, SourceMap(name, {(): name}), overrides, [])
 
 
 def _loaded(

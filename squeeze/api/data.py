@@ -1,0 +1,310 @@
+"""What callers hand in as data: a DataLoader, a Dataset, tensors, or a recipe's data source.
+
+A loader's images are taken as already preprocessed, as the caller's own model gets them. A loader
+that goes through a whole map-style dataset stands for that dataset, so that images are read when
+they are needed and augmentation is drawn anew; anything else is read once, into memory.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from squeeze.api.inputs import at_least_one
+from squeeze.core.errors import InputError
+from squeeze.data import checks
+from squeeze.data.cache import limit_bytes
+from squeeze.data.formats.function import DatasetSamples
+from squeeze.data.splits import Opening, Split, open_data
+from squeeze.recipe import explain
+from squeeze.recipe.schema import CalibrationDraw, DataBlock, DataSource
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from torch.utils.data import DataLoader, Dataset
+
+    from squeeze.core.types import Progress
+    from squeeze.recipe.schema import InputSpec
+
+    DataLike: TypeAlias = (
+        "DataLoader[Any] | Dataset[Any] | Iterable[Any] | tuple[Any, Any] | str | Path "
+        "| Mapping[str, Any] | DataSource | DataBlock"
+    )
+    """Batches or items of ``(image, label)``, or what a recipe writes under ``data``."""
+
+Role = Literal["train", "validation", "calibration"]
+
+_BATCH_RANK, _IMAGE_RANK, _PAIR = 4, 3, 2
+_WRAP = "yield pairs: ((batch['image'], batch['label']) for batch in loader)"
+
+
+@dataclass(frozen=True)
+class GivenData:
+    """Data before the model is known.
+
+    Attributes:
+        role: What it is for.
+        items: A map-style dataset of ``(image, class index)`` or ``(image, boxes)``.
+        source: In place of items: what a recipe names.
+        in_memory: Whether the items are tensors that were read already.
+        batch_size: Of the loader that was given.
+        classes: Names, where the dataset has them.
+        notes: What the caller should know of how it was read.
+    """
+
+    role: Role
+    items: Any = None
+    source: DataSource | None = None
+    in_memory: bool = False
+    batch_size: int | None = None
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """``(C, H, W)`` of the first image if it is preprocessed."""
+        if self.items is None:
+            return None
+        image = self.items[0][0]
+        is_float = getattr(image, "is_floating_point", lambda: False)()
+        is_float |= isinstance(image, np.ndarray) and np.issubdtype(image.dtype, np.floating)
+        return tuple(image.shape) if is_float and len(image.shape) == _IMAGE_RANK else None
+
+    def split(
+        self,
+        spec: "InputSpec",
+        classes: int,
+        progress: "Progress",
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+    ) -> Split:
+        """Return the data as the engine takes it.
+
+        Args:
+            spec: What the model is fed.
+            classes: How many classes the model knows.
+            progress: Where reading is shown.
+            samples: At most so many, drawn by the seed.
+            seed: Of the draw.
+
+        Raises:
+            InputError: Labels that are no classes of the model, images of another shape, images
+                that cannot be read, or items that are no pairs.
+        """
+        if samples is not None:
+            at_least_one(samples, "samples")
+        if self.source is not None:
+            part = self.source.split or ("validation" if self.role == "validation" else "train")
+            block = DataBlock(validation=self.source.model_copy(update={"split": part}))
+            opening = Opening(Path.cwd(), spec, seed, progress)
+            split = open_data(block, opening, trains=False, calibrates=False).validation
+        else:
+            named = _Named(self.items, self.classes or tuple(map(str, range(classes))))
+            known = DatasetSamples(named, self.role)
+            every = range(len(known))
+            keep = not self.in_memory and self.role != "train"
+            split = Split(known, every, _Digests(known, every), spec, keep, self.notes)
+        if samples is not None and samples < len(split):
+            drawn = np.random.default_rng(seed).permutation(len(split))[:samples]
+            split = split.take(np.sort(drawn).tolist())
+        found = len(split.samples.classes)
+        if found != classes:
+            raise InputError(
+                f"names {found} classes and the model knows {classes}",
+                where=self.role,
+                hint="take a model that was trained on these classes",
+            )
+        return checks.check_labels(split, self.role, only_looked_at=self.role == "calibration")
+
+
+def given_data(data: "DataLike | None", role: Role, *, most: int | None = None) -> GivenData:
+    """Return what was given as data.
+
+    Args:
+        data: See ``DataLike``.
+        role: What it is for; calibration needs no labels.
+        most: Images that are going to be used; of what is read once, no more are kept.
+
+    Raises:
+        InputError: No data, an empty one, items that are no pairs (dicts, for example), or more
+            than fits into memory.
+    """
+    if most is not None:
+        at_least_one(most, "samples")
+    if data is None:
+        raise InputError("is needed and was not given", where=role)
+    if isinstance(data, str | Path | Mapping | DataSource | DataBlock):
+        return GivenData(role, source=_source(data, role))
+    if isinstance(data, tuple) and len(data) == _PAIR and _is_batch(data[0]):
+        return _checked(GivenData(role, _Pairs(data[0], data[1]), in_memory=True))
+    whole = _whole_dataset(data)
+    if whole is not None:
+        names = getattr(whole, "classes", None)
+        classes = tuple(map(str, names)) if isinstance(names, list | tuple) else ()
+        size = getattr(data, "batch_size", None)
+        return _checked(GivenData(role, whole, batch_size=size, classes=classes))
+    if isinstance(data, Iterable):
+        return _checked(_read(data, role, most))
+    raise InputError(
+        f"found a {type(data).__name__}, expected a DataLoader, a Dataset, a pair of tensors, or "
+        "what a recipe writes under data",
+        where=role,
+    )
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A dataset with class names of its own."""
+
+    items: Any
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401
+        return self.items[index]
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Images ``(N, C, H, W)`` and labels ``(N,)``, item by item."""
+
+    images: Any
+    labels: Any
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise InputError(f"has {len(self.images)} images and {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.images[index], self.labels[index]
+
+
+class _Digests(Sequence[bytes]):
+    """Hashes of samples, each made when it is asked for."""
+
+    def __init__(self, samples: DatasetSamples, indices: Sequence[int]) -> None:
+        self._samples, self._indices = samples, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, position: Any) -> Any:  # noqa: ANN401  (an index or a slice)
+        if isinstance(position, slice):
+            return [self._samples.digest(index) for index in self._indices[position]]
+        return self._samples.digest(self._indices[position])
+
+
+def _whole_dataset(data: Any) -> Any:  # noqa: ANN401
+    """Return the map-style dataset that something is or goes through; None of anything else."""
+    from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_collate
+
+    if isinstance(data, DataLoader):
+        is_plain = data.collate_fn is default_collate
+        samples_all = isinstance(data.sampler, SequentialSampler | RandomSampler)
+        return _whole_dataset(data.dataset) if is_plain and samples_all else None
+    has_items = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if not has_items or isinstance(data, Mapping) or not len(data):
+        return None
+    first = data[0]
+    is_batches = isinstance(first, tuple | list) and bool(first) and _is_batch(first[0])
+    return None if is_batches or _is_batch(first) else data
+
+
+def _is_batch(value: Any) -> bool:  # noqa: ANN401
+    return len(getattr(value, "shape", ())) == _BATCH_RANK
+
+
+def _checked(given: GivenData) -> GivenData:
+    """Refuse data whose first item cannot be used."""
+    if not len(given.items):
+        raise InputError("is empty", where=given.role)
+    _refuse_no_pair(given.items[0], given.role, "item")
+    return given
+
+
+def _refuse_no_pair(item: Any, role: Role, kind: str) -> None:  # noqa: ANN401
+    """Refuse what is no pair of images and labels, as a loader of dicts yields."""
+    if isinstance(item, tuple | list) and len(item) == _PAIR:
+        return
+    keys = f" with the keys {', '.join(map(str, item))}" if isinstance(item, Mapping) else ""
+    count = f" of {len(item)}" if isinstance(item, tuple | list) else ""
+    raise InputError(
+        f"the first {kind} is a {type(item).__name__}{count}{keys}, expected a pair (images, "
+        "labels)",
+        where=role,
+        hint=_WRAP if keys else None,
+    )
+
+
+def _read(data: "Iterable[Any]", role: Role, most: int | None) -> GivenData:
+    """Read batches into memory, once."""
+    images: list[Any] = []
+    labels: list[Any] = []
+    held = 0
+    for batch in data:
+        pair = (batch, np.zeros(len(batch), np.int64)) if _unlabelled(batch, role) else batch
+        _refuse_no_pair(pair, role, "batch" if not images else "further batch")
+        if not _is_batch(pair[0]):
+            raise InputError(
+                f"images of a batch are a {type(pair[0]).__name__} of shape "
+                f"{tuple(getattr(pair[0], 'shape', ()))}, expected (N, C, H, W)",
+                where=role,
+            )
+        part = _Pairs(_array(pair[0]), _array(pair[1]))
+        images += [part.images[i] for i in range(len(part))]
+        labels += [part.labels[i] for i in range(len(part))]
+        held += part.images.nbytes
+        if most is not None and len(images) >= most:
+            break
+        if held > limit_bytes():
+            raise InputError(
+                f"holds more than {limit_bytes() / 2**30:.1f} GiB, which is the most that is read "
+                "into memory",
+                where=role,
+                hint="give the Dataset itself: its images are read when they are needed",
+            )
+    return GivenData(role, _Pairs(images[:most], labels[:most]), in_memory=True)
+
+
+def _unlabelled(batch: Any, role: Role) -> bool:  # noqa: ANN401
+    return role == "calibration" and _is_batch(batch)
+
+
+def _array(values: Any) -> Any:  # noqa: ANN401
+    """Return numbers on the CPU, without the graph that made them."""
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def _source(data: Any, role: Role) -> DataSource:  # noqa: ANN401
+    """Return the part of a recipe's data that a role is about."""
+    try:
+        if isinstance(data, Mapping) and "validation" in data:
+            data = DataBlock.model_validate(dict(data))
+        if isinstance(data, DataBlock):
+            return _of_block(data, role)
+        value = str(data) if isinstance(data, Path) else data
+        return DataSource.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, what = ".".join(map(str, first["loc"])), explain.rule(dict(first))
+        raise InputError(f"{key}: {what}" if key else what, where=role) from error
+
+
+def _of_block(block: DataBlock, role: Role) -> DataSource:
+    found = getattr(block, role)
+    if isinstance(found, CalibrationDraw):
+        drawn = getattr(block, found.source)
+        found = drawn and drawn.model_copy(update={"samples": found.samples})
+    if not isinstance(found, DataSource):
+        raise InputError(f"the data block has no {role} images", where=role)
+    return found
