@@ -20,9 +20,11 @@ from images import head
 
 from squeeze.core import cpu
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, Split, open_data
+from squeeze.data.sets import Data, Opening, open_data
+from squeeze.data.splits import Split
 from squeeze.export import file
-from squeeze.models.factory import Model, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.quantization.backend import load as load_backend
 from squeeze.quantization.recovery.recover import recover
 from squeeze.quantization.request import Request

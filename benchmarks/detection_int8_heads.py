@@ -31,16 +31,16 @@ from torch import Tensor, nn
 from squeeze.core import cpu
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.export import file
 from squeeze.measure import latency
 from squeeze.measure.statistics import speedup
 from squeeze.models import bundle
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.pipeline.opening import open_data
 from squeeze.pruning import graph
 from squeeze.quantization.backend import load as load_backend
-from squeeze.quantization.mixed_precision import kept, layers
+from squeeze.quantization.keep_float import kept, layers
 from squeeze.quantization.recovery.recover import recover
 from squeeze.quantization.request import Request
 from squeeze.recipe.load import load_recipe

@@ -23,9 +23,11 @@ from pages import made
 
 from squeeze.core import cpu, plugins
 from squeeze.core.types import Silent
-from squeeze.data.splits import Opening, Split, open_data
+from squeeze.data.sets import Opening, open_data
+from squeeze.data.splits import Split
 from squeeze.distillation.step import distill
-from squeeze.models.factory import Model, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.recipe import losses as blocks
 from squeeze.recipe.schema import (
     DataBlock,
@@ -37,7 +39,8 @@ from squeeze.recipe.schema import (
     TrainSettings,
 )
 from squeeze.tasks.classification import task as classification
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 ALONE = "student alone"
 _DRAW = 1000

@@ -10,12 +10,14 @@ from pages import stamp
 
 from squeeze.core import cpu
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
+from squeeze.data.sets import Data, Opening, open_data
 from squeeze.measure.environment import packages
-from squeeze.models.factory import Model, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.recipe.schema import DataBlock, DataSource, InputSpec, ModelBlock, TrainSettings
 from squeeze.tasks.classification import task as classification
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 
 def opened(folder: Path | None, shape: tuple[int, int, int], samples: int) -> Data:

@@ -17,9 +17,9 @@ import images
 import torch
 
 from squeeze.core import plugins
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.measure import cost
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.pruning.step import PruneContext, run
 from squeeze.recipe.schema import PruneStep, TrainSettings
 from squeeze.tasks.classification import task as classification

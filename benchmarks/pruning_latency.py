@@ -26,10 +26,11 @@ from torch.optim.swa_utils import update_bn
 
 from squeeze.core import plugins
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.measure import cost
-from squeeze.models.factory import Model, PruningRound
-from squeeze.pruning.graph import PruningGroups, find_groups
+from squeeze.models.types import Model, PruningRound
+from squeeze.pruning.graph import find_groups
+from squeeze.pruning.groups import PruningGroups
 from squeeze.pruning.importance.base import Evidence
 from squeeze.pruning.step import PruneContext, run, scores
 from squeeze.pruning.variant_timer import VariantTimer

@@ -38,10 +38,11 @@ from numpy.typing import NDArray
 from ptq_routes import HAND, NAME, ROUTES
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
+from squeeze.data.sets import Data, Opening, open_data
 from squeeze.measure import latency
 from squeeze.models import bundle
-from squeeze.models.factory import Model, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.recipe.schema import DataBlock, DataSource, InputSpec, ModelBlock
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.onnxruntime import export as exporter

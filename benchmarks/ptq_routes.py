@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from squeeze.core import cpu
 from squeeze.core.types import Silent
 from squeeze.models import bundle
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.quantization.backend import load as load_backend
 from squeeze.runtimes.onnxruntime import export as exporter
 
@@ -74,7 +74,7 @@ class Reader:
 
 def squeeze(model: Model, images: Images, folder: Path) -> str:
     """Recover, export and quantize as ``squeeze quantize`` does, with its defaults."""
-    from squeeze.data.formats.base import ArraySamples
+    from squeeze.data.samples import ArraySamples
     from squeeze.data.splits import Split
     from squeeze.quantization.recovery.recover import recover
     from squeeze.quantization.request import Request

@@ -18,9 +18,10 @@ from torch import nn
 from torchvision import models
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Opening, Split, open_data
+from squeeze.data.sets import Opening, open_data
+from squeeze.data.splits import Split
 from squeeze.export import file
-from squeeze.models.factory import Architecture, Model
+from squeeze.models.types import Architecture, Model
 from squeeze.quantization.backend import load as load_backend
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import DataBlock, InputSpec, QuantizeStep

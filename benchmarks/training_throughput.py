@@ -23,13 +23,15 @@ from torch import nn
 from torch.nn import functional
 
 from squeeze.core.types import Silent
-from squeeze.data.formats.base import ArraySamples
-from squeeze.data.splits import Opening, Split, open_data
+from squeeze.data.samples import ArraySamples
+from squeeze.data.sets import Opening, open_data
+from squeeze.data.splits import Split
 from squeeze.models.cifar_resnet import resnet20, resnet56
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
 from squeeze.store import write_text
 from squeeze.tasks.classification import task as classification
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 RESULT = Path(__file__).parent / "results" / "training_throughput.md"
 MEAN, STD, SHIFT = 0.3, 0.35, 2

@@ -13,8 +13,9 @@ import yaml
 
 from squeeze.core import cpu
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
-from squeeze.models.factory import Model, build
+from squeeze.data.sets import Data, Opening, open_data
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.recipe.schema import DataBlock, InputSpec, ModelBlock, TrainSettings
 
 SPEC = InputSpec(shape=(1, 12, 12), mean=(0.3,), std=(0.35,), crop_fraction=1.0)
@@ -126,7 +127,8 @@ def trained(digits: Data) -> Model:
     import torch
 
     from squeeze.tasks.classification import task as classification
-    from squeeze.training.loop import Training, train_
+    from squeeze.training.inputs import Training
+    from squeeze.training.loop import train_
 
     torch.manual_seed(0)  # whatever test ran before
     model = build(BLOCK, Path())

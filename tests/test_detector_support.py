@@ -25,10 +25,11 @@ from squeeze.core.boxes import Detections
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.parity import distances
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
+from squeeze.data.sets import Data, Opening, open_data
 from squeeze.measure import cost
 from squeeze.models import bundle
-from squeeze.models.factory import Model, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.pruning.step import prune
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend

@@ -18,7 +18,8 @@ from squeeze.core.errors import InputError
 from squeeze.data import checks
 from squeeze.data.cache import limit_bytes
 from squeeze.data.formats.function import DatasetSamples
-from squeeze.data.splits import Opening, Split, open_data
+from squeeze.data.sets import Opening, open_data
+from squeeze.data.splits import Split
 from squeeze.recipe import explain
 from squeeze.recipe.schema import CalibrationDraw, DataBlock, DataSource
 
@@ -141,7 +142,7 @@ def given_data(data: "DataLike | None", role: Role, *, most: int | None = None) 
     if isinstance(data, str | Path | Mapping | DataSource | DataBlock):
         return GivenData(role, source=_source(data, role))
     if isinstance(data, tuple) and len(data) == _PAIR and _is_batch(data[0]):
-        return _checked(GivenData(role, _Pairs(data[0], data[1]), in_memory=True))
+        return _checked(GivenData(role, _TensorPairs(data[0], data[1]), in_memory=True))
     whole = _whole_dataset(data)
     if whole is not None:
         names = getattr(whole, "classes", None)
@@ -172,7 +173,7 @@ class _Named:
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class _TensorPairs:
     """Images ``(N, C, H, W)`` and labels ``(N,)``, item by item."""
 
     images: Any
@@ -260,7 +261,7 @@ def _read(data: "Iterable[Any]", role: Role, most: int | None) -> GivenData:
                 f"{tuple(getattr(pair[0], 'shape', ()))}, expected (N, C, H, W)",
                 where=role,
             )
-        part = _Pairs(_array(pair[0]), _array(pair[1]))
+        part = _TensorPairs(_array(pair[0]), _array(pair[1]))
         images += [part.images[i] for i in range(len(part))]
         labels += [part.labels[i] for i in range(len(part))]
         held += part.images.nbytes
@@ -273,7 +274,7 @@ def _read(data: "Iterable[Any]", role: Role, most: int | None) -> GivenData:
                 where=role,
                 hint="give the Dataset itself: its images are read when they are needed",
             )
-    return GivenData(role, _Pairs(images[:most], labels[:most]), in_memory=True)
+    return GivenData(role, _TensorPairs(images[:most], labels[:most]), in_memory=True)
 
 
 def _unlabelled(batch: Any, role: Role) -> bool:  # noqa: ANN401

@@ -16,7 +16,7 @@ from squeeze.runtimes import runtime as runtimes
 from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.runtimes.base import Session
     from squeeze.runtimes.runtime import Runtime
 

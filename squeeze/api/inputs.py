@@ -10,7 +10,7 @@ from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError
 from squeeze.models import usable
 from squeeze.models.copying import copied
-from squeeze.models.factory import Architecture, Model
+from squeeze.models.types import Architecture, Model
 from squeeze.models.weights import refuse_nan
 from squeeze.recipe import explain
 from squeeze.recipe.schema import InputSpec

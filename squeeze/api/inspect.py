@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from squeeze.api.inputs import Example, HasModel, ModelLike
     from squeeze.api.results import ExportResult, QuantizeResult
-    from squeeze.models.factory import Model
-    from squeeze.pruning.graph import PruningGroups
+    from squeeze.models.types import Model
+    from squeeze.pruning.groups import PruningGroups
     from squeeze.runtimes.base import Audit
 
 

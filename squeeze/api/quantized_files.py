@@ -9,6 +9,7 @@ from squeeze.core import cpu as cpus
 from squeeze.core import specs
 from squeeze.core.errors import InputError
 from squeeze.quantization import backend as backends
+from squeeze.quantization import weight_bits
 from squeeze.quantization.backend import Backend
 from squeeze.quantization.mixed_precision.step import FloatLayers
 from squeeze.quantization.qat import step as qat
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from squeeze.core.types import Progress
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.quantization.request import QuantizedFile
     from squeeze.recipe.schema import Quantization
     from squeeze.results import Epoch
-    from squeeze.training.loop import Training
+    from squeeze.training.inputs import Training
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def with_training(
     step, split = layers.step, layers.calibration
     if not isinstance(step, QatStep) or split is None:
         raise InputError("needs images for the ranges at the start", where="calibration")
-    step = step.model_copy(update={"weight_bits": qat.weight_bits(step, [target])})
+    step = step.model_copy(update={"weight_bits": weight_bits.weight_bits(step, [target])})
     done = qat.train(model, model, step, training, split)
     ranges = TrainedRanges(done.model, done.ranges, split)
     flat = replace(done.model, module=folded(done.model.module))

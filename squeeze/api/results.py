@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from squeeze.api.files import OutputFolder
     from squeeze.data.splits import Split
     from squeeze.measure.evaluator import Predictions
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.results import (
         AccuracyBlock,
         ChangeBlock,

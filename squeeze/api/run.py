@@ -13,7 +13,8 @@ from squeeze.core.errors import InputError
 from squeeze.models import bundle
 from squeeze.pipeline import run as pipeline
 from squeeze.recipe import bundles
-from squeeze.recipe.load import LoadedRecipe, from_data, load_recipe
+from squeeze.recipe.load import from_data, load_recipe
+from squeeze.recipe.loaded import LoadedRecipe
 from squeeze.recipe.schema import Recipe
 from squeeze.results import Results
 from squeeze.store import RECIPE, RunFolder

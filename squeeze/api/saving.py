@@ -12,7 +12,7 @@ from squeeze.core.errors import InputError, SqueezeError
 from squeeze.models import bundle
 
 if TYPE_CHECKING:
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
 
 _SAME = 1e-4
 

@@ -8,13 +8,13 @@ from squeeze.api.inputs import classes_of, detector_of
 from squeeze.core.errors import InputError
 from squeeze.data import checks
 from squeeze.tasks import open_task
-from squeeze.training.loop import Training
+from squeeze.training.inputs import Training
 
 if TYPE_CHECKING:
     from squeeze.api.data import DataLike, GivenData
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.tasks.base import Task
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from squeeze.core.errors import Problem
-    from squeeze.recipe.load import LoadedRecipe
+    from squeeze.recipe.loaded import LoadedRecipe
 
 
 def check(

@@ -26,7 +26,7 @@ _TASKS = ("classification", "detection")
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class FileEvaluation:
     """The accuracy of one file.
 
     Attributes:
@@ -146,13 +146,13 @@ def evaluate(
 
 def _evaluated(
     group: "Sequence[Case]", data: DataToRead, terminal: "Terminal"
-) -> Iterator[Evaluation]:
+) -> Iterator[FileEvaluation]:
     """Evaluate the files of a group, the baseline first."""
     from dataclasses import replace
 
     from squeeze.cli.cases import reference
 
-    done: list[Evaluation] = []
+    done: list[FileEvaluation] = []
     for case in group:
         found = _one(case, data, terminal)
         first = next((each for each in done if each.case.same_run(reference(case, group))), None)
@@ -163,7 +163,7 @@ def _evaluated(
         yield found
 
 
-def _one(case: "Case", data: DataToRead, terminal: "Terminal") -> Evaluation:
+def _one(case: "Case", data: DataToRead, terminal: "Terminal") -> FileEvaluation:
     """Run one file on all images."""
     from dataclasses import replace
 
@@ -181,12 +181,12 @@ def _one(case: "Case", data: DataToRead, terminal: "Terminal") -> Evaluation:
         predictions = accuracy.predict(
             session, split, task, case.batch_size, terminal, f"evaluating {case.name}"
         )
-    return Evaluation(case, split, task, predictions, task.score(predictions, split))
+    return FileEvaluation(case, split, task, predictions, task.score(predictions, split))
 
 
 def _split(case: "Case", data: DataToRead, terminal: "Terminal") -> "Split":
     from squeeze.cli import flag_names
-    from squeeze.data.splits import Opening, open_data
+    from squeeze.data.sets import Opening, open_data
     from squeeze.recipe.schema import DataBlock
 
     opening = Opening(Path.cwd(), case.file.spec, 0, terminal, classes=case.file.classes)
@@ -230,7 +230,7 @@ def _task(case: "Case", known: int, wanted: str | None) -> "Task":
     return Detection(case.file.size, detector, case.file.ends_at_boxes)
 
 
-def _is_comparable(first: Evaluation, other: Evaluation) -> bool:
+def _is_comparable(first: FileEvaluation, other: FileEvaluation) -> bool:
     """Whether two files were asked the same; detections also have to be in the same pixels."""
     same = first.split.samples.classes == other.split.samples.classes
     same = same and first.task.METRIC == other.task.METRIC
@@ -240,7 +240,7 @@ def _is_comparable(first: Evaluation, other: Evaluation) -> bool:
     return same and specs[0].shape == specs[1].shape and specs[0].fit == specs[1].fit
 
 
-def _in_pictures(found: Evaluation) -> "CasePredictions":
+def _in_pictures(found: FileEvaluation) -> "CasePredictions":
     """Return predictions with boxes in pixels of the pictures."""
     from squeeze.cli.predictions import CasePredictions
 
@@ -250,7 +250,7 @@ def _in_pictures(found: Evaluation) -> "CasePredictions":
     return CasePredictions(found.case, found.split, shown)
 
 
-def _print(found: Sequence[Evaluation]) -> None:
+def _print(found: Sequence[FileEvaluation]) -> None:
     from squeeze.cli import console
 
     for each in found:
@@ -267,7 +267,7 @@ def _print(found: Sequence[Evaluation]) -> None:
         )
 
 
-def _print_table(found: Sequence[Evaluation]) -> None:
+def _print_table(found: Sequence[FileEvaluation]) -> None:
     from squeeze.cli import console
     from squeeze.tasks import reporting
 

@@ -8,7 +8,7 @@ import typer
 from squeeze.cli import options
 
 if TYPE_CHECKING:
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.runtimes.runtime import Runtime
 
 _RANDOM = 4

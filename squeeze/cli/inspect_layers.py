@@ -122,7 +122,7 @@ def _check(path: Path, described: "File") -> None:
 
 
 def _split(images: ComparedImages, file: "File", terminal: "Terminal") -> "Split":
-    from squeeze.data.splits import Opening, open_data
+    from squeeze.data.sets import Opening, open_data
     from squeeze.recipe.schema import DataBlock, DataSource
 
     block = DataBlock(validation=DataSource.model_validate(images.data))

@@ -11,7 +11,7 @@ from squeeze.core.errors import SqueezeError
 
 if TYPE_CHECKING:
     from squeeze.core.types import Progress
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.quantization.forecast import Int8Forecast
 
 _FLOAT_BYTES = 4

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from squeeze.cli import flag_names, model_flags, options
 
 if TYPE_CHECKING:
-    from squeeze.pruning.graph import PruningGroups
+    from squeeze.pruning.groups import PruningGroups
 
 
 def pruning(

@@ -10,10 +10,10 @@ from squeeze.cli import flag_names, model_flags, options
 
 if TYPE_CHECKING:
     from squeeze.core.types import Progress
-    from squeeze.models.factory import Model
-    from squeeze.pruning.graph import PruningGroups
+    from squeeze.models.types import Model
+    from squeeze.pruning.groups import PruningGroups
     from squeeze.pruning.sensitivity import Curve
-    from squeeze.recipe.load import LoadedRecipe
+    from squeeze.recipe.loaded import LoadedRecipe
 
 
 def sensitivity(
@@ -81,7 +81,7 @@ def _curves(
 ) -> "tuple[str, list[Curve]]":
     """Return the metric's name and the curve of every group that can be pruned."""
     from squeeze.core.errors import SqueezeError
-    from squeeze.data.splits import Opening, open_data
+    from squeeze.data.sets import Opening, open_data
     from squeeze.pruning import sensitivity, step
     from squeeze.recipe.schema import PruneStep
     from squeeze.tasks import open_task

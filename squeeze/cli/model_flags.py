@@ -9,11 +9,12 @@ import typer
 
 from squeeze.cli import flag_names, options
 from squeeze.cli.values import pair
+from squeeze.models import blocks
 
 if TYPE_CHECKING:
     from squeeze.core.types import Progress
-    from squeeze.models.factory import Model
-    from squeeze.recipe.load import LoadedRecipe
+    from squeeze.models.types import Model
+    from squeeze.recipe.loaded import LoadedRecipe
 
 FLAGS = flag_names.SHARED | {"data": "--data", "model.weights": "--weights", "keep": "--keep"}
 """Places in the recipe that the flags stand for."""
@@ -87,9 +88,7 @@ def load(flags: ModelFlags, data: Mapping[str, Any] | None = None) -> "LoadedRec
 
 def build(loaded: "LoadedRecipe", progress: "Progress") -> "Model":
     """Build the model, and say what was taken from its library."""
-    from squeeze.models import factory
-
-    built = factory.build(loaded.recipe.model, loaded.folder)
+    built = blocks.build(loaded.recipe.model, loaded.folder)
     for note in built.notes:
         progress.say(note)
     return built

@@ -10,7 +10,7 @@ import typer
 from squeeze.cli import options
 
 if TYPE_CHECKING:
-    from squeeze.recipe.load import LoadedRecipe
+    from squeeze.recipe.loaded import LoadedRecipe
 
 
 def run(

@@ -10,7 +10,7 @@ from squeeze.cli import options
 
 if TYPE_CHECKING:
     from squeeze.cli.console import Terminal
-    from squeeze.recipe.load import LoadedRecipe
+    from squeeze.recipe.loaded import LoadedRecipe
 
 
 def train(

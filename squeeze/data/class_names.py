@@ -14,12 +14,12 @@ import numpy as np
 from squeeze.core.boxes import Boxes
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.text import are_numbers
-from squeeze.data.formats.base import Samples
+from squeeze.data.samples import Samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from squeeze.data.formats.base import Picture
+    from squeeze.data.samples import Picture
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from squeeze.core import reading
-from squeeze.data.formats.base import CorruptImageError
+from squeeze.data.samples import CorruptImageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,32 +5,23 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.core import plugins
 from squeeze.core.boxes import Boxes, Placement
 from squeeze.core.errors import InputError
-from squeeze.data import checks, class_names, preprocessing, synthetic
+from squeeze.data import preprocessing
 from squeeze.data.cache import EqualImages, UnequalImages, limit_bytes
-from squeeze.data.formats.base import CorruptImageError, Samples
-from squeeze.recipe import dataset_formats
+from squeeze.data.samples import CorruptImageError, Samples
 from squeeze.recipe.schema import (
-    CalibrationDraw,
-    DataBlock,
-    DataSource,
     InputSpec,
-    SyntheticCalibration,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import nn
 
-    from squeeze.core.types import Progress
-    from squeeze.data.formats.base import Picture
+    from squeeze.data.samples import Picture
 
     Batch = tuple[NDArray[np.float32], Any]
 
@@ -191,167 +182,3 @@ class Split:
             raise InputError(
                 f"cannot be decoded any more: {error}", where=self.samples.name(index)
             ) from error
-
-
-@dataclass(frozen=True)
-class Data:
-    """The three sets, checked."""
-
-    validation: Split
-    train: Split | None
-    calibration: Split | None
-    classes: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Opening:
-    """How to open sets: where paths start, the model's input, the seed.
-
-    Attributes:
-        classes: What the model's outputs are, in order; empty where nothing says it. A recipe's
-            ``classes`` count more.
-        module: The float model, which synthetic calibration images are fitted to.
-    """
-
-    folder: Path
-    spec: InputSpec
-    seed: int
-    progress: "Progress"
-    module: "nn.Module | None" = None
-    classes: Sequence[str] = ()
-
-
-def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: bool) -> Data:
-    """Open, scan and check the sets that the run needs.
-
-    Args:
-        block: The recipe's data block.
-        opening: Shared settings.
-        trains: Whether anything trains.
-        calibrates: Whether anything calibrates.
-
-    Returns:
-        The sets; ``spec`` of each says how images are prepared, also where the opening's left it to
-        their size.
-
-    Raises:
-        InputError: Empty or one-class data, corrupt images, sets that disagree or overlap.
-    """
-    validation = _open(block.validation, "validation", opening, keep=trains)
-    validation = replace(validation, spec=preprocessing.settled(opening.spec, validation.sizes))
-    opening = replace(opening, spec=validation.spec)
-    draw = block.calibration if calibrates else None
-    from_train = isinstance(draw, CalibrationDraw) and draw.source == "train"
-    train = None
-    if block.train is not None and (trains or from_train):
-        train = _open(block.train, "train", opening, keep=trains)
-    calibration = None
-    if isinstance(draw, CalibrationDraw):
-        calibration, validation = _draw(draw, train, validation, opening.seed)
-    elif isinstance(draw, SyntheticCalibration):
-        calibration = _made_up(draw, opening)
-    elif draw is not None:
-        calibration = _open(draw, "calibration", opening, keep=False)
-    if train is not None:
-        checks.same_classes(train, validation)
-        train = checks.without_overlap(
-            train, validation, drop=block.on_overlap == "drop_from_train"
-        )
-        if from_train and calibration is not None:
-            hidden = set(validation.digests)
-            calibration = calibration.take(
-                [p for p, d in enumerate(calibration.digests) if d not in hidden]
-            )
-    if calibration is not None and not from_train:
-        checks.refuse_overlap("calibration", calibration, validation)
-    if calibration is not None:
-        calibration = checks.enough(calibration)
-        for note in calibration.notes:
-            opening.progress.say(note)
-    return Data(validation, train, calibration, validation.samples.classes)
-
-
-def _open(source: DataSource, role: str, opening: Opening, *, keep: bool) -> Split:
-    module = plugins.load(plugins.DATASETS, source.format)
-    part = source.split or ("validation" if role == "validation" else "train")
-    where = f"data.{role}"
-    for place, what in dataset_formats.wrong_args(source):
-        raise InputError(what, where=".".join((where, *map(str, place))))
-    samples: Samples = module.open_samples(source, opening.folder, part)
-    if len(samples) == 0:
-        raise InputError("is empty", where=where)
-    samples = class_names.in_order(samples, source.classes or (), opening.classes, where)
-    chosen = np.arange(len(samples))
-    if source.samples is not None:
-        if source.samples > len(samples):
-            raise InputError(
-                f"asks for {source.samples} samples and has {len(samples)}",
-                where=f"{where}.samples",
-            )
-        drawn = np.random.default_rng(opening.seed).permutation(len(samples))
-        chosen = np.sort(drawn[: source.samples])
-    indices, digests, corrupt = _scan(samples, chosen, role, opening.progress)
-    notes = checks.handle_corrupt(corrupt, len(chosen), source.on_corrupt, where)
-    notes += tuple(f"{where}: {note}" for note in getattr(samples, "notes", ()))
-    origin = "" if source.samples is None else f"drawn with seed {opening.seed}"
-    split = Split(samples, indices, digests, opening.spec, keep, notes, origin)
-    return checks.check_labels(split, where, only_looked_at=role == "calibration")
-
-
-def _made_up(block: SyntheticCalibration, opening: Opening) -> Split:
-    if opening.module is None:
-        raise InputError("needs the model", where="data.calibration")
-    made = synthetic.make(block, opening.module, opening.spec, opening.seed, opening.progress)
-    every = range(len(made))
-    digests = [made.digest(index) for index in every]
-    drawn = f"of SYNTHETIC images, made with seed {opening.seed},"
-    return Split(made, every, digests, opening.spec, notes=made.notes, drawn=drawn)
-
-
-def _scan(
-    samples: Samples, chosen: "NDArray[np.int64]", role: str, progress: "Progress"
-) -> tuple[list[int], list[bytes], list[str]]:
-    """Decode and hash every sample once."""
-    indices, digests, corrupt = list[int](), list[bytes](), list[str]()
-
-    def look(index: int) -> bytes | CorruptImageError:
-        try:
-            return samples.digest(index)
-        except CorruptImageError as error:
-            return error
-
-    with (
-        progress.task(f"reading {role} data", len(chosen)) as advance,
-        ThreadPoolExecutor(2) as pool,
-    ):
-        for index, found in zip(chosen.tolist(), pool.map(look, chosen.tolist()), strict=True):
-            advance()
-            if isinstance(found, bytes):
-                indices.append(index)
-                digests.append(found)
-            else:
-                corrupt.append(str(found))
-    return indices, digests, corrupt
-
-
-def _draw(
-    draw: CalibrationDraw, train: Split | None, validation: Split, seed: int
-) -> tuple[Split, Split]:
-    pool = validation if draw.source == "validation" else train
-    available = 0 if pool is None else len(pool)
-    takes_all = draw.source == "validation" and draw.samples == available
-    if pool is None or draw.samples > available or takes_all:
-        raise InputError(
-            f"asks for {draw.samples} samples, data.{draw.source} has {available}"
-            + (" and would have none left" if takes_all else ""),
-            where="data.calibration.samples",
-        )
-    order = np.random.default_rng(seed).permutation(len(pool))
-    drawn = replace(
-        pool.take(np.sort(order[: draw.samples]).tolist()),
-        keep=False,
-        drawn=f"drawn from {draw.source} with seed {seed}",
-    )
-    if draw.source == "train":
-        return drawn, validation
-    return drawn, pool.take(np.sort(order[draw.samples :]).tolist())

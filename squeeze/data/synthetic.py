@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.data.formats.base import content_hash
+from squeeze.data.samples import content_hash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from squeeze.core.types import Progress
-    from squeeze.data.formats.base import Picture
+    from squeeze.data.samples import Picture
     from squeeze.recipe.schema import InputSpec, SyntheticCalibration
 
 _BATCH = 16

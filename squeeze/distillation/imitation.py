@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core.errors import InputError
-from squeeze.distillation.losses.base import Traits, Views
 from squeeze.distillation.pairing import LayerOutputs, LayerPair, choose, layer_outputs
 from squeeze.distillation.taps import TappedTensors, tap
 from squeeze.distillation.teacher_cache import TeacherCache
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe import losses as blocks
 from squeeze.recipe.schema import LossBlock
 

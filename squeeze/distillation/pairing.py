@@ -12,7 +12,7 @@ from squeeze.recipe.schema import LayerPatterns
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from squeeze.distillation.losses.base import Traits
+    from squeeze.distillation.traits import Traits
 
 _MAP, _VECTOR = 4, 2
 _SHOWN = 4

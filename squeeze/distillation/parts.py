@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from squeeze.distillation.losses.base import Views
+    from squeeze.distillation.traits import Views
 
     Compute = Callable[[Views, Views, Any], Tensor]
     """Student, teacher and labels ``(N,)``, or a list of N ``Boxes``, to a scalar."""

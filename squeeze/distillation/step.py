@@ -7,12 +7,13 @@ from squeeze.core.errors import InputError
 from squeeze.distillation.imitation import imitating
 from squeeze.distillation.teacher_cache import TeacherCache, repeat
 from squeeze.models.copying import copied
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.recipe import losses as blocks
 from squeeze.recipe.schema import DistillStep
 from squeeze.results import Epoch
 from squeeze.training import objective as objectives
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 if TYPE_CHECKING:
     from torch import nn

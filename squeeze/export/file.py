@@ -16,7 +16,7 @@ from squeeze.store import checksums, write_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
 
 PARITY_LIMIT = 0.01
 _FITS = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
     from squeeze.measure.evaluator import Evaluator, Predictions
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.runtimes.base import Outputs, Session
 
 _PARITY_SAMPLES = 16

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
 
 
 def params(model: "Model") -> int:

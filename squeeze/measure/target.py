@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
     from squeeze.measure.evaluator import Evaluator, Predictions
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.recipe.schema import Target
     from squeeze.runtimes.base import Session
 

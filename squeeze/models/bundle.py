@@ -18,7 +18,7 @@ from pydantic import Field
 from squeeze._version import __version__
 from squeeze.core import permission, specs
 from squeeze.core.errors import InputError, SqueezeError
-from squeeze.models import adapters, factory, structure
+from squeeze.models import adapters, factory, structure, types
 from squeeze.models.weights import load_weights_, read_weights
 from squeeze.recipe import records
 from squeeze.recipe.schema import Block, InputSpec
@@ -41,11 +41,11 @@ class ArchitectureFile(Block):
     input: InputSpec
     adapters: tuple[str, ...] = ()
     attributes: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    pruning: tuple[factory.PruningRound, ...] = ()
+    pruning: tuple[types.PruningRound, ...] = ()
     classes: tuple[str, ...] = ()
 
 
-def save(model: factory.Model, folder: Path) -> Path:
+def save(model: types.Model, folder: Path) -> Path:
     """Write a bundle; the folder appears whole or not at all.
 
     Raises:
@@ -108,7 +108,7 @@ def _no_bundle(folder: Path) -> InputError:
     return InputError(f"is no bundle: {ARCHITECTURE} is missing", where=where)
 
 
-def load(folder: Path, *, build: str | None = None) -> factory.Model:
+def load(folder: Path, *, build: str | None = None) -> types.Model:
     """Load a bundle with its record.
 
     Args:
@@ -133,7 +133,7 @@ def load(folder: Path, *, build: str | None = None) -> factory.Model:
         adapters.apply_(module, record.adapters)
         structure.restore_(module, record.attributes, tensors, where=str(folder))
     load_weights_(module, tensors, where=str(folder))
-    architecture = factory.Architecture(
+    architecture = types.Architecture(
         build or record.build,
         start.resolve(),
         record.args,
@@ -142,7 +142,7 @@ def load(folder: Path, *, build: str | None = None) -> factory.Model:
         record.pruning,
         record.classes,
     )
-    return factory.Model(module.eval(), architecture)
+    return types.Model(module.eval(), architecture)
 
 
 def _refuse_damaged(folder: Path) -> None:
@@ -210,7 +210,7 @@ def _several(references: str | Sequence[str]) -> Sequence[str]:
     return [references] if isinstance(references, str) else references
 
 
-def _attributes(model: factory.Model) -> structure.Attributes:
+def _attributes(model: types.Model) -> structure.Attributes:
     """Return what to set on a fresh module, after trying it out.
 
     Raises:
@@ -236,7 +236,7 @@ def _attributes(model: factory.Model) -> structure.Attributes:
     return found
 
 
-def _computes_the_same(model: factory.Model, fresh: "nn.Module") -> bool:
+def _computes_the_same(model: types.Model, fresh: "nn.Module") -> bool:
     import torch
 
     images = torch.linspace(-1, 1, 2 * math.prod(model.input.shape))

@@ -1,22 +1,15 @@
 """Build a model from a recipe's model block, load its weights, and refuse what cannot work."""
 
-from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from squeeze.core import model_names, permission
+from squeeze.core import model_names
 from squeeze.core.errors import InputError, unknown_name
-from squeeze.core.text import are_numbers
-from squeeze.models import darknet, pretrained_input, reference, usable
-from squeeze.models.copying import copied
-from squeeze.models.weights import load_backbone_, load_weights_, read_weights, refuse_nan
-from squeeze.recipe.schema import Block, InputSpec, ModelBlock
+from squeeze.models import pretrained_input, reference, usable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from torch import nn
 
@@ -29,141 +22,6 @@ _FETCHED_BY_TIMM = (
     "checkpoint_path",
     "cache_dir",
 )
-
-
-class PruningRound(Block):
-    """One removal of channels, for the record.
-
-    Attributes:
-        importance: The criterion.
-        removed: Layer to the indices, at that time, of the output channels that went.
-    """
-
-    importance: str
-    removed: dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """All that is needed to build a model again, besides its tensors: no code, no pickle.
-
-    Attributes:
-        build: The factory's reference.
-        folder: Where a relative ``./file.py`` in ``build`` starts.
-        args: The factory's keyword arguments.
-        input: What the model is fed.
-        adapters: What rewrote the factory's module before it was pruned, in order.
-        pruning: Every removal of channels since the factory, in order.
-        classes: What the outputs are, in order; empty where nothing names them.
-    """
-
-    build: str
-    folder: Path
-    args: dict[str, Any]
-    input: InputSpec
-    adapters: tuple[str, ...] = ()
-    pruning: tuple[PruningRound, ...] = ()
-    classes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Model:
-    """A torch module together with how to build it again.
-
-    Attributes:
-        notes: What its library told of its input.
-    """
-
-    module: "nn.Module"
-    architecture: Architecture
-    notes: tuple[str, ...] = ()
-
-    @property
-    def input(self) -> InputSpec:
-        """What the model is fed."""
-        return self.architecture.input
-
-    def fed(self, spec: InputSpec) -> "Model":
-        """Return the same model with another input."""
-        return replace(self, architecture=replace(self.architecture, input=spec))
-
-    def copy(self) -> "Model":
-        """Return a model whose module can be changed without changing this one's."""
-        return replace(self, module=copied(self.module))
-
-    def knowing(self, classes: "Sequence[str]") -> "Model":
-        """Return the model with the names of its outputs; numbers name nothing."""
-        named = () if are_numbers(classes) else tuple(classes)
-        return replace(self, architecture=replace(self.architecture, classes=named))
-
-    def pruned(
-        self, module: "nn.Module", done: PruningRound, adapters: "tuple[str, ...]" = ()
-    ) -> "Model":
-        """Return the model after a further round of pruning.
-
-        Args:
-            module: The pruned module.
-            done: The round.
-            adapters: What rewrote the module before it, besides earlier rounds' adapters.
-        """
-        before = self.architecture
-        return Model(
-            module,
-            replace(
-                before,
-                adapters=(*before.adapters, *adapters),
-                pruning=(*before.pruning, done),
-            ),
-        )
-
-
-def build(block: ModelBlock, folder: Path, *, default_input: InputSpec | None = None) -> Model:
-    """Build a model and load its weights.
-
-    Args:
-        block: The recipe's model block. What its input leaves out is the library's or the bundle's.
-        folder: Where relative paths start.
-        default_input: Used when the block has none (a teacher sees what the student sees).
-
-    Raises:
-        InputError: Unknown factory, not an ``nn.Module``, weights that do not fit or hold NaN.
-    """
-    path = reference.weights_path(block.stored_weights, folder)
-    if path is not None and reference.is_transformers_folder(path):
-        model = _saved_by_transformers(block, path, block.input or default_input)
-    elif path is not None and path.is_dir():
-        model = _of_bundle(block, path, folder)
-        if block.input is not None:
-            model = model.fed(_over(block.input, model.input, str(path)))
-    else:
-        if block.build is None:
-            raise InputError("needs 'build' and 'input'", where="model")
-        spec, note = block.input or default_input, ""
-        if block.input is not None or default_input is None:
-            spec, note = pretrained_input.complete(block.input, block.build, block.args, path)
-        if spec is None:
-            raise pretrained_input.needed(block.build)
-        module = make(block.build, block.args, folder)
-        backbone = reference.weights_path(block.backbone_weights, folder)
-        if backbone is not None:
-            load_backbone_(module, read_weights(backbone), where=str(backbone))
-        if path is not None and path.suffix == darknet.SUFFIX:
-            darknet.load_darknet_(module, path)
-        elif path is not None:
-            load_weights_(module, read_weights(path), where=str(path))
-        told = (f"model.input of {block.build}: {note}",) if note else ()
-        model = Model(module, Architecture(block.build, folder, dict(block.args), spec), told)
-    refuse_nan(model.module, str(path or block.build))
-    return model
-
-
-def _over(given: InputSpec, own: InputSpec, where: str) -> InputSpec:
-    """Return a bundle's input with what is given in its place."""
-    values = {key: getattr(given, key) for key in given.model_fields_set}
-    try:
-        return InputSpec.model_validate(own.model_dump() | values)
-    except ValidationError as error:
-        raise InputError(f"input: {error.errors()[0]['msg']}", where=where) from error
 
 
 def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
@@ -199,22 +57,6 @@ def _made(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
         factory = reference.function(build, folder)
         module = _call(factory, args, build) if head == "builtin" else _users(factory, args, build)
     return usable.checked(module, build)
-
-
-def _of_bundle(block: ModelBlock, path: Path, folder: Path) -> Model:
-    """Load a bundle; a factory that the block names may be called, if it is the bundle's own."""
-    from squeeze.models import bundle
-
-    if block.build is None:
-        return bundle.load(path)
-    named, recorded = permission.resolved(block.build, folder), bundle.read(path).build
-    other = permission.mismatch(named, recorded, path)
-    if other is not None:
-        raise InputError(f"found {block.build}, and {other}", where="model.build")
-    if permission.is_missing(recorded, path):
-        return bundle.load(path, build=named)
-    with permission.allowing([named], folder):
-        return bundle.load(path)
 
 
 def _users(factory: Any, args: "Mapping[str, Any]", where: str) -> Any:  # noqa: ANN401
@@ -292,18 +134,3 @@ def _transformers(where: str) -> Any:  # noqa: ANN401
     from squeeze.models.detectors import transformers
 
     return transformers
-
-
-def _saved_by_transformers(block: ModelBlock, path: Path, spec: InputSpec | None) -> Model:
-    """Load a folder of transformers; the record holds its configuration and needs no folder."""
-    where, note = str(path), ""
-    if block.build is not None or spec is None:
-        raise InputError(
-            "tells what to build itself: it needs 'input', and no 'build'", where=where
-        )
-    if block.input is not None:
-        spec, note = pretrained_input.complete_saved(block.input, path)
-    loaded = _call(_transformers(where).load, {"folder": path, "args": block.args}, where)
-    module, name, args = loaded
-    told = (f"model.input of {where}: {note}",) if note else ()
-    return Model(module, Architecture(f"transformers:{name}", path.parent, args, spec), told)

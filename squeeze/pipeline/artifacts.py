@@ -21,7 +21,7 @@ from squeeze.tasks.detection import nms_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
 
 _TRIED = 8
 """Images on which a file with suppression inside is compared with the raw one."""

@@ -10,12 +10,13 @@ from squeeze._version import __version__
 from squeeze.core.errors import SqueezeError, placed
 from squeeze.distillation.step import distill
 from squeeze.measure import cost, environment
-from squeeze.models import bundle, factory, reference
-from squeeze.models.factory import Model
+from squeeze.models import blocks, bundle, reference
+from squeeze.models.types import Model
 from squeeze.pipeline.steps import RunContext
 from squeeze.pruning.recover import finetuner, sparsifier
 from squeeze.pruning.step import PruneContext
 from squeeze.pruning.step import run as prune
+from squeeze.quantization import weight_bits
 from squeeze.quantization.qat import simulation
 from squeeze.quantization.qat import step as qat
 from squeeze.recipe.schema import (
@@ -32,7 +33,8 @@ from squeeze.results import Epoch, MissedGoal, ModelRecord
 from squeeze.store import key_of
 from squeeze.training import distributed
 from squeeze.training.checkpoint import Checkpoints
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,7 +196,7 @@ def train_baseline(
     trained = model.copy()
     if context.recipe.model.stored_weights is None:
         torch.manual_seed(context.recipe.seed)
-        trained = factory.build(context.recipe.model, context.base).knowing(context.data.classes)
+        trained = blocks.build(context.recipe.model, context.base).knowing(context.data.classes)
     return trained, train_(
         trained.module, settings, _training("training the baseline", context, checkpoints)
     )
@@ -256,13 +258,13 @@ def _work(
 
         torch.manual_seed(context.recipe.seed)  # of weights that are random
         if isinstance(step.teacher, ModelBlock):
-            teacher = factory.build(step.teacher, context.base, default_input=current.input)
+            teacher = blocks.build(step.teacher, context.base, default_input=current.input)
         else:
             teacher = states[0].model
         student = current
         if step.student is not None:
             torch.manual_seed(context.recipe.seed)
-            student = factory.build(step.student, context.base, default_input=current.input)
+            student = blocks.build(step.student, context.base, default_input=current.input)
             student = student.knowing(context.data.classes)
         student, epochs, ties = distill(
             student, teacher, step, _training(label, context, checkpoints)
@@ -291,7 +293,7 @@ def _qat(
     calibration = context.data.calibration
     if calibration is None:
         raise SqueezeError("needs calibration data", where=label)
-    bits = qat.weight_bits(step, context.recipe.targets)
+    bits = weight_bits.weight_bits(step, context.recipe.targets)
     step = step.model_copy(update={"weight_bits": bits})
     current, teacher = states[-1].model, states[0].model
     training = _training(label, context, checkpoints)
@@ -302,7 +304,7 @@ def _qat(
 def _calibrated(step: QatStep, context: RunContext) -> list[Any]:
     """Return what decides training in the simulation besides the step itself."""
     calibration = context.data.calibration
-    bits = qat.weight_bits(step, context.recipe.targets)
+    bits = weight_bits.weight_bits(step, context.recipe.targets)
     return [bits, calibration and calibration.fingerprint]
 
 

@@ -9,11 +9,11 @@ from squeeze.core import permission
 from squeeze.core.errors import InputError
 from squeeze.core.journal import Journal
 from squeeze.core.types import Progress
-from squeeze.data import splits as sources_data
-from squeeze.models import factory
-from squeeze.quantization.mixed_precision import layers
+from squeeze.data import sets
+from squeeze.models import blocks, types
+from squeeze.quantization.keep_float import layers
 from squeeze.recipe import bundles
-from squeeze.recipe.load import LoadedRecipe
+from squeeze.recipe.loaded import LoadedRecipe
 from squeeze.recipe.schema import (
     DistillStep,
     PruneStep,
@@ -75,9 +75,7 @@ def run_folder(output: Path, name: str, journal: Journal) -> "Iterator[RunFolder
         folder.release()
 
 
-def opened(
-    loaded: LoadedRecipe, progress: Progress
-) -> tuple[factory.Model, sources_data.Data, Task]:
+def opened(loaded: LoadedRecipe, progress: Progress) -> tuple[types.Model, sets.Data, Task]:
     """Open the model and the data, and make sure that they fit."""
     for number, step in enumerate(loaded.recipe.steps):
         if distributed.size() > 1 and isinstance(step, PruneStep) and step.speedup is not None:
@@ -99,21 +97,21 @@ def opened(
     return model, data, task.of(model.module)
 
 
-def built(loaded: LoadedRecipe) -> factory.Model:
+def built(loaded: LoadedRecipe) -> types.Model:
     """Build the model; random weights are drawn by the recipe's seed."""
     import torch
 
     torch.manual_seed(loaded.recipe.seed)
-    return factory.build(loaded.recipe.model, loaded.folder)
+    return blocks.build(loaded.recipe.model, loaded.folder)
 
 
-def with_input(recipe: Recipe, model: factory.Model) -> Recipe:
+def with_input(recipe: Recipe, model: types.Model) -> Recipe:
     """Return the recipe with the input as it is now known, in full."""
     block = recipe.model.model_copy(update={"input": model.input})
     return recipe.model_copy(update={"model": block})
 
 
-def _check_layers(recipe: Recipe, model: factory.Model) -> None:
+def _check_layers(recipe: Recipe, model: types.Model) -> None:
     """Refuse patterns that name no layer before anything is trained."""
     if recipe.baseline is not None:
         _check_training(recipe.baseline.train, model, "baseline.train")
@@ -128,12 +126,12 @@ def _check_layers(recipe: Recipe, model: factory.Model) -> None:
             _check_training(step, model, f"steps.{number}")
 
 
-def _check_training(settings: TrainSettings, model: factory.Model, where: str) -> None:
+def _check_training(settings: TrainSettings, model: types.Model, where: str) -> None:
     for key in ("freeze", "lr_scales"):
         parameters.matching(model.module, list(getattr(settings, key)), f"{where}.{key}")
 
 
-def open_data(loaded: LoadedRecipe, model: factory.Model, progress: Progress) -> sources_data.Data:
+def open_data(loaded: LoadedRecipe, model: types.Model, progress: Progress) -> sets.Data:
     """Open the sets that the recipe needs."""
     recipe = loaded.recipe
     trains = recipe.baseline is not None or any(
@@ -142,7 +140,7 @@ def open_data(loaded: LoadedRecipe, model: factory.Model, progress: Progress) ->
         for step in recipe.steps
     )
     calibrates = any(isinstance(step, Quantization) for step in recipe.steps)
-    opening = sources_data.Opening(
+    opening = sets.Opening(
         loaded.folder,
         model.input,
         recipe.seed,
@@ -150,4 +148,4 @@ def open_data(loaded: LoadedRecipe, model: factory.Model, progress: Progress) ->
         model.module,
         model.architecture.classes,
     )
-    return sources_data.open_data(recipe.data, opening, trains=trains, calibrates=calibrates)
+    return sets.open_data(recipe.data, opening, trains=trains, calibrates=calibrates)

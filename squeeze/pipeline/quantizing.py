@@ -30,7 +30,7 @@ from squeeze.runtimes.base import Execution
 from squeeze.store import scratch
 
 if TYPE_CHECKING:
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.tasks.base import Task
 
 

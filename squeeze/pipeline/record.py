@@ -18,7 +18,7 @@ from squeeze.report.warnings import warnings
 from squeeze.results import DataRecord, Results
 
 if TYPE_CHECKING:
-    from squeeze.data.splits import Data
+    from squeeze.data.sets import Data
 
 
 @dataclass

@@ -9,7 +9,7 @@ from squeeze.pipeline.measurements import measure_all
 from squeeze.pipeline.record import RunTimes, record
 from squeeze.pipeline.steps import RunContext
 from squeeze.recipe import plan
-from squeeze.recipe.load import LoadedRecipe
+from squeeze.recipe.loaded import LoadedRecipe
 from squeeze.report import write
 from squeeze.results import Results
 from squeeze.store import RunFolder, scratch

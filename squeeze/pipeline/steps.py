@@ -17,7 +17,7 @@ from squeeze.store import RunFolder, key_of, outcomes
 
 if TYPE_CHECKING:
     from squeeze.core.types import Progress
-    from squeeze.data.splits import Data
+    from squeeze.data.sets import Data
     from squeeze.tasks.base import Task
 
 _OUTCOMES = 1

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.types import Progress
-from squeeze.models import factory
+from squeeze.models import blocks, types
 from squeeze.pipeline import models
 from squeeze.pipeline.models import BASELINE, baseline_key
 from squeeze.pipeline.opening import open_data, opened, with_input
 from squeeze.pipeline.steps import RunContext
-from squeeze.recipe.load import LoadedRecipe
+from squeeze.recipe.loaded import LoadedRecipe
 from squeeze.recipe.schema import DistillStep, QatStep, Recipe, TrainSettings
 from squeeze.results import Epoch
 from squeeze.store import RunFolder, start_or_take_up
@@ -44,7 +44,7 @@ def preview(loaded: LoadedRecipe, training: str | None, images: int, progress: P
     if training not in {None, *known} or not known:
         what = unknown_name("training", training, known) if known and training else "trains nothing"
         raise InputError(what, where=recipe.name)
-    model = factory.build(recipe.model, loaded.folder)
+    model = blocks.build(recipe.model, loaded.folder)
     data = open_data(loaded, model, progress)
     if data.train is None:
         raise InputError("has no data.train", where=recipe.name)
@@ -54,7 +54,7 @@ def preview(loaded: LoadedRecipe, training: str | None, images: int, progress: P
 
 def train_baseline(
     loaded: LoadedRecipe, progress: Progress, unfinished: Path
-) -> tuple[factory.Model, list[Epoch]]:
+) -> tuple[types.Model, list[Epoch]]:
     """Train a recipe's baseline and nothing else; return it with its epochs.
 
     Args:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from squeeze.pruning.graph import ChannelGroup
+from squeeze.pruning.groups import ChannelGroup
 from squeeze.pruning.ranking import Kept, Limits
 
 if TYPE_CHECKING:

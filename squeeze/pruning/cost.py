@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.pruning.graph import ChannelGroup, PruningGroups
+from squeeze.pruning.groups import ChannelGroup, PruningGroups
 from squeeze.recipe.schema import InputSpec
 
 if TYPE_CHECKING:

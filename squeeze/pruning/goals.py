@@ -8,7 +8,8 @@ from squeeze.core import cpu
 from squeeze.measure import cost as measured_cost
 from squeeze.pruning import budget, latency, ranking
 from squeeze.pruning.cost import CostModel
-from squeeze.pruning.graph import PruningGroups, narrowed
+from squeeze.pruning.graph import narrowed
+from squeeze.pruning.groups import PruningGroups
 from squeeze.pruning.ranking import Kept, Limits
 from squeeze.pruning.variant_timer import VariantTimer
 from squeeze.recipe.schema import Cut, PruneStep, Speedup
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from squeeze.core.types import Progress
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
 
 _FLOAT_BYTES = 4
 

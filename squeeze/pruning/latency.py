@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter
 
 from squeeze.core.errors import SqueezeError
 from squeeze.pruning.cost import CostModel
-from squeeze.pruning.graph import PruningGroups
+from squeeze.pruning.groups import PruningGroups
 from squeeze.pruning.ranking import Kept, Limits
 from squeeze.store import checksums, write_text
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from squeeze.pruning.graph import ChannelGroup
+from squeeze.pruning.groups import ChannelGroup
 
 if TYPE_CHECKING:
     from torch import Tensor

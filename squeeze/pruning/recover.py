@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 from squeeze.core import plugins
 from squeeze.distillation.step import distill
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.pruning.graph import find_groups
 from squeeze.pruning.sparse.base import all_weights
 from squeeze.recipe.schema import DistillStep, PruneStep
 from squeeze.results import Epoch
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 if TYPE_CHECKING:
     from squeeze.pruning.step import Train

@@ -8,7 +8,8 @@ import numpy as np
 
 from squeeze.core.errors import SqueezeError
 from squeeze.models.copying import copied
-from squeeze.pruning.graph import PruningGroups, remove_
+from squeeze.pruning.graph import remove_
+from squeeze.pruning.groups import PruningGroups
 from squeeze.pruning.ranking import Limits, weakest
 from squeeze.recipe.schema import SensitivitySettings
 

@@ -10,9 +10,10 @@ from squeeze.core import patterns, plugins
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Progress, Silent
 from squeeze.models.copying import copied
-from squeeze.models.factory import Model, PruningRound
+from squeeze.models.types import Model, PruningRound
 from squeeze.pruning import goals, ranking, sensitivity
-from squeeze.pruning.graph import OUTPUT, PruningGroups, find_groups, remove_
+from squeeze.pruning.graph import OUTPUT, find_groups, remove_
+from squeeze.pruning.groups import PruningGroups
 from squeeze.pruning.importance.base import Evidence
 from squeeze.pruning.ranking import Kept, Limits
 from squeeze.recipe.schema import PruneStep, SensitivityRatios

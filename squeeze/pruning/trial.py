@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from squeeze.pruning.graph import ChannelGroup, PruningGroups
+    from squeeze.pruning.groups import ChannelGroup, PruningGroups
 
     Remove = Callable[[nn.Module, Sequence[ChannelGroup], dict[str, set[int]]], None]
 

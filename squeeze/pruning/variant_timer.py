@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from squeeze.core.types import Progress
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.runtimes.base import Session
 
 _ROUNDS, _CALLS, _LOW = 7, 2, 0.25

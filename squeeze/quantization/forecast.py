@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from squeeze.core.errors import cause_of
 
 if TYPE_CHECKING:
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
 
 
 @dataclass(frozen=True)

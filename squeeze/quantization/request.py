@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
-    from squeeze.models.factory import Model
-    from squeeze.quantization.mixed_precision.kept import KeepFloat
+    from squeeze.models.types import Model
+    from squeeze.quantization.keep_float.kept import KeepFloat
     from squeeze.quantization.qat.matching import TrainedRanges
     from squeeze.recipe.schema import Quantization
     from squeeze.results import MissedGoal, MixedPrecisionSearch

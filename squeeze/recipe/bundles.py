@@ -10,7 +10,7 @@ from squeeze.recipe.document import Path_
 from squeeze.recipe.schema import ModelBlock
 
 if TYPE_CHECKING:
-    from squeeze.recipe.load import LoadedRecipe
+    from squeeze.recipe.loaded import LoadedRecipe
     from squeeze.recipe.schema import Recipe
 
 Mistakes = Iterator[tuple[Path_, str]]

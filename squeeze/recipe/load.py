@@ -1,7 +1,6 @@
 """Read a recipe file, showing every mistake at once as ``file:line:col: …``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,12 @@ from squeeze.core import reading
 from squeeze.core.errors import InputError, Problem, RecipeError
 from squeeze.recipe import explain, partial, plan
 from squeeze.recipe.document import Path_, SourceMap, read
+from squeeze.recipe.loaded import LoadedRecipe
 from squeeze.recipe.schema import Recipe, expand_data_reference
 
 Mistakes = list[tuple[Path_, str]]
 
 _DIGITS = 6
-
-
-@dataclass(frozen=True)
-class LoadedRecipe:
-    """A valid recipe, the folder its relative paths start from, and its positions."""
-
-    recipe: Recipe
-    folder: Path
-    source: SourceMap
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:

@@ -43,7 +43,7 @@ from squeeze.recipe.schema import (
 )
 
 if TYPE_CHECKING:
-    from squeeze.recipe.load import LoadedRecipe
+    from squeeze.recipe.loaded import LoadedRecipe
 
 Mistakes = Iterator[tuple[Path_, str]]
 

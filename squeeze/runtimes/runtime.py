@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.results import KernelCoverage
     from squeeze.runtimes.base import Activations, Audit, Execution, FileInput, Seconds, Session
 

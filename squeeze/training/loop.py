@@ -2,7 +2,7 @@
 
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from squeeze.recipe.schema import TrainSettings
@@ -10,8 +10,9 @@ from squeeze.results import Epoch
 from squeeze.training import device_setup, distributed, parameters
 from squeeze.training import objective as objectives
 from squeeze.training.batches import workers_watched
-from squeeze.training.checkpoint import Checkpoint, Checkpoints, shapes
+from squeeze.training.checkpoint import Checkpoint, shapes
 from squeeze.training.ema import load_, tensors_of
+from squeeze.training.inputs import Training
 from squeeze.training.work import Work, agree_, begin, put_back_, state_of, update_
 
 if TYPE_CHECKING:
@@ -19,37 +20,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from squeeze.core.types import Advance, Progress
-    from squeeze.data.splits import Split
+    from squeeze.core.types import Advance
     from squeeze.tasks.base import Labels, Task
     from squeeze.training.objective import Objective
 
 _LOOK_EVERY = 50
 """Batches between two looks at the losses on a GPU: every look waits for the device."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a training run is given besides the model and its settings.
-
-    Attributes:
-        train: Samples to learn from.
-        validation: Watched after every epoch; never learned from.
-        task: Loss and predictions.
-        seed: Order of samples and augmentation.
-        progress: Where the bar goes.
-        label: The bar's text.
-        checkpoints: Where the training leaves its state after every epoch and goes on from; it
-            leaves none when None.
-    """
-
-    train: "Split"
-    validation: "Split"
-    task: "Task"
-    seed: int
-    progress: "Progress"
-    label: str
-    checkpoints: Checkpoints | None = None
 
 
 def train_(

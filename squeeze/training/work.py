@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from squeeze.data.splits import Split
     from squeeze.results import Epoch
-    from squeeze.training.loop import Training
+    from squeeze.training.inputs import Training
     from squeeze.training.objective import Objective
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 
 
 @dataclass(frozen=True)

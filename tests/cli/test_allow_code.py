@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from squeeze.models import bundle, factory
+from squeeze.models import blocks, bundle
 from squeeze.recipe.schema import InputSpec, ModelBlock
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def own(tmp_path: Path) -> Path:
     """A bundle whose factory lies beside it."""
     (tmp_path / "net.py").write_text(NET)
     torch.manual_seed(0)
-    made = factory.build(ModelBlock(build="./net.py:make", input=SPEC), tmp_path)
+    made = blocks.build(ModelBlock(build="./net.py:make", input=SPEC), tmp_path)
     return bundle.save(made, tmp_path / "own")
 
 

@@ -16,7 +16,7 @@ from squeeze.cli.app import main
 from squeeze.cli.file import open_file
 from squeeze.core.errors import InputError
 from squeeze.export import file
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.recipe.load import load_recipe
 
 

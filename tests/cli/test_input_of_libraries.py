@@ -12,6 +12,7 @@ import yaml
 
 from squeeze.cli import one_step
 from squeeze.cli.app import main
+from squeeze.models import blocks
 from squeeze.pipeline.run import run
 from squeeze.recipe.load import from_data, load_recipe
 
@@ -105,10 +106,9 @@ def test_a_run_records_its_whole_input(tmp_path: Path) -> None:
 
 
 def test_flags_go_before_a_bundles_own_input(files: dict[str, Path]) -> None:
-    from squeeze.models import factory
 
     block = one_step.model_block(str(files["bundle"]), None, None, {"mean": "0.4", "std": None})
     plain = recipe("x") | {"model": block}
-    model = factory.build(from_data(plain, Path.cwd()).recipe.model, Path.cwd())
+    model = blocks.build(from_data(plain, Path.cwd()).recipe.model, Path.cwd())
     assert model.input.mean == (0.4,)
     assert (model.input.shape, model.input.std) == ((1, 12, 12), (0.35,))

@@ -18,9 +18,9 @@ from squeeze.cli.app import main
 from squeeze.cli.file import open_file
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Opening, open_data
+from squeeze.data.sets import Opening, open_data
 from squeeze.export import file
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.recipe.schema import DataBlock, InputSpec
 
 Eval = Callable[..., dict[str, Any]]

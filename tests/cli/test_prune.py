@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from squeeze.cli import app
-from squeeze.recipe.load import LoadedRecipe, load_recipe
+from squeeze.recipe.load import load_recipe
+
+if TYPE_CHECKING:
+    from squeeze.recipe.loaded import LoadedRecipe
 
 Answer = tuple[int, str, str]
 Run = Callable[..., Answer]

@@ -10,10 +10,10 @@ from torch import nn
 from squeeze.core import patterns
 from squeeze.core.errors import InputError
 from squeeze.distillation import pairing
-from squeeze.models.factory import Architecture, Model
+from squeeze.models.types import Architecture, Model
 from squeeze.pruning import graph
 from squeeze.pruning.step import prune
-from squeeze.quantization.mixed_precision import layers
+from squeeze.quantization.keep_float import layers
 from squeeze.recipe.schema import InputSpec, LayerPatterns, PruneStep
 from squeeze.training import parameters
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
+from squeeze.data.sets import Data, Opening, open_data
 from squeeze.recipe.schema import DataBlock, InputSpec
 
 CLASSES = tuple(f"class{number:02}" for number in range(80))

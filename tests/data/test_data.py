@@ -10,7 +10,7 @@ import pytest
 
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
+from squeeze.data.sets import Data, Opening, open_data
 from squeeze.recipe.schema import DataBlock, InputSpec
 
 SPEC = InputSpec(shape=(1, 8, 8), crop_fraction=1.0)

@@ -13,8 +13,9 @@ from PIL import Image
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.data import image_files
-from squeeze.data.formats.base import CorruptImageError
-from squeeze.data.splits import Opening, Split, open_data
+from squeeze.data.samples import CorruptImageError
+from squeeze.data.sets import Opening, open_data
+from squeeze.data.splits import Split
 from squeeze.recipe.schema import DataBlock, InputSpec
 
 RAMP = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(4, 64)

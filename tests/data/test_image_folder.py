@@ -8,7 +8,8 @@ from PIL import Image
 
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Opening, Split, open_data
+from squeeze.data.sets import Opening, open_data
+from squeeze.data.splits import Split
 from squeeze.recipe.schema import DataBlock, InputSpec
 
 SPEC = InputSpec(shape=(3, 16, 16))

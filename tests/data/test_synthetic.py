@@ -9,8 +9,8 @@ import torch
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.data import synthetic
-from squeeze.data.splits import Data, Opening, open_data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data, Opening, open_data
+from squeeze.models.types import Model
 from squeeze.recipe.schema import DataBlock, SyntheticCalibration
 
 

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.distillation.imitation import imitating
 from squeeze.distillation.step import distill
-from squeeze.models.factory import Model, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.recipe.schema import DistillStep, InputSpec, LossBlock, ModelBlock
 from squeeze.tasks.classification import task as classification
-from squeeze.training.loop import Training
+from squeeze.training.inputs import Training
 
 
 def step(**changes: object) -> DistillStep:

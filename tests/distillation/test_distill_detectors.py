@@ -10,11 +10,12 @@ import torch
 from squeeze.core.boxes import Boxes
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
+from squeeze.data.sets import Data, Opening, open_data
 from squeeze.distillation.losses import detector_kd, fgd
-from squeeze.distillation.losses.base import Views
 from squeeze.distillation.step import distill
-from squeeze.models.factory import Model, build
+from squeeze.distillation.traits import Views
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.recipe import losses
 from squeeze.recipe.schema import (
     DataBlock,
@@ -24,7 +25,7 @@ from squeeze.recipe.schema import (
     ModelBlock,
 )
 from squeeze.tasks.detection.task import Detection
-from squeeze.training.loop import Training
+from squeeze.training.inputs import Training
 
 SIDE = 64
 SPEC = InputSpec(shape=(3, SIDE, SIDE), fit="letterbox")

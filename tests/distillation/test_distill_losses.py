@@ -12,8 +12,8 @@ from torchdistill.losses import mid_level as torchdistill
 
 from squeeze.core import plugins
 from squeeze.core.errors import InputError
-from squeeze.distillation.losses.base import Views
 from squeeze.distillation.parts import Term
+from squeeze.distillation.traits import Views
 from squeeze.recipe import losses as blocks
 from squeeze.recipe.schema import LossBlock
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torchvision import models
 
 from squeeze.core.errors import InputError
-from squeeze.distillation.losses.base import Traits
 from squeeze.distillation.pairing import LayerPair, choose, layer_outputs, named, suggest
 from squeeze.distillation.taps import tap
+from squeeze.distillation.traits import Traits
 from squeeze.models.cifar_resnet import resnet8, resnet20
 from squeeze.recipe.schema import LayerPatterns
 

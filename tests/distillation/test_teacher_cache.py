@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.distillation.step import distill
 from squeeze.distillation.teacher_cache import TeacherCache, repeat
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.recipe.schema import DistillStep
 from squeeze.tasks.classification import task as classification
-from squeeze.training.loop import Training
+from squeeze.training.inputs import Training
 
 
 def step(**changes: object) -> DistillStep:

@@ -10,7 +10,7 @@ import pytest
 from squeeze.cli.file import open_file
 from squeeze.core.errors import InputError
 from squeeze.export import file
-from squeeze.models.factory import build
+from squeeze.models.blocks import build
 from squeeze.recipe.schema import ModelBlock
 
 BLOCK = ModelBlock.model_validate(

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.export import embedded, file
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.runtime import load as load_runtime
 

@@ -13,9 +13,9 @@ from onnx import load
 from torch import nn
 
 from squeeze.core.errors import SqueezeError
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.export import file
-from squeeze.models.factory import Architecture, Model
+from squeeze.models.types import Architecture, Model
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as litert

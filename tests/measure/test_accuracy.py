@@ -6,9 +6,9 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.measure import accuracy
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks.classification.task import task

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from squeeze.core.errors import InputError
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.measure import layers
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
 from squeeze.measure import cost, environment, latency, memory, statistics
-from squeeze.models.factory import Architecture, Model
+from squeeze.models.types import Architecture, Model
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution
 from squeeze.tasks.classification import metrics as scores

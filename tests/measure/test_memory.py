@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from squeeze.measure import memory
-from squeeze.models.factory import Architecture, Model
+from squeeze.models.types import Architecture, Model
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.onnxruntime import export as onnx

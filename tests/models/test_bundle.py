@@ -12,7 +12,8 @@ from torch import nn
 import squeeze
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.models import bundle
-from squeeze.models.factory import Model, PruningRound, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Model, PruningRound
 from squeeze.pruning.step import prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
 

@@ -12,7 +12,7 @@ from torch_pruning import DependencyGraph
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.models import adapters, bundle, cifar_resnet
-from squeeze.models.factory import build
+from squeeze.models.blocks import build
 from squeeze.pruning.step import PruneContext
 from squeeze.pruning.step import run as run_prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep

@@ -78,7 +78,8 @@ def test_a_layer_that_refuses_is_named() -> None:
 
 def test_such_a_model_is_pruned_saved_and_exported(tmp_path: Path) -> None:
     from squeeze.models import bundle
-    from squeeze.models.factory import Architecture, Model, make
+    from squeeze.models.factory import make
+    from squeeze.models.types import Architecture, Model
     from squeeze.pruning.step import prune
     from squeeze.recipe.schema import InputSpec, PruneStep
     from squeeze.runtimes.onnxruntime import export as onnx

@@ -14,7 +14,7 @@ from PIL import Image
 
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Opening, open_data
+from squeeze.data.sets import Opening, open_data
 from squeeze.recipe.load import load_recipe
 from squeeze.recipe.schema import DataBlock, InputSpec
 

@@ -11,7 +11,7 @@ import torch
 import squeeze
 from squeeze.core import permission
 from squeeze.core.errors import InputError, RecipeError
-from squeeze.models import bundle, factory
+from squeeze.models import blocks, bundle, factory
 from squeeze.recipe import plan
 from squeeze.recipe.load import from_data
 from squeeze.recipe.schema import InputSpec, ModelBlock
@@ -41,7 +41,7 @@ def stranger(tmp_path: Path, mark: Path) -> Path:
     folder = tmp_path / "stranger"
     folder.mkdir()
     (folder / "evil.py").write_text(EVIL.format(mark=str(mark)))
-    made = factory.build(ModelBlock(build="./evil.py:make", input=SPEC), folder)
+    made = blocks.build(ModelBlock(build="./evil.py:make", input=SPEC), folder)
     bundle.save(made, folder / "bundle")
     (folder / "evil.py").rename(folder / "bundle" / "evil.py")
     naming(folder / "bundle", "./evil.py:make")
@@ -73,7 +73,7 @@ def test_a_bundles_own_python_file_is_not_imported(stranger: Path, mark: Path) -
         "'weights' in a recipe"
     )
     with pytest.raises(InputError, match="nothing was run"):
-        factory.build(ModelBlock(weights=str(stranger)), Path())
+        blocks.build(ModelBlock(weights=str(stranger)), Path())
     assert not mark.exists()
 
 
@@ -157,18 +157,18 @@ def test_a_recipe_allows_the_factory_that_it_names(
     other = "the bundle is built by ./evil.py:make: name the same factory, or leave 'build' out"
     assert found(recipe_data, tmp_path) == [f"model.build: found ./evil.py:make, and {other}"]
     with pytest.raises(InputError, match="name the same factory"):
-        factory.build(ModelBlock(**recipe_data["model"]), tmp_path)
+        blocks.build(ModelBlock(**recipe_data["model"]), tmp_path)
     assert not mark.exists()
     recipe_data["model"]["build"] = "./stranger/bundle/evil.py:make"
     assert found(recipe_data, tmp_path) == []
-    factory.build(ModelBlock(**recipe_data["model"]), tmp_path)
+    blocks.build(ModelBlock(**recipe_data["model"]), tmp_path)
     assert mark.exists()
 
 
 def test_a_recipe_says_where_a_factory_has_moved_to(stranger: Path, tmp_path: Path) -> None:
     (stranger / "evil.py").rename(tmp_path / "mine.py")
     block = ModelBlock(build="./mine.py:make", weights="stranger/bundle")
-    again = bundle.save(factory.build(block, tmp_path), tmp_path / "again")
+    again = bundle.save(blocks.build(block, tmp_path), tmp_path / "again")
     assert json.loads((again / "architecture.json").read_text())["build"] == "../mine.py:make"
 
 
@@ -237,7 +237,7 @@ def test_a_damaged_record_is_told_with_its_place(
     tmp_path: Path, record: str | dict[str, Any], expected: str
 ) -> None:
     block = ModelBlock(build="builtin:resnet8", args={"in_channels": 1}, input=SPEC)
-    folder = bundle.save(factory.build(block, tmp_path), tmp_path / "bundle")
+    folder = bundle.save(blocks.build(block, tmp_path), tmp_path / "bundle")
     (folder / SUMS).unlink()
     text = record
     if isinstance(record, dict):
@@ -268,7 +268,7 @@ def test_a_record_that_never_ends_is_not_read(tmp_path: Path) -> None:
 
 def test_a_record_cannot_replace_what_a_layer_computes_with(tmp_path: Path) -> None:
     block = ModelBlock(build="builtin:resnet8", args={"in_channels": 1}, input=SPEC)
-    folder = bundle.save(factory.build(block, tmp_path), tmp_path / "bundle")
+    folder = bundle.save(blocks.build(block, tmp_path), tmp_path / "bundle")
     (folder / SUMS).unlink()
     record = json.loads((folder / "architecture.json").read_text())
     history = {"pruning": [{"importance": "l2", "removed": {}}]}

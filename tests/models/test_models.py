@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from squeeze.core.errors import InputError
-from squeeze.models.factory import build
+from squeeze.models.blocks import build
 from squeeze.recipe.schema import InputSpec, ModelBlock
 
 SPEC = InputSpec(shape=(1, 12, 12))

@@ -16,7 +16,7 @@ from torchvision import models
 from squeeze.core.errors import InputError
 from squeeze.data.preprocessing import fit, normalise
 from squeeze.models import pretrained_input
-from squeeze.models.factory import build
+from squeeze.models.blocks import build
 from squeeze.models.pretrained_input import complete
 from squeeze.recipe.schema import InputSpec, ModelBlock
 

@@ -23,10 +23,10 @@ from squeeze.core.errors import InputError, RecipeError
 from squeeze.core.parity import distances
 from squeeze.export import file
 from squeeze.measure import cost
-from squeeze.models import bundle, factory
+from squeeze.models import blocks, bundle, factory
 from squeeze.models.detectors import transformers as sources
 from squeeze.models.detectors import transformers_layers
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.pruning import graph
 from squeeze.recipe import plan
 from squeeze.recipe.load import from_data
@@ -95,7 +95,7 @@ INPUT = InputSpec(shape=(3, *SIZE), fit="stretch")
 def tiny(name: str) -> Model:
     """Build a model whose outputs depend on its input: fresh ones are almost blind."""
     block = ModelBlock(build=f"transformers:{name}", args=TINY[name], input=INPUT)
-    model = factory.build(block, Path())
+    model = blocks.build(block, Path())
     torch.manual_seed(0)
     for layer in model.module.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -282,7 +282,7 @@ def test_a_folder_of_transformers_is_loaded_and_needed_no_more(
 ) -> None:
     folder, original = saved
     block = ModelBlock(weights="checkpoint", input=INPUT)
-    model = factory.build(block, tmp_path)
+    model = blocks.build(block, tmp_path)
     assert model.architecture.build == "transformers:detr"
     json.dumps(model.architecture.args)
     place = bundle.save(model, tmp_path / "bundle")
@@ -298,7 +298,7 @@ def test_another_number_of_classes_starts_its_layers_anew(
     saved: tuple[Path, Model], tmp_path: Path
 ) -> None:
     block = ModelBlock(weights="checkpoint", args={"num_labels": 5}, input=INPUT)
-    model = factory.build(block, tmp_path)
+    model = blocks.build(block, tmp_path)
     own, other = (one.module.state_dict() for one in (model, saved[1]))
     changed = {key for key in own if own[key].shape != other[key].shape}
     assert changed == {"detr.class_labels_classifier.weight", "detr.class_labels_classifier.bias"}
@@ -314,13 +314,13 @@ def test_a_backbone_of_timm_is_named_as_older_files_do(
     settings = {"out_indices": [1, 2, 3, 4], "in_chans": 3}
     args = SMALL | {"backbone": "resnet18", "use_timm_backbone": True, "backbone_kwargs": settings}
     block = ModelBlock(build="transformers:detr", args=args, input=INPUT)
-    original = factory.build(block, Path())
+    original = blocks.build(block, Path())
     original.module.detr.save_pretrained(tmp_path / "old")  # type: ignore[operator,union-attr]
     config = json.loads((tmp_path / "old" / "config.json").read_text())
     del config["backbone_config"]
     older = config | args | {"use_pretrained_backbone": True}
     (tmp_path / "old" / "config.json").write_text(json.dumps(older))
-    loaded = factory.build(ModelBlock(weights="old", input=INPUT), tmp_path)
+    loaded = blocks.build(ModelBlock(weights="old", input=INPUT), tmp_path)
     again = bundle.load(bundle.save(loaded, tmp_path / "bundle"))
     with torch.inference_mode():
         expected = original.module(images(1))[0]
@@ -344,10 +344,10 @@ def test_what_does_not_fit_is_told(saved: tuple[Path, Model], tmp_path: Path) ->
     ]
     for block, told in cases:
         with pytest.raises(InputError, match=told):
-            factory.build(ModelBlock.model_validate(block | {"input": INPUT}), tmp_path)
+            blocks.build(ModelBlock.model_validate(block | {"input": INPUT}), tmp_path)
     (folder / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(InputError, match="holds a bert, allowed"):
-        factory.build(ModelBlock(weights="checkpoint", input=INPUT), tmp_path)
+        blocks.build(ModelBlock(weights="checkpoint", input=INPUT), tmp_path)
 
 
 def test_recipes_are_checked_without_building(

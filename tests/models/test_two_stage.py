@@ -20,9 +20,10 @@ from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.parity import distances
 from squeeze.core.types import Silent
-from squeeze.data.splits import Opening, Split, open_data
+from squeeze.data.sets import Opening, open_data
+from squeeze.data.splits import Split
 from squeeze.measure import cost
-from squeeze.models import factory
+from squeeze.models import blocks, types
 from squeeze.models.detectors import two_stage
 from squeeze.models.detectors.suppression import suppress
 from squeeze.models.weights import load_weights_
@@ -228,12 +229,12 @@ def scenes(folder: Path, spec: InputSpec) -> Split:
     return open_data(block, opening, trains=False, calibrates=False).validation
 
 
-def pruned(name: str, folder: Path, outcome: Outcome) -> tuple[factory.Model, Split]:
+def pruned(name: str, folder: Path, outcome: Outcome) -> tuple[types.Model, Split]:
     """Return the detector with fewer channels, and scenes that it finds something in."""
     spec = InputSpec(shape=(3, *SIZE), fit="stretch")
     args = {"num_classes": CLASSES + 1} | FEW
     torch.manual_seed(0)
-    model = factory.build(ModelBlock(build=f"torchvision:{name}", args=args, input=spec), folder)
+    model = blocks.build(ModelBlock(build=f"torchvision:{name}", args=args, input=spec), folder)
     before = cost.macs(model)
     model = prune(model, PruneStep(macs=Cut(times_fewer=1 / 0.6), align=1), seed=0)
     outcome.macs = before / cost.macs(model)
@@ -271,7 +272,7 @@ def run(path: Path, images: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
     return found
 
 
-def compares(model: factory.Model, path: Path, split: Split, outcome: Outcome) -> None:
+def compares(model: types.Model, path: Path, split: Split, outcome: Outcome) -> None:
     """Compare what torch and ONNX Runtime find in the scenes."""
     spec: Any = model.module.detector
     found: list[Detections] = []
@@ -308,7 +309,7 @@ def test_weights_of_masks_are_left_out() -> None:
 def test_what_it_cannot_do_is_said(tmp_path: Path) -> None:
     _, raw, images = whole_and_raw(QUICK)
     spec = InputSpec(shape=(3, *SIZE), fit="stretch")
-    model = factory.Model(raw, factory.Architecture("./own.py:factory", tmp_path, {}, spec))
+    model = types.Model(raw, types.Architecture("./own.py:factory", tmp_path, {}, spec))
     with pytest.raises(SqueezeError, match="litert has operators for neither"):
         litert.export(model, tmp_path / "model.tflite")
     task = Detection(SIZE).of(raw)

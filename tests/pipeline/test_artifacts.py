@@ -9,8 +9,8 @@ from squeeze.tasks.classification.task.task import task as classification
 
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 from squeeze.pipeline import artifacts, measurements
 from squeeze.pipeline.models import ModelState
 from squeeze.pipeline.steps import RunContext

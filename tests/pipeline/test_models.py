@@ -10,8 +10,8 @@ from squeeze.tasks.classification.task.task import task as classification
 
 from squeeze.core.journal import Journal
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import build
+from squeeze.data.sets import Data
+from squeeze.models.blocks import build
 from squeeze.pipeline import models
 from squeeze.pipeline.steps import RunContext
 from squeeze.recipe.schema import Recipe

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from squeeze.models.factory import Architecture, Model
-from squeeze.pruning.graph import ChannelGroup, Dependency
+from squeeze.models.types import Architecture, Model
+from squeeze.pruning.groups import ChannelGroup, Dependency
 from squeeze.recipe.schema import InputSpec
 
 Wrap = Callable[..., Model]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from squeeze.core.types import Silent
 from squeeze.pruning import budget
-from squeeze.pruning.graph import ChannelGroup
+from squeeze.pruning.groups import ChannelGroup
 from squeeze.pruning.ranking import Kept, Limits
 
 Shares = NDArray[np.float64]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from squeeze.measure import cost as measured
-from squeeze.models.factory import Model, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.pruning import graph
 from squeeze.pruning.cost import CostModel
 from squeeze.recipe.schema import InputSpec, ModelBlock

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from squeeze.measure import cost
-from squeeze.models.factory import Architecture, Model
+from squeeze.models.types import Architecture, Model
 from squeeze.pruning.step import PruneContext, PruneOutcome, run
 from squeeze.recipe.schema import InputSpec, PruneStep
 from squeeze.runtimes.onnxruntime import export as onnx

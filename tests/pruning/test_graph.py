@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from squeeze.core.errors import InputError, SqueezeError
-from squeeze.models.factory import Architecture, Model, build
-from squeeze.pruning import graph
+from squeeze.models.blocks import build
+from squeeze.models.types import Architecture, Model
+from squeeze.pruning import graph, groups
 from squeeze.recipe.schema import InputSpec, ModelBlock
 
 Wrap = Callable[..., Model]
@@ -173,7 +174,7 @@ def silence_(module: nn.Module, net: Net, gone: Mapping[str, set[int]]) -> None:
             start += net.groups[source]
 
 
-def root_names(found: graph.PruningGroups, net: Net) -> dict[str, str]:
+def root_names(found: groups.PruningGroups, net: Net) -> dict[str, str]:
     """Match the survey's names with those read off the code."""
     made = {
         group.name: {net.same.get(t.path, t.path) for t in group.dependencies if t.is_out}
@@ -211,10 +212,10 @@ def test_removing_channels_is_silencing_their_readers(name: str, data: st.DataOb
         assert pruned.get_submodule(root).weight.shape[0] == width  # type: ignore[union-attr, index]
 
 
-_SURVEYED: dict[str, tuple[Model, graph.PruningGroups]] = {}
+_SURVEYED: dict[str, tuple[Model, groups.PruningGroups]] = {}
 
 
-def surveyed(name: str) -> tuple[Model, graph.PruningGroups]:
+def surveyed(name: str) -> tuple[Model, groups.PruningGroups]:
     """Survey a network once."""
     if name not in _SURVEYED:
         torch.manual_seed(1)
@@ -248,7 +249,7 @@ def test_layer_norms_lose_the_right_channels(kept: set[int]) -> None:
         torch.testing.assert_close(pruned(images), expected, rtol=1e-5, atol=1e-5)
 
 
-def layer_norm_net() -> tuple[Model, graph.PruningGroups]:
+def layer_norm_net() -> tuple[Model, groups.PruningGroups]:
     """Return a linear layer, a layer norm of 96 channels and a head."""
     if "layer_norm" not in _SURVEYED:
         layers = (nn.Flatten(), nn.Linear(4, 96), nn.LayerNorm(96), nn.ReLU(), nn.Linear(96, 3))

@@ -8,8 +8,10 @@ import torch
 from squeeze import load_bundle
 from squeeze.models import bundle
 from squeeze.models.adapters.layers.attention import Attention
-from squeeze.models.factory import Model, build
-from squeeze.pruning.graph import ChannelGroup, find_groups
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
+from squeeze.pruning.graph import find_groups
+from squeeze.pruning.groups import ChannelGroup
 from squeeze.pruning.step import prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
 

@@ -12,8 +12,8 @@ from torch.nn import functional
 from squeeze.core import plugins
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.models.adapters.layers.select import Select
-from squeeze.models.factory import Model
-from squeeze.pruning import graph
+from squeeze.models.types import Model
+from squeeze.pruning import graph, groups
 from squeeze.pruning.importance.base import Evidence
 from squeeze.pruning.step import PruneContext, scores
 from squeeze.recipe.schema import PruneStep
@@ -47,7 +47,7 @@ def batches() -> Batches:
 
 
 def scored(
-    name: str, found: graph.PruningGroups, batches: Batches | None = None
+    name: str, found: groups.PruningGroups, batches: Batches | None = None
 ) -> dict[str, Tensor]:
     def labelled() -> Iterator[tuple[Tensor, Tensor]]:
         return iter(batches or [])

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from squeeze.core.types import Silent
-from squeeze.models.factory import Model
-from squeeze.pruning import graph, latency
+from squeeze.models.types import Model
+from squeeze.pruning import graph, groups, latency
 from squeeze.pruning.cost import CostModel
 from squeeze.pruning.latency import LatencyModel, Point, Table
 from squeeze.pruning.ranking import Kept, Limits
@@ -21,7 +21,7 @@ LIMITS = Limits(1, 0.9, {})
 
 
 @pytest.fixture
-def net(wrapped: Wrap) -> tuple[graph.PruningGroups, CostModel]:
+def net(wrapped: Wrap) -> tuple[groups.PruningGroups, CostModel]:
     """Four layers with groups of 64, 48 and 32 channels."""
     layers = (
         nn.Conv2d(3, 64, 3, 1, 1, bias=False),
@@ -47,7 +47,7 @@ def timer(
     return ratio
 
 
-def test_a_linear_timing_is_recovered(net: tuple[graph.PruningGroups, CostModel]) -> None:
+def test_a_linear_timing_is_recovered(net: tuple[groups.PruningGroups, CostModel]) -> None:
     found, cost = net
     units = {group.name: group.units for group in found.prunable}
     # far from "time goes by MACs"
@@ -75,7 +75,7 @@ def test_a_linear_timing_is_recovered(net: tuple[graph.PruningGroups, CostModel]
 
 
 def test_every_group_is_timed_alone_and_all_together(
-    net: tuple[graph.PruningGroups, CostModel],
+    net: tuple[groups.PruningGroups, CostModel],
 ) -> None:
     found, cost = net
     asked: list[Kept] = []
@@ -103,7 +103,7 @@ def test_every_group_is_timed_alone_and_all_together(
 
 @pytest.mark.parametrize("step", [1, 8, 16])
 def test_the_alignment_of_the_runtime_is_found(
-    net: tuple[graph.PruningGroups, CostModel], step: int
+    net: tuple[groups.PruningGroups, CostModel], step: int
 ) -> None:
     """A runtime that pads widths to a multiple takes the time of the padded width."""
     found, cost = net

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from squeeze.core.errors import SqueezeError
-from squeeze.models.factory import Architecture, Model, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Architecture, Model
 from squeeze.pruning.step import prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
 

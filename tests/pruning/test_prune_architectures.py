@@ -20,7 +20,8 @@ from torch.nn import functional
 from squeeze.measure import cost
 from squeeze.models import adapters, bundle
 from squeeze.models.adapters.layers.select import Select
-from squeeze.models.factory import Model, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.pruning.step import prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
 from squeeze.runtimes.base import Execution

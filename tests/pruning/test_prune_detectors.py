@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from squeeze.models import bundle, factory
+from squeeze.models import bundle, factory, types
 from squeeze.pruning import graph
 from squeeze.recipe.schema import InputSpec
 from squeeze.tasks.detection import decoding
@@ -33,7 +33,7 @@ def test_outputs_keep_their_shape(name: str, tmp_path: Path) -> None:
     args: dict[str, Any] = DETECTORS[name]
     module = factory.make(name, args, tmp_path)
     spec = InputSpec(shape=(3, *SIZE), fit="stretch")
-    model = factory.Model(module, factory.Architecture(name, tmp_path, args, spec))
+    model = types.Model(module, types.Architecture(name, tmp_path, args, spec))
     found = graph.find_groups(model)
     assert len(found.prunable) > 8
     kept = {group.name: max(1, int(0.6 * group.units)) for group in found.prunable}

@@ -15,8 +15,10 @@ from torch import nn
 
 from squeeze.models.adapters.layers.attention import Heads, PositionBias
 from squeeze.models.adapters.layers.select import Select
-from squeeze.models.factory import Model, build
-from squeeze.pruning.graph import ChannelGroup, find_groups
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
+from squeeze.pruning.graph import find_groups
+from squeeze.pruning.groups import ChannelGroup
 from squeeze.recipe.schema import InputSpec, ModelBlock
 
 Side = tuple[str, bool, int | None]

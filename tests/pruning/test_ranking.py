@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeeze.pruning.graph import ChannelGroup, Dependency
+from squeeze.pruning.groups import ChannelGroup, Dependency
 from squeeze.pruning.ranking import Limits, by_ratio, weakest
 
 Group = Callable[..., ChannelGroup]

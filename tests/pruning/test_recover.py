@@ -11,14 +11,14 @@ from torch import nn
 import squeeze
 from squeeze.core import permission
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.models import bundle
-from squeeze.models.factory import Architecture, Model
+from squeeze.models.types import Architecture, Model
 from squeeze.pruning import recover
 from squeeze.pruning.step import PruneContext, run
 from squeeze.recipe.schema import PruneStep
 from squeeze.tasks.classification import task as classification
-from squeeze.training.loop import Training
+from squeeze.training.inputs import Training
 
 Write = Callable[[Any], Path]
 Wrap = Callable[..., Model]

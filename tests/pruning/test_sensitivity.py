@@ -10,9 +10,9 @@ from torch import nn
 
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
-from squeeze.pruning import graph, sensitivity
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
+from squeeze.pruning import graph, groups, sensitivity
 from squeeze.pruning.sensitivity import Curve
 from squeeze.pruning.step import PruneContext, prune, run, scores
 from squeeze.recipe.schema import PruneStep
@@ -47,7 +47,7 @@ def test_curves_are_those_of_pruning_by_hand(trained: Model, digits: Data) -> No
             assert accuracy == pytest.approx(top1(silent.module, images, labels), abs=1e-9)
 
 
-def silence_(module: Any, group: graph.ChannelGroup, channels: set[int]) -> None:
+def silence_(module: Any, group: groups.ChannelGroup, channels: set[int]) -> None:
     """Zero what the group's readers take from channels; in a ResNet-8 they are plain layers."""
     for dependency in group.dependencies:
         layer = module.get_submodule(dependency.path)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from squeeze.core import plugins
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.pruning import graph
 from squeeze.pruning.sparse.base import GroupWeights, Regularizer, all_weights
 

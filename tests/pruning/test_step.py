@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from squeeze.core.errors import SqueezeError
-from squeeze.data.splits import Data, Split
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.data.splits import Split
+from squeeze.models.types import Model
 from squeeze.pruning.step import PruneContext, prune, run
 from squeeze.recipe.schema import PruneStep
 from squeeze.results import Epoch

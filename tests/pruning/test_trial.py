@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from squeeze.core.errors import SqueezeError
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.pruning import graph, trial
 from squeeze.pruning.step import prune
 from squeeze.recipe.schema import PruneStep

@@ -10,8 +10,8 @@ from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Architecture, Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Architecture, Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.request import Request

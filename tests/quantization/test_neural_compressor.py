@@ -18,10 +18,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.export import embedded
 from squeeze.models import bundle
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.quantization.backends.neural_compressor import quantize as neural_compressor
 from squeeze.quantization.backends.neural_compressor.folding import fold_
 from squeeze.quantization.request import QuantizedFile, Request

@@ -11,13 +11,13 @@ from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 from squeeze.quantization.qat import floats, places, simulation
 from squeeze.quantization.qat.matching import TrainedRanges
 from squeeze.quantization.qat.rounding import Rounding, rounded, rounded_layer
-from squeeze.quantization.qat.step import weight_bits
 from squeeze.quantization.qat.unfold import unfolded
+from squeeze.quantization.weight_bits import weight_bits
 from squeeze.recipe.schema import CalibratorBlock, QatStep, Target
 
 X = [-2.0, -0.004, 0.006, 0.5, 3.0]

@@ -10,8 +10,9 @@ import torch
 from squeeze.tasks.detection.task.task import Detection
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
-from squeeze.models.factory import Model, build
+from squeeze.data.sets import Data, Opening, open_data
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.neural_compressor import quantize as neural_compressor
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
@@ -31,7 +32,8 @@ from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 

@@ -10,8 +10,8 @@ from torchvision import models
 from torchvision.models import densenet
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Architecture, Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Architecture, Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.qat import floats, simulation
@@ -26,7 +26,8 @@ from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks.classification.task import task
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.qat import floats, places, simulation
@@ -24,7 +24,7 @@ from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks.classification.task import task
-from squeeze.training.loop import Training
+from squeeze.training.inputs import Training
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 

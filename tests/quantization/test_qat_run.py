@@ -14,7 +14,7 @@ from onnx import numpy_helper
 import squeeze
 from squeeze.core.errors import InputError, RecipeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.models import bundle
 from squeeze.quantization.qat import simulation
 from squeeze.recipe import plan

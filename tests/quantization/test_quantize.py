@@ -13,7 +13,7 @@ from squeeze.core import cpu
 from squeeze.core.cpu import Cpu
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.quantization.backends.onnxruntime import kernels
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.request import Request

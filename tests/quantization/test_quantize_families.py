@@ -23,8 +23,8 @@ from torchvision import models
 from torchvision.models import densenet, efficientnet, mobilenetv3, resnet, shufflenetv2
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
-from squeeze.models.factory import Architecture, Model
+from squeeze.data.sets import Data, Opening, open_data
+from squeeze.models.types import Architecture, Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.recovery.recover import recover

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.export import file
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
-from squeeze.quantization.mixed_precision.joined import REASON, joining
-from squeeze.quantization.mixed_precision.matching import FileOperator
+from squeeze.quantization.keep_float.joined import REASON, joining
+from squeeze.quantization.keep_float.matching import FileOperator
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import QuantizeStep
 from squeeze.runtimes.base import Execution

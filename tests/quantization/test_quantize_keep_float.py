@@ -10,14 +10,14 @@ from torch import nn
 
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
-from squeeze.quantization.fingerprint import Fingerprint
-from squeeze.quantization.mixed_precision import layers, matching
-from squeeze.quantization.mixed_precision.kept import keep_float
-from squeeze.quantization.mixed_precision.matching import FileOperator
+from squeeze.quantization.keep_float import layers, matching
+from squeeze.quantization.keep_float.fingerprint import Fingerprint
+from squeeze.quantization.keep_float.kept import keep_float
+from squeeze.quantization.keep_float.matching import FileOperator
 from squeeze.quantization.recovery import graph as graphs
 from squeeze.quantization.request import Request
 from squeeze.recipe.schema import QuantizeStep

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
-from squeeze.quantization.mixed_precision import layers
+from squeeze.quantization.keep_float import layers
 from squeeze.quantization.mixed_precision.search import search
 from squeeze.quantization.mixed_precision.step import FloatLayers
 from squeeze.quantization.mixed_precision.trial_store import TrialStore

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from squeeze.core.boxes import Boxes
 from squeeze.core.detector import DetectorSpec, Level
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, Split, open_data
-from squeeze.models.factory import Architecture, Model
+from squeeze.data.sets import Data, Opening, open_data
+from squeeze.data.splits import Split
+from squeeze.models.types import Architecture, Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.mixed_precision.step import FloatLayers

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models import factory
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models import blocks
+from squeeze.models.types import Model
 from squeeze.quantization.recovery import bias, equalize, graph, moments, observe, recover
 from squeeze.recipe.schema import InputSpec, ModelBlock, RecoverySettings
 
@@ -382,7 +382,7 @@ def test_other_architectures_stay_what_they_are(build: str) -> None:
     side = 224 if "vit" in build else 64
     spec = InputSpec(shape=(3, side, side))
     block = ModelBlock(build=build, args={"num_classes": 10}, input=spec)
-    model = factory.build(block, Path())
+    model = blocks.build(block, Path())
     values = torch.randn(4, 3, side, side)
     seen: Any = Images(values)
     found = recover.recover(model, RecoverySettings(), seen, Silent(), bits=8)

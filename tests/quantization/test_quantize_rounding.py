@@ -11,8 +11,8 @@ import torch
 from onnx import numpy_helper
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.recovery import recover, rounding
 from squeeze.quantization.request import Request

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 from squeeze.quantization.backend import load as load_backend
 from squeeze.quantization.backends.onnxruntime import weights
 from squeeze.quantization.request import Request

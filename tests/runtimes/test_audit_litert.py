@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from squeeze.core.errors import InputError
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as exporter
 from squeeze.runtimes.runtime import load as load_runtime

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from squeeze.core.errors import InputError
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Architecture, Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Architecture, Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.request import Request

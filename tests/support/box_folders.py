@@ -10,7 +10,8 @@ from PIL import Image
 
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, Split, open_data
+from squeeze.data.sets import Data, Opening, open_data
+from squeeze.data.splits import Split
 from squeeze.recipe.schema import DataBlock, InputSpec
 
 SPEC = InputSpec(shape=(3, 32, 32), fit="letterbox")

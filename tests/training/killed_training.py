@@ -17,11 +17,12 @@ import torch
 from torch import nn
 
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
+from squeeze.data.sets import Data, Opening, open_data
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
 from squeeze.tasks.classification import task as classification
 from squeeze.training.checkpoint import Checkpoints
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 SETTINGS = TrainSettings(
     epochs=6,

@@ -8,7 +8,8 @@ import torch
 
 from squeeze.core.boxes import Boxes
 from squeeze.core.errors import InputError
-from squeeze.data.splits import Data, Split
+from squeeze.data.sets import Data
+from squeeze.data.splits import Split
 from squeeze.recipe.schema import Augment, InputSpec, TrainSettings
 from squeeze.training.augment_boxes import BoxBatchBuilder, Scene, builder_of, fitted, joined, moved
 from squeeze.training.batches import BatchSpec, Loader, Plan

@@ -8,7 +8,8 @@ import torch
 
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, Split, open_data
+from squeeze.data.sets import Data, Opening, open_data
+from squeeze.data.splits import Split
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
 from squeeze.training.augment import ImageBatchBuilder
 from squeeze.training.batches import BatchSpec, Loader, Plan

@@ -15,11 +15,12 @@ from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.recipe.schema import TrainSettings
 from squeeze.tasks.classification import task as classification
 from squeeze.training.checkpoint import Checkpoints
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,11 +10,11 @@ from torch import nn
 
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data
-from squeeze.models.factory import Model
+from squeeze.data.sets import Data
+from squeeze.models.types import Model
 from squeeze.recipe.schema import Augment, TrainSettings
 from squeeze.tasks.classification import task as classification
-from squeeze.training import loop
+from squeeze.training import inputs, loop
 from squeeze.training.ema import tensors_of
 
 
@@ -28,9 +28,9 @@ class Narration(Silent):
         self.said.append(text)
 
 
-def training(digits: Data, seed: int = 0) -> loop.Training:
+def training(digits: Data, seed: int = 0) -> inputs.Training:
     assert digits.train is not None
-    return loop.Training(
+    return inputs.Training(
         digits.train, digits.validation, classification, seed, Silent(), "training"
     )
 

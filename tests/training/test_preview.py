@@ -2,7 +2,7 @@
 
 from PIL import ImageChops
 
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.recipe.schema import Augment, TrainSettings
 from squeeze.training.preview import contact_sheet, label_text
 

@@ -14,12 +14,13 @@ from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
+from squeeze.data.sets import Data, Opening, open_data
 from squeeze.recipe.schema import Augment, DataBlock, InputSpec, TrainSettings
 from squeeze.tasks.classification import task as classification
 from squeeze.training import distributed
 from squeeze.training.checkpoint import Checkpoints
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 SPEC = InputSpec(shape=(1, 12, 12), mean=(0.3,), std=(0.35,), crop_fraction=1.0)
 

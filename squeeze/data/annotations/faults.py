@@ -12,7 +12,7 @@ from squeeze.data.annotations.classes import LEFT_OUT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from squeeze.data.annotations.base import ImageAnnotations
+    from squeeze.data.annotations.image import ImageAnnotations
 
 ROUNDING_PX = 1.0
 """Boxes may stick out so far: annotation tools round, and fractions of a side have few digits."""

@@ -16,7 +16,8 @@ from squeeze.core import reading
 from squeeze.core.errors import InputError
 from squeeze.core.specs import FormatSpec
 from squeeze.data.annotations import segments
-from squeeze.data.annotations.base import AnnotatedFiles, ImageAnnotations, annotated
+from squeeze.data.annotations.base import AnnotatedFiles, annotated
+from squeeze.data.annotations.image import ImageAnnotations
 from squeeze.recipe.schema import DataSource
 
 SPEC = FormatSpec("boxes", needs=("path", "annotations"), uses=("class_map", "on_bad_boxes"))

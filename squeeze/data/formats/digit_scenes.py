@@ -16,13 +16,13 @@ from pydantic import Field
 from squeeze.core.boxes import Boxes
 from squeeze.core.specs import FormatSpec
 from squeeze.data.formats import digits
-from squeeze.data.formats.base import Samples, content_hash
+from squeeze.data.samples import Samples, content_hash
 from squeeze.recipe.schema import Block, DataSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from squeeze.data.formats.base import Picture
+    from squeeze.data.samples import Picture
 
     Scene = tuple[NDArray[np.uint8], Boxes]
 

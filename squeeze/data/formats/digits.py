@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from squeeze.core.specs import FormatSpec
-from squeeze.data.formats.base import ArraySamples, Samples
+from squeeze.data.samples import ArraySamples, Samples
 from squeeze.recipe.schema import DataSource
 
 SPEC = FormatSpec("classes", uses=("split",))

@@ -21,12 +21,12 @@ from squeeze.core.specs import FormatSpec
 from squeeze.data import image_files
 from squeeze.data.annotations.classes import MOST_CLASSES
 from squeeze.data.annotations.faults import ROUNDING_PX
-from squeeze.data.formats.base import CorruptImageError, Samples, content_hash
+from squeeze.data.samples import CorruptImageError, Samples, content_hash
 from squeeze.models import reference
 from squeeze.recipe.schema import DataSource
 
 if TYPE_CHECKING:
-    from squeeze.data.formats.base import Picture
+    from squeeze.data.samples import Picture
 
 SPEC = FormatSpec("either", needs=("build",), uses=("args", "split"))
 

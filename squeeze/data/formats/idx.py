@@ -15,7 +15,7 @@ import numpy as np
 from squeeze.core import reading
 from squeeze.core.errors import InputError
 from squeeze.core.specs import FormatSpec
-from squeeze.data.formats.base import ArraySamples, Samples
+from squeeze.data.samples import ArraySamples, Samples
 from squeeze.recipe.schema import DataSource
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from squeeze.core import reading
 from squeeze.core.errors import InputError
 from squeeze.core.specs import FormatSpec
 from squeeze.data import folders, image_files
-from squeeze.data.formats.base import Samples
+from squeeze.data.samples import Samples
 from squeeze.recipe.schema import DataSource
 
 if TYPE_CHECKING:
     from squeeze.data.folders import Listing
-    from squeeze.data.formats.base import Picture
+    from squeeze.data.samples import Picture
 
 SPEC = FormatSpec("classes", needs=("path",))
 

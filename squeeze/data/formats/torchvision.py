@@ -6,8 +6,8 @@ from pathlib import Path
 from squeeze.core import reading
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.specs import FormatSpec
-from squeeze.data.formats.base import Samples
 from squeeze.data.formats.function import DatasetSamples
+from squeeze.data.samples import Samples
 from squeeze.recipe.schema import DataSource
 
 SPEC = FormatSpec("classes", needs=("name",), uses=("path", "args", "split"))

@@ -17,7 +17,8 @@ from squeeze.core.errors import InputError, unknown_name
 from squeeze.core.specs import FormatSpec
 from squeeze.data import folders
 from squeeze.data.annotations import voc_xml
-from squeeze.data.annotations.base import AnnotatedFiles, ImageAnnotations, annotated
+from squeeze.data.annotations.base import AnnotatedFiles, annotated
+from squeeze.data.annotations.image import ImageAnnotations
 from squeeze.recipe.schema import DataSource
 
 SPEC = FormatSpec("boxes", needs=("path",), uses=("image_set", "class_map", "on_bad_boxes"))

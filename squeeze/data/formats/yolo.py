@@ -23,9 +23,10 @@ from squeeze.core.errors import InputError
 from squeeze.core.specs import FormatSpec
 from squeeze.data import folders, image_files
 from squeeze.data.annotations import yolo_rows, yolo_yaml
-from squeeze.data.annotations.base import AnnotatedFiles, ImageAnnotations, annotated
+from squeeze.data.annotations.base import AnnotatedFiles, annotated
+from squeeze.data.annotations.image import ImageAnnotations
 from squeeze.data.annotations.yolo_rows import Rows
-from squeeze.data.formats.base import CorruptImageError
+from squeeze.data.samples import CorruptImageError
 from squeeze.recipe.schema import DataSource
 
 SPEC = FormatSpec("boxes", needs=("path",), uses=("image_set", "class_map", "on_bad_boxes"))

@@ -13,7 +13,7 @@ stage before it.
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, Positive
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ Source: Zagoruyko and Komodakis, Paying More Attention to Attention, section 3.1
 
 from typing import TYPE_CHECKING, Literal
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block
 
 if TYPE_CHECKING:

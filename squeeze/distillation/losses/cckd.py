@@ -10,7 +10,7 @@ Source: Peng et al., Correlation Congruence for Knowledge Distillation
 
 from typing import TYPE_CHECKING, Literal
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, Count, Positive
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ sample numbers.
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, Count, Positive
 
 if TYPE_CHECKING:

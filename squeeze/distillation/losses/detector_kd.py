@@ -11,7 +11,7 @@ imitate predictions of dense detectors by Wang et al., CrossKD (https://arxiv.or
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, NonNegative, Positive
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ Source: Huang et al., Knowledge Distillation from A Stronger Teacher
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, NonNegative, Positive
 
 if TYPE_CHECKING:

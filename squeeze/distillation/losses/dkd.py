@@ -10,7 +10,7 @@ Source: Zhao et al., Decoupled Knowledge Distillation
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, NonNegative, Positive
 
 if TYPE_CHECKING:

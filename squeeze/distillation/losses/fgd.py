@@ -11,7 +11,7 @@ Source: Yang et al., Focal and Global Knowledge Distillation for Detectors, equa
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, NonNegative, Positive
 
 if TYPE_CHECKING:

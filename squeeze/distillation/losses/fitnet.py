@@ -10,7 +10,7 @@ before it.
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import NoOptions, Traits, Views
+from squeeze.distillation.traits import NoOptions, Traits, Views
 
 if TYPE_CHECKING:
     from torch import Tensor

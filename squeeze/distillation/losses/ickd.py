@@ -11,7 +11,7 @@ Distillation (https://arxiv.org/abs/2202.03680); computed by torchdistill's
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import NoOptions, Traits, Views
+from squeeze.distillation.traits import NoOptions, Traits, Views
 
 if TYPE_CHECKING:
     from torch import Tensor

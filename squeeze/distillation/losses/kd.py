@@ -9,7 +9,7 @@ Source: Hinton et al., Distilling the Knowledge in a Neural Network, section 2
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, Positive
 
 if TYPE_CHECKING:

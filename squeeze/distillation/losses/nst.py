@@ -9,7 +9,7 @@ Source: Huang and Wang, Like What You Like: Knowledge Distill via Neuron Selecti
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import NoOptions, Traits, Views
+from squeeze.distillation.traits import NoOptions, Traits, Views
 
 if TYPE_CHECKING:
     from torch import Tensor

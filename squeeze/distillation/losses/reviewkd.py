@@ -10,7 +10,7 @@ Source: Chen et al., Distilling Knowledge via Knowledge Review
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, Count
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ Source: Park et al., Relational Knowledge Distillation
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, NonNegative
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ Source: Tung and Mori, Similarity-Preserving Knowledge Distillation
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import NoOptions, Traits, Views
+from squeeze.distillation.traits import NoOptions, Traits, Views
 
 if TYPE_CHECKING:
     from torch import Tensor

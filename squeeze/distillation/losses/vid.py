@@ -10,7 +10,7 @@ Source: Ahn et al., Variational Information Distillation for Knowledge Transfer
 
 from typing import TYPE_CHECKING
 
-from squeeze.distillation.losses.base import Traits, Views
+from squeeze.distillation.traits import Traits, Views
 from squeeze.recipe.schema import Block, Positive
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ convolutions, and one of them changes a copy of the gradient.
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from squeeze.pruning.graph import ChannelGroup, Dependency, PruningGroups
+from squeeze.pruning.groups import ChannelGroup, Dependency, PruningGroups
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

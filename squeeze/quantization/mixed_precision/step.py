@@ -7,7 +7,7 @@ import numpy as np
 
 from squeeze.core import cpu
 from squeeze.core.errors import SqueezeError
-from squeeze.quantization.mixed_precision import kept
+from squeeze.quantization.keep_float import kept
 from squeeze.quantization.mixed_precision.trial_store import TrialStore
 from squeeze.quantization.mixed_precision.trials import TrialSetup, mix
 from squeeze.recipe.schema import MixedPrecision, Quantization, QuantizeStep, Target
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from squeeze.data.splits import Split
     from squeeze.measure.evaluator import Evaluator
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.quantization.request import QuantizedFile, Request
 
 _SHOWN = 6

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from squeeze.core.union_find import UnionFind
 
 if TYPE_CHECKING:
-    from squeeze.quantization.mixed_precision.layers import Operation
+    from squeeze.quantization.keep_float.layers import Operation
 
 
 @dataclass(frozen=True)

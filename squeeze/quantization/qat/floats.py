@@ -10,7 +10,7 @@ channel does not need (``onnx_operators``); LiteRT's file is given the same.
 from typing import TYPE_CHECKING
 
 from squeeze.core.errors import SqueezeError
-from squeeze.quantization.mixed_precision import layers
+from squeeze.quantization.keep_float import layers
 from squeeze.quantization.qat import places
 from squeeze.quantization.recovery import graph as graphs
 

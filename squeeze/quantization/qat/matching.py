@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from squeeze.quantization import graph_run
-from squeeze.quantization.fingerprint import Fingerprint
-from squeeze.quantization.mixed_precision.kept import KeepFloat
-from squeeze.quantization.mixed_precision.layers import operations
+from squeeze.quantization.keep_float.fingerprint import Fingerprint
+from squeeze.quantization.keep_float.kept import KeepFloat
+from squeeze.quantization.keep_float.layers import operations
 from squeeze.quantization.qat import floats
 from squeeze.quantization.qat import simulation as simulations
 from squeeze.quantization.recovery.recover import LARGEST
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from squeeze.data.splits import Split
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.quantization.qat.simulation import Ranges
 
 

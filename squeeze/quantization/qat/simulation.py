@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.recipe.schema import CalibratorBlock
 
 _FILE = "ranges.json"

@@ -3,27 +3,23 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from squeeze.core import cpu
 from squeeze.models.copying import copied
-from squeeze.models.factory import Model
-from squeeze.quantization import backend
-from squeeze.quantization.mixed_precision import kept
+from squeeze.models.types import Model
+from squeeze.quantization.keep_float import kept
 from squeeze.quantization.qat import simulation as simulations
 from squeeze.quantization.qat.floats import in_float
 from squeeze.quantization.qat.simulation import Ranges, Simulation
 from squeeze.quantization.qat.unfold import unfolded
 from squeeze.quantization.recovery import equalize
 from squeeze.quantization.recovery.recover import LARGEST
-from squeeze.recipe import schemes
 from squeeze.results import Epoch
 from squeeze.training import objective as objectives
-from squeeze.training.loop import Training, train_
+from squeeze.training.inputs import Training
+from squeeze.training.loop import train_
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from squeeze.data.splits import Split
-    from squeeze.recipe.schema import QatStep, Target
+    from squeeze.recipe.schema import QatStep
 
 
 @dataclass(frozen=True)
@@ -41,18 +37,6 @@ class Trained:
     ranges: Ranges
     epochs: list[Epoch]
     notes: list[str]
-
-
-def weight_bits(step: "QatStep", targets: "Sequence[Target]") -> int:
-    """Return how many bits the weights of all files have: as few as one of the targets needs."""
-    served = {
-        (schemes.backend_of(step.backend, target.runtime), target.cpu)
-        for target in targets
-        if schemes.left_out(step, target) is None
-    }
-    return min(
-        backend.load(name).bits(step, cpu.named(processor)) for name, processor in sorted(served)
-    )
 
 
 def train(

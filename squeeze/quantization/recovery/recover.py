@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.recipe.schema import RecoverySettings
 
 LARGEST = {7: 64, 8: 127}

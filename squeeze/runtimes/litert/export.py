@@ -5,7 +5,7 @@ from pathlib import Path
 from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.core.output import redirect_output
 from squeeze.models.copying import copied
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.recipe.two_stage import cannot_suppress
 from squeeze.store import new_file, scratch
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.core.output import redirect_output
 from squeeze.models.copying import copied
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.runtimes.onnxruntime import bounds, graphs, suppression
 from squeeze.store import new_file
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from squeeze.models import bundle
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 
 
 def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = None) -> None:

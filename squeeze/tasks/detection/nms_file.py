@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.runtimes.base import Outputs
 
 _LEAST_SHARED = 0.99

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from squeeze.core.specs import FormatSpec
-from squeeze.data.formats.base import ArraySamples
+from squeeze.data.samples import ArraySamples
 from squeeze.recipe.schema import Block, Count, DataSource
 
 SPEC = FormatSpec("classes", uses=("args", "split"))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from scipy.stats import binom
 
-from squeeze.data.splits import Data
+from squeeze.data.sets import Data
 from squeeze.tasks.classification import metrics
 
 

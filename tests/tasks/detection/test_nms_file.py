@@ -14,7 +14,8 @@ from squeeze.core.errors import SqueezeError
 from squeeze.export import embedded, file
 from squeeze.measure import latency
 from squeeze.models import bundle
-from squeeze.models.factory import Model, build
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.pipeline.run import run
 from squeeze.recipe.load import load_recipe
 from squeeze.recipe.schema import InputSpec, ModelBlock

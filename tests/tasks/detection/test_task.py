@@ -12,8 +12,9 @@ from PIL import Image
 from squeeze.core.boxes import Detections
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.data.splits import Data, Opening, open_data
-from squeeze.models.factory import Model, build
+from squeeze.data.sets import Data, Opening, open_data
+from squeeze.models.blocks import build
+from squeeze.models.types import Model
 from squeeze.pruning.step import PruneContext, run
 from squeeze.recipe.schema import DataBlock, InputSpec, ModelBlock, PruneStep
 from squeeze.tasks import open_task

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.quantization.mixed_precision.joined import joining
-from squeeze.quantization.mixed_precision.matching import FileOperator
+from squeeze.quantization.keep_float.joined import joining
+from squeeze.quantization.keep_float.matching import FileOperator
 from squeeze.runtimes.litert import graphs
 
 if TYPE_CHECKING:

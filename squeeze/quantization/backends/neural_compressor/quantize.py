@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from squeeze.core.cpu import Cpu
-    from squeeze.models.factory import Model
+    from squeeze.models.types import Model
     from squeeze.recipe.schema import Quantization
 
 _BATCH = 16

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from squeeze.core.output import redirect_output
 from squeeze.models.copying import copied
-from squeeze.models.factory import Model
+from squeeze.models.types import Model
 from squeeze.store import new_file
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ keeps the range that it was computed with, and nothing is computed there anyway.
 
 from collections.abc import Collection, Sequence
 
-from squeeze.quantization.mixed_precision.matching import FileOperator
+from squeeze.quantization.keep_float.matching import FileOperator
 
 REASON = "in float where outputs are joined: each head keeps its own range"
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from squeeze.core.errors import SqueezeError
-from squeeze.quantization.mixed_precision import layers, matching
+from squeeze.quantization.keep_float import layers, matching
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
     from squeeze.data.splits import Split
-    from squeeze.models.factory import Model
-    from squeeze.quantization.mixed_precision.layers import Operation
-    from squeeze.quantization.mixed_precision.matching import FileOperator
+    from squeeze.models.types import Model
+    from squeeze.quantization.keep_float.layers import Operation
+    from squeeze.quantization.keep_float.matching import FileOperator
 
 Computed = Mapping[str, frozenset[str]]
 """Operator of a file to the operations of the module that it computes."""

@@ -8,7 +8,7 @@ import numpy as np
 from squeeze.core import patterns as patterns_
 from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.quantization import graph_run
-from squeeze.quantization.fingerprint import Fingerprint
+from squeeze.quantization.keep_float.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ proposals are made from, and those that look at them, are in 8 bits as everythin
 
 from collections.abc import Sequence
 
-from squeeze.quantization.mixed_precision.matching import FileOperator
+from squeeze.quantization.keep_float.matching import FileOperator
 
 REASON = "in float where proposals are placed and suppressed"
 

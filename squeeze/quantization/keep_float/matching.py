@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from squeeze.quantization.fingerprint import Fingerprint
+from squeeze.quantization.keep_float.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from squeeze.quantization.mixed_precision.layers import Operation
+    from squeeze.quantization.keep_float.layers import Operation
 
 
 @dataclass(frozen=True)

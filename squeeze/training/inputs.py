@@ -1,0 +1,35 @@
+"""What a training needs besides the model and its settings."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from squeeze.training.checkpoint import Checkpoints
+
+if TYPE_CHECKING:
+    from squeeze.core.types import Progress
+    from squeeze.data.splits import Split
+    from squeeze.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training run is given besides the model and its settings.
+
+    Attributes:
+        train: Samples to learn from.
+        validation: Watched after every epoch; never learned from.
+        task: Loss and predictions.
+        seed: Order of samples and augmentation.
+        progress: Where the bar goes.
+        label: The bar's text.
+        checkpoints: Where the training leaves its state after every epoch and goes on from; it
+            leaves none when None.
+    """
+
+    train: "Split"
+    validation: "Split"
+    task: "Task"
+    seed: int
+    progress: "Progress"
+    label: str
+    checkpoints: Checkpoints | None = None

@@ -1,0 +1,67 @@
+"""The plan of the house: unique names, small files and packages, no two modules in a circle."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "squeeze"
+FILES = sorted(PACKAGE.rglob("*.py"))
+EXTENSION_POINT = {"Options"}
+"""Classes that every extension file of a kind may hold, under the name the kind asks for."""
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(file): file for file in FILES}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    names = Counter(
+        node.name
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.name not in EXTENSION_POINT
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("folder", ["squeeze", "tests"])
+def test_no_file_has_more_than_400_lines(folder: str) -> None:
+    files = (PACKAGE.parent / folder).rglob("*.py")
+    lines = {str(file): len(file.read_text(encoding="utf-8").splitlines()) for file in files}
+    assert {file: count for file, count in lines.items() if count > 400} == {}
+
+
+def test_no_package_holds_over_a_fifth_of_the_lines() -> None:
+    shares: Counter[str] = Counter()
+    for name, file in MODULES.items():
+        shares[name.split(".")[1] if "." in name else name] += len(file.read_text().splitlines())
+    whole = shares.total()
+    assert {name: n / whole for name, n in shares.items() if n / whole > 0.2} == {}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    imports = {name: imported(file) for name, file in MODULES.items()}
+    pairs = {
+        tuple(sorted((name, other)))
+        for name, others in imports.items()
+        for other in others
+        if other != name and name in imports.get(other, set())
+    }
+    assert pairs == set()
+
+
+def imported(file: Path) -> set[str]:
+    """Return the modules that a file imports anywhere, also for types only."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else node.module)
+    return found
