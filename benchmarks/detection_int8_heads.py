@@ -24,8 +24,6 @@ import numpy as np
 import torch
 from images import head
 from numpy.typing import NDArray
-from squeeze.tasks.detection.task.decoders import base
-from squeeze.tasks.detection.task.task import Detection
 from torch import Tensor, nn
 
 from squeeze.core import cpu
@@ -48,6 +46,8 @@ from squeeze.recipe.schema import QuantizeStep, RecoverySettings
 from squeeze.runtimes.base import Execution, Session
 from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks.detection import decoding
+from squeeze.tasks.detection.decoders import base
+from squeeze.tasks.detection.task import Detection
 
 if TYPE_CHECKING:
     from squeeze.core.boxes import Detections

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from squeeze.tasks.detection.task.task import Detection
 from torchvision.models import get_model_builder
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import nms
@@ -41,6 +40,7 @@ from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks.detection import decoding
+from squeeze.tasks.detection.task import Detection
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 

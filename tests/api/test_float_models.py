@@ -12,7 +12,7 @@ from torch import nn
 import squeeze
 from squeeze import InputError, SqueezeError
 from squeeze.api.results import PruneResult
-from squeeze.results import Change
+from squeeze.results import ClassificationChange
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_two_evaluations_are_paired(known: Any, smaller: PruneResult) -> None:
     before, after = (squeeze.evaluate(one, known.validation) for one in (known.model, smaller))
     change = after.against(before)
     right = [(one.predictions[:, 0] == known.labels.numpy()) for one in (before, after)]
-    assert isinstance(change, Change)
+    assert isinstance(change, ClassificationChange)
     assert change.drop.value == pytest.approx(right[0].mean() - right[1].mean())
     assert change.regressions == (right[0] & ~right[1]).sum()
     assert change.drop.low < change.drop.value < change.drop.high

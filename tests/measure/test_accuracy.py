@@ -11,7 +11,7 @@ from squeeze.measure import accuracy
 from squeeze.models.types import Model
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks.classification.task import task
+from squeeze.tasks.classification import task
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 

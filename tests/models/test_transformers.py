@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from squeeze.tasks.detection.task.decoders import base as decoders
-from squeeze.tasks.detection.task.loss import base as losses
-from squeeze.tasks.detection.task.loss import detr as detr_loss
 from torch import nn
 from transformers import DetrImageProcessor, RTDetrImageProcessor
 from transformers.loss.loss_deformable_detr import DeformableDetrForObjectDetectionLoss
@@ -36,6 +33,9 @@ from squeeze.runtimes.litert import export as litert
 from squeeze.runtimes.onnxruntime import export as onnx
 from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks.detection import decoding, nms_file
+from squeeze.tasks.detection.decoders import base as decoders
+from squeeze.tasks.detection.loss import base as losses
+from squeeze.tasks.detection.loss import detr as detr_loss
 
 litert_runtime, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from squeeze.tasks.detection.task.metrics import agreement
-from squeeze.tasks.detection.task.task import Detection
 from torchvision.models import detection as zoo
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import nms
@@ -38,6 +36,8 @@ from squeeze.runtimes.onnxruntime import export as onnx
 from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.tasks.detection import average_precision as precisions
 from squeeze.tasks.detection import decoding
+from squeeze.tasks.detection.metrics import agreement
+from squeeze.tasks.detection.task import Detection
 
 onnxruntime = load_runtime("onnxruntime")
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from squeeze.tasks.classification.task.task import task as classification
 
 from squeeze.core.errors import SqueezeError
 from squeeze.core.types import Silent
@@ -17,6 +16,7 @@ from squeeze.pipeline.steps import RunContext
 from squeeze.recipe.schema import Recipe
 from squeeze.results import ModelRecord, Parity, Row
 from squeeze.store import RunFolder
+from squeeze.tasks.classification import task as classification
 
 
 def recipe(targets: list[dict[str, Any]], **step: Any) -> Recipe:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from squeeze.tasks.classification.task.task import task as classification
 
 from squeeze.core.journal import Journal
 from squeeze.core.types import Silent
@@ -16,6 +15,7 @@ from squeeze.pipeline import models
 from squeeze.pipeline.steps import RunContext
 from squeeze.recipe.schema import Recipe
 from squeeze.store import RunFolder
+from squeeze.tasks.classification import task as classification
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks.classification.task import task
+from squeeze.tasks.classification import task
 from squeeze.training.inputs import Training
 from squeeze.training.loop import train_
 

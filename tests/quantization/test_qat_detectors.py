@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from squeeze.tasks.detection.task.task import Detection
 
 from squeeze.core.types import Silent
 from squeeze.data.sets import Data, Opening, open_data
@@ -32,6 +31,7 @@ from squeeze.runtimes.base import Execution
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
+from squeeze.tasks.detection.task import Detection
 from squeeze.training.inputs import Training
 from squeeze.training.loop import train_
 

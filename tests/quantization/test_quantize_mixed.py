@@ -25,7 +25,7 @@ from squeeze.recipe.schema import QuantizeStep, Target
 from squeeze.results import MixedPrecisionSearch
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.runtime import load as load_runtime
-from squeeze.tasks.classification.task import task
+from squeeze.tasks.classification import task
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 

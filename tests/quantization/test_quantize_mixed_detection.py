@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from squeeze.tasks.detection.task.task import Detection
 from torch import Tensor, nn
 
 from squeeze.core.boxes import Boxes
@@ -26,6 +25,7 @@ from squeeze.runtimes.base import Execution, several
 from squeeze.runtimes.litert import export as litert_export
 from squeeze.runtimes.onnxruntime import export as onnx_export
 from squeeze.runtimes.runtime import load as load_runtime
+from squeeze.tasks.detection.task import Detection
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
