@@ -28,7 +28,7 @@ def folder_path(given: Any) -> Path:  # noqa: ANN401
     """Return the path of a folder that is there or may be made.
 
     Raises:
-        InputError: It is no path, or that of a file.
+        InputError: It is not a path, or that of a file.
     """
     if not isinstance(given, str | Path):
         raise InputError(

@@ -188,7 +188,7 @@ def inspect(
     Args:
         model: A module in eval mode, a result, a bundle's folder, or an ``.onnx`` or ``.tflite``
             file.
-        example: As for ``prune``; of no use for files.
+        example: As for ``prune``; ignored for files.
         keep: Layers never pruned: patterns of module paths, or class names.
 
     Returns:

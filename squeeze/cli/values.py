@@ -15,7 +15,7 @@ def numbers(text: str, flag: str) -> list[float]:
     """Read ``1,2,3``.
 
     Raises:
-        InputError: Something in it is no number.
+        InputError: Something in it is not a number.
     """
     try:
         values = [float(part) for part in text.split(",")]

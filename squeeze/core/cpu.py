@@ -121,7 +121,7 @@ def difference(name: str) -> str:
     if (wanted.is_x86, wanted.is_arm) != (here.is_x86, here.is_arm):
         return f"this host is {here.kernels}"
     if not here.features:
-        return "this host does not tell its instructions"
+        return "this host does not report its instruction set"
     mine, its = _instructions(here), _instructions(wanted)
     parts = (("lacks", its - mine), ("also has", mine - its))
     told = [f"{verb} {', '.join(sorted(some))}" for verb, some in parts if some]

@@ -1,4 +1,4 @@
-"""Progress as plain lines: where there is no terminal for bars, and in the log of a run."""
+"""Progress as plain lines: where there is not a terminal for bars, and in the log of a run."""
 
 import threading
 import time

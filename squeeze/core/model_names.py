@@ -49,7 +49,7 @@ def of_source(source: str) -> frozenset[str]:
 
 
 def malformed(text: str) -> str:
-    """Return what is wrong with a text that is no reference of a model's factory."""
+    """Return what is wrong with a text that is not a reference of a model's factory."""
     return f"found '{text}', allowed: {FORMS}{_meant(text)}"
 
 

@@ -120,19 +120,19 @@ def refusal(reference: str, args: Mapping[str, Any], folder: Path) -> tuple[str,
     """
     head, _, name = reference.rpartition(":")
     if not head or not name:
-        return f"its record says build: '{reference}', allowed: {FORMS}", "this is no bundle's"
+        return f"its record says build: '{reference}', allowed: {FORMS}", "this is not a bundle's"
     if is_own(reference):
         return None
     given = ", ".join(f"{key}={value!r}" for key, value in args.items())
     call = f"{reference}({given if len(given) <= _LONGEST else given[:_LONGEST] + '…'})"
     if in_standard_library(reference):
         what = f"its record asks to run {call} of Python's standard library, which builds no models"
-        return what, "nothing was run, and nothing allows it: do not trust this bundle"
+        return what, "nothing was run, and nothing may allow it: do not trust this bundle"
     wanted = resolved(reference, folder)
     if any(resolved(one, folder) == wanted for one in allowed()):
         return None
     where = "" if wanted == reference else f", which is {wanted.rpartition(':')[0]}"
     return (
-        f"its record asks to run {call}{where}: code that is not squeeze's, so nothing was run",
+        f"its record asks to run {call}{where}: code from outside squeeze, so nothing was run",
         _HOW.format(wanted),
     )

@@ -54,7 +54,7 @@ _NOT_EXTENSIONS = {"__init__", "base", "record"}
 def names(group: str) -> dict[str, str]:
     """Return ``{extension name: module to import}`` of one group, importing none of them.
 
-    A name that squeeze itself has cannot be taken over.
+    A name that squeeze itself has cannot be replaced.
     """
     folder = Path(__file__).parents[1].joinpath(*group.split(".")[1:])
     if group in _FOLDERS:

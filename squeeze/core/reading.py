@@ -65,7 +65,7 @@ def text(file: Path, limit: int = TEXT_BYTES) -> str:
     except UnicodeDecodeError as error:
         line = found.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"is no UTF-8 text (byte {error.start}: {error.reason})",
+            f"is not UTF-8 text (byte {error.start}: {error.reason})",
             where=f"{where}:{line}",
             hint="save it as UTF-8",
         ) from None

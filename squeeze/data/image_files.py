@@ -228,7 +228,7 @@ def _named(file: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise CorruptImageError(f"{name}: no such file") from error
     except UnidentifiedImageError as error:
-        raise CorruptImageError(f"{name}: is no image of a kind that is read here") from error
+        raise CorruptImageError(f"{name}: is not an image of a kind that is read here") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         what = f"claims more than {Image.MAX_IMAGE_PIXELS:,} pixels, the most that is read"
         raise CorruptImageError(f"{name}: {what}") from error

@@ -46,7 +46,7 @@ class SyntheticSamples:
         return f"synthetic[{index}]"
 
     def label(self, index: int) -> int:
-        """Return 0: there is no label."""
+        """Return 0: there is not a label."""
         del index
         return 0
 

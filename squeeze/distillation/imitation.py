@@ -1,4 +1,4 @@
-"""Turn loss blocks into an objective for the training loop: taps, ties, learned parts."""
+"""Turn loss blocks into an objective for the training loop: taps, layer pairs, learned parts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -46,7 +46,7 @@ class Imitation:
         if found is None or not found.recalled:
             return self.notes
         share = found.recalled / (found.recalled + found.asked)
-        return [*self.notes, f"the teacher's answers were kept: {share:.0%} of its passes saved"]
+        return [*self.notes, f"teacher outputs cached: {share:.0%} of its forward passes saved"]
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def _smaller(left: Sequence[int], right: Sequence[int]) -> _Size:
 def _note(plan: _Plan) -> str:
     if not plan.pairs:
         return ""
-    how = "tied by the recipe" if plan.block.layers else "tied by their spatial size"
+    how = "paired by the recipe" if plan.block.layers else "paired by spatial size"
     return f"{plan.block.name}: {', '.join(map(str, plan.pairs))} ({how})"
 
 

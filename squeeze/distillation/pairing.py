@@ -79,7 +79,7 @@ def named(
     where: str,
     vectors: bool,
 ) -> list[LayerPair]:
-    """Return the ties that patterns name, in order of the forward pass.
+    """Return the pairs that patterns name, in order of the forward pass.
 
     Args:
         layers: Pairs of patterns; what is compared is what the modules return that they name.
@@ -102,7 +102,7 @@ def named(
                 f"'{layer.teacher}' matches {len(left)} layers of the teacher ({_few(left)}) and "
                 f"'{layer.student}' {len(right)} of the student ({_few(right)})",
                 where=place,
-                hint="write patterns that match equally many layers",
+                hint="write patterns that match the same number of layers",
             )
         pairs += [LayerPair(t, s) for t, s in zip(left, right, strict=True)]
     return pairs
@@ -128,7 +128,7 @@ def _few(paths: Sequence[str]) -> str:
 
 
 def suggest(teacher: LayerOutputs, student: LayerOutputs) -> list[LayerPair]:
-    """Tie the last feature map of every spatial stage, shallow to deep.
+    """Pair the last feature maps of every spatial stage, shallow to deep.
 
     Stages of the same size ``(H, W)`` belong together; where the models have no size in common,
     the deepest is tied to the deepest, and so on upward.
@@ -142,7 +142,7 @@ def suggest(teacher: LayerOutputs, student: LayerOutputs) -> list[LayerPair]:
 
 
 def _stages(model: LayerOutputs) -> dict[tuple[int, ...], str]:
-    """Return the last layer of each spatial size, largest size first; 1x1 is no stage.
+    """Return the last layer of each spatial size, largest size first; 1x1 is not a stage.
 
     Only layers up to the smallest depth of nesting that shows every size are looked at: deeper
     ones are the inside of blocks, such as an expansion before a stride.
@@ -164,7 +164,7 @@ def choose(
     *,
     where: str,
 ) -> list[LayerPair]:
-    """Return a loss's ties; none for one that compares logits or the classifiers' inputs.
+    """Return a loss's pairs; none for one that compares logits or the classifiers' inputs.
 
     Raises:
         InputError: Patterns that do not fit, or fewer or more layers than the loss takes.
@@ -182,14 +182,14 @@ def choose(
         pairs = pairs[chosen.get("last" if vectors else traits.levels, slice(-1, None))]
     if len(pairs) < traits.min_layers:
         raise InputError(
-            f"needs {traits.min_layers} tied layers, found {len(pairs)}"
+            f"needs {traits.min_layers} layer pairs, found {len(pairs)}"
             + (f" ({', '.join(map(str, pairs))})" if pairs else ""),
             where=where,
             hint="name them with layers: [{teacher: PATTERN, student: PATTERN}]",
         )
     if traits.max_layers is not None and len(pairs) > traits.max_layers:
         raise InputError(
-            f"takes {traits.max_layers} tied layer, found {len(pairs)} "
+            f"takes {traits.max_layers} layer pair, found {len(pairs)} "
             f"({_few(list(map(str, pairs)))})",
             where=where,
         )

@@ -30,7 +30,7 @@ def tap(
     """Keep what submodules return and take, as long as the context lasts.
 
     A submodule that runs several times in a forward pass leaves its last tensor. Anything that
-    is no tensor is not kept. Several contexts on one model do not see each other.
+    is not a tensor is not kept. Several contexts on one model do not see each other.
 
     Args:
         module: Any model; it keeps no trace, also after an exception.

@@ -23,7 +23,7 @@ class Traits:
     """What a loss needs, so that a recipe can be checked before anything runs.
 
     Attributes:
-        needs: ``logits``, feature ``maps`` of tied layers, or one ``vectors`` per sample.
+        needs: ``logits``, feature ``maps`` of layer pairs, or one ``vectors`` per sample.
         weight: Used when the recipe gives none: of the order of the paper's or its code's, made
             smaller or larger where a short sweep (``benchmarks/distillation.py``, a seed that is
             not in the table) asked for it.
@@ -50,7 +50,7 @@ class Views:
     Attributes:
         images: The batch ``(N, C, H, W)``.
         logits: ``(N, classes)``; of a detector those of all places ``(N, A, columns)``.
-        maps: Outputs of the tied layers ``(N, C_i, H_i, W_i)``, shallow to deep; the two models'
+        maps: Outputs of the layer pairs ``(N, C_i, H_i, W_i)``, shallow to deep; the two models'
             maps of a tie have been pooled to the smaller of their sizes.
         vectors: ``(N, D_i)`` per tie, or the classifier's input when the recipe names no layers.
         look: Runs the model once more on other images, for example rotated ones.

@@ -1,4 +1,4 @@
-"""Latency of several sessions, measured in turns so that a busy machine slows all of them."""
+"""Latency of several sessions, interleaved so that a busy machine slows all of them alike."""
 
 import time
 from collections.abc import Callable, Hashable, Mapping

@@ -15,7 +15,7 @@ def slower(
 
     Args:
         real: Seconds of every run by layer, of the float file.
-        quantized: The same of the other file, run in turns with it.
+        quantized: The same of the other file, interleaved with it.
     """
     found = []
     for name, seconds in quantized.items():

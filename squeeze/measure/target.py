@@ -1,4 +1,4 @@
-"""Measure all states of a model on one target: accuracy, latency in turns, cost, kernels."""
+"""Measure all states of a model on one target: accuracy, interleaved latency, cost, kernels."""
 
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -218,7 +218,7 @@ def size_bytes(path: Path) -> int:
 def _time(
     sessions: "dict[str, Session]", batch_size: int, bench: Bench, label: str
 ) -> tuple[dict[str, latency.Timing], dict[str, latency.Timing]]:
-    """Time all sessions in turns, with the reading of outputs and, where that is work, without."""
+    """Time all sessions interleaved, with reading of outputs and, where that is work, without."""
     images = _images(batch_size, bench)
     prepared = {state: session.prepare(images) for state, session in sessions.items()}
     calls: dict[tuple[str, bool], Callable[[], object]] = {

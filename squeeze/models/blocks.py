@@ -82,9 +82,7 @@ def _saved_by_transformers(block: ModelBlock, path: Path, spec: InputSpec | None
     """Load a folder of transformers; the record holds its configuration and needs no folder."""
     where, note = str(path), ""
     if block.build is not None or spec is None:
-        raise InputError(
-            "tells what to build itself: it needs 'input', and no 'build'", where=where
-        )
+        raise InputError("says itself what to build: it needs 'input', and no 'build'", where=where)
     if block.input is not None:
         spec, note = pretrained_input.complete_saved(block.input, path)
     loaded = _call(_transformers(where).load, {"folder": path, "args": block.args}, where)

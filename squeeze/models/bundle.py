@@ -105,7 +105,7 @@ def _no_bundle(folder: Path) -> InputError:
         return InputError("is a file, and a bundle is a folder", where=where)
     if not folder.exists():
         return InputError("no such folder", where=where)
-    return InputError(f"is no bundle: {ARCHITECTURE} is missing", where=where)
+    return InputError(f"is not a bundle: {ARCHITECTURE} is missing", where=where)
 
 
 def load(folder: Path, *, build: str | None = None) -> types.Model:
@@ -125,7 +125,7 @@ def load(folder: Path, *, build: str | None = None) -> types.Model:
     _refuse_damaged(folder)
     record = read(folder)
     if not (folder / WEIGHTS).is_file():
-        raise InputError(f"is no bundle: {WEIGHTS} is missing", where=str(folder))
+        raise InputError(f"is not a bundle: {WEIGHTS} is missing", where=str(folder))
     start = Path.cwd() if build else folder
     module = factory.make(build or record.build, record.args, start)
     tensors = read_weights(folder / WEIGHTS)

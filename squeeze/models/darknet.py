@@ -57,7 +57,7 @@ def _read(path: Path) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
     is_wide = major * 10 + minor >= _WIDE_SINCE and major < _OLD and minor < _OLD
     rest = content[_HEADER_BYTES + (8 if is_wide else 4) :]
     if len(rest) % 4:
-        raise InputError("is no Darknet file or was cut off", where=str(path))
+        raise InputError("is not a Darknet file or was cut off", where=str(path))
     return np.frombuffer(rest, "<f4")
 
 

@@ -42,7 +42,7 @@ def function(reference: str, folder: Path) -> Callable[..., Any]:
     if not callable(found):
         names = [key for key, value in vars(module).items() if callable(value)]
         raise InputError(
-            f"there is no function '{name}' in {head}{nearest(name, names)}", where=reference
+            f"there is not a function '{name}' in {head}{nearest(name, names)}", where=reference
         )
     origin = getattr(found, "__module__", None) or ""
     if (inspect.isroutine(found) or inspect.isclass(found)) and in_standard_library(f"{origin}:"):

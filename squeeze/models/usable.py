@@ -19,8 +19,8 @@ def checked(module: object, where: str) -> "nn.Module":
         where: The factory's reference.
 
     Raises:
-        InputError: It is no module, one that cannot be copied, trained and pruned, or its tensors
-            hold no values.
+        InputError: It is not a module, one that cannot be copied, trained and pruned, or its
+            tensors hold no values.
     """
     from torch import jit, nn
 

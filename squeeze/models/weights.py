@@ -54,7 +54,9 @@ def _read_pt(path: Path) -> "dict[str, Tensor]":
         said = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"cannot be read as torch weights: {said}", where=where) from error
     if not known:
-        raise InputError("is no torch file", where=where, hint="save a state dict with torch.save")
+        raise InputError(
+            "is not a torch file", where=where, hint="save a state dict with torch.save"
+        )
     for key in _CHECKPOINT_KEYS:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]

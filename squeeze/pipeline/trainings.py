@@ -60,7 +60,7 @@ def train_baseline(
     Args:
         loaded: A recipe with a ``baseline.train`` block.
         progress: Where bars and narration go.
-        unfinished: Folder of the checkpoints, which the same training goes on from after a kill.
+        unfinished: Folder of the checkpoints, which the same training resumes from after a kill.
 
     Raises:
         InputError: The recipe trains no baseline, or another training is using the folder.

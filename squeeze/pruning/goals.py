@@ -1,4 +1,4 @@
-"""What a prune step aims at: ratios, a cost on paper, or a measured speed-up."""
+"""The goal of a prune step: ratios, a cost on paper, or a measured speed-up."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

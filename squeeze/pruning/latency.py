@@ -127,7 +127,7 @@ def cached(key: str, make: Callable[[], Table], warn: Callable[[str], None]) -> 
                 raise ValueError("its SHA-256 is not the recorded one")  # noqa: TRY301
             return replace(TypeAdapter(Table).validate_python(kept["table"]), cached=True)
         except (ValueError, OSError, KeyError, TypeError) as error:
-            warn(f"{place}: the latency table is damaged, it is measured again: {error!r}")
+            warn(f"{place}: the latency table is damaged, measuring it again: {error!r}")
     made = make()
     table = asdict(made)
     with suppress(OSError, SqueezeError):  # only a cache

@@ -38,7 +38,9 @@ def sparsifier(step: PruneStep, training: Training) -> "Train | None":
             found.module,
             settings,
             replace(training, label=label),
-            extra=pull if isinstance(pull, nn.Module) else None,  # its buffers go on after a kill
+            extra=pull
+            if isinstance(pull, nn.Module)
+            else None,  # its buffers are resumed after a kill
             after_backward=pull,
         )
         before = model.architecture

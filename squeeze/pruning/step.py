@@ -170,7 +170,7 @@ def scores(
             if given is not None and not bool(torch.isfinite(given).all()):
                 raise SqueezeError(
                     f"importance '{step.importance}' is not finite for {group.name}",
-                    hint="take another criterion, or keep the layer",
+                    hint="use another criterion, or keep the layer",
                 )
             scored[group.name] = None if given is None else group.per_unit(given.detach().cpu())
     finally:

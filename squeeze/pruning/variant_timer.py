@@ -53,7 +53,7 @@ class VariantTimer:
         return float(narrow / full)
 
     def speedup(self, variant: "Model", progress: "Progress | None" = None) -> Estimate:
-        """Measure the speed-up of the file that ships, in turns, for as long as reports do."""
+        """Measure the speed-up of the file that ships, interleaved, for as long as reports do."""
         return self.speedups([variant], progress)[0]
 
     def speedups(

@@ -23,7 +23,9 @@ def load(block: CalibratorBlock) -> tuple[ModuleType, Block]:
     module = plugins.load(plugins.CALIBRATORS, block.name)
     missing = [n for n in ("NEEDS_VALUES", "Options", "gatherer") if not hasattr(module, n)]
     if missing:
-        raise InputError(f"is no calibrator: it has no {', '.join(missing)}", where=module.__name__)
+        raise InputError(
+            f"is not a calibrator: it has no {', '.join(missing)}", where=module.__name__
+        )
     found = list(_option_mistakes(block, module))
     if found:
         raise InputError(found[0][1], where=f"calibrator {block.name}")

@@ -37,7 +37,7 @@ def load(block: LossBlock) -> ModuleType:
     module = plugins.load(plugins.LOSSES, block.name)
     missing = [name for name in ("TRAITS", "Options", "build") if not hasattr(module, name)]
     if missing:
-        raise InputError(f"is no loss: it has no {', '.join(missing)}", where=module.__name__)
+        raise InputError(f"is not a loss: it has no {', '.join(missing)}", where=module.__name__)
     return module
 
 
@@ -55,7 +55,7 @@ def mistakes(
         yield ("name",), f"'{block.name}' is not for {task}; allowed: {', '.join(others)}"
     yield from _option_mistakes(block, module)
     if block.layers and module.TRAITS.needs == "logits":
-        yield ("layers",), f"'{block.name}' compares logits only, so it ties no layers"
+        yield ("layers",), f"'{block.name}' compares logits only, so it takes no layer pairs"
     if batch_size < module.TRAITS.min_batch:
         yield (), too_few(block.name, batch_size)
 

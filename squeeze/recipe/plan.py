@@ -141,13 +141,13 @@ def _folder(block: ModelBlock, weights: Path, path: Path_, folder: Path) -> Mist
     if not (weights / "config.json").is_file():
         yield (
             (*path, "weights"),
-            f"{block.weights} is a folder without architecture.json, so it is no bundle",
+            f"{block.weights} is a folder without architecture.json, so it is not a bundle",
         )
         return
     if find_spec("transformers") is None:
         yield (*path, "weights"), _NO_TRANSFORMERS
     if block.build is not None:
-        yield (*path, "build"), f"{block.weights} tells what to build: leave this out"
+        yield (*path, "build"), f"{block.weights} says what to build: leave this out"
     if block.input is None and path == ("model",):
         yield path, "needs 'input', for example {shape: [3, 640, 640], fit: stretch}"
 

@@ -35,7 +35,7 @@ def _data(step: PruneStep, *, has_train: bool) -> Mistakes:
     if has_train:
         return
     if _looks_at_images(step.importance):
-        yield ("importance",), f"'{step.importance}' looks at images, which needs data.train"
+        yield ("importance",), f"'{step.importance}' needs images: give data.train"
     if isinstance(step.ratios, SensitivityRatios):
         yield ("ratios",), "from_sensitivity measures accuracy, which needs data.train"
     if step.finetune or step.sparse:
@@ -60,9 +60,9 @@ def _useless(step: PruneStep) -> Mistakes:
     if step.losses and step.finetune is None:
         yield ("losses",), "are for fine-tuning; add finetune"
     if step.pruning_ratio is not None and isinstance(step.ratios, SensitivityRatios):
-        yield ("pruning_ratio",), "is of no use: from_sensitivity finds every layer's ratio"
+        yield ("pruning_ratio",), "has no effect: from_sensitivity finds every layer's ratio"
     if step.ranking != "local" and step.pruning_ratio is None and step.ratios is None:
-        yield ("ranking",), "is for ratios, and the step has another aim"
+        yield ("ranking",), "is for ratios, and the step has another goal"
 
 
 def _unusable(runtime: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ def read(path: Path, schema: type[Record]) -> Record:
     """Read a record of a known shape.
 
     Raises:
-        InputError: It is no JSON, or values are missing, unknown or of the wrong kind.
+        InputError: It is not JSON, or values are missing, unknown or of the wrong kind.
         FileNotFoundError: There is none.
     """
     if not reading.exists(path):
@@ -53,7 +53,7 @@ def mistakes(error: ValidationError) -> str:
 def _told(item: dict[str, Any]) -> str:
     place = ".".join(map(str, item["loc"]))
     if item["type"] == "json_invalid":
-        return f"it is no JSON ({item['ctx']['error']})"
+        return f"it is not JSON ({item['ctx']['error']})"
     if item["type"] == "missing":
         return f"'{place}' is missing"
     if item["type"] == "extra_forbidden":

@@ -278,10 +278,10 @@ def workers_watched(loader: Loader, where: str) -> Iterator[None]:
 
 def _dead(how: str, where: str) -> SqueezeError:
     return SqueezeError(
-        f"a process that makes batches has died: {how}",
+        f"a data loader worker died: {how}",
         where=f"{where}, workers",
-        hint="memory has run out, most likely: lower workers or batch_size, or make /dev/shm "
-        "larger; the same command goes on after the last finished epoch",
+        hint="most likely memory ran out: lower workers or batch_size, or make /dev/shm "
+        "larger; the same command resumes after the last finished epoch",
     )
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training needs to go on after a kill, in one file without pickle.
+"""Checkpoints: all that a training needs to resume after a kill, in one file without pickle.
 
 The tensors (model, what trains along, optimizer, average, best model, torch's random states) are
 those of a safetensors file; everything else is JSON in its header, beside a SHA-256 of both. The

@@ -22,7 +22,7 @@ class Training:
         seed: Order of samples and augmentation.
         progress: Where the bar goes.
         label: The bar's text.
-        checkpoints: Where the training leaves its state after every epoch and goes on from; it
+        checkpoints: Where the training leaves its state after every epoch and resumes from; it
             leaves none when None.
     """
 

@@ -44,13 +44,13 @@ def train_(
         settings: The recipe's numbers.
         training: Data and surroundings.
         objective: The loss; the task's own when None.
-        extra: Trained along with the model and of no use afterwards, for example the adapters of
+        extra: Trained along with the model and thrown away afterwards, for example the adapters of
             a distillation; the objective calls it.
         after_backward: Called between backward and optimizer step; may change gradients, as the
             regularisers of sparse training do.
 
     What changes from step to step must live in the two modules (parameters and buffers), so that
-    a killed training goes on as if nothing had happened.
+    a killed training resumes as if nothing had happened.
 
     Raises:
         InputError: The settings do not fit the model or the machine.
@@ -105,7 +105,7 @@ def _go_on(
             torch.manual_seed(training.seed + distributed.rank())
         work.history = [Epoch(**epoch) for epoch in found.plain["history"]]
         training.progress.say(
-            f"{training.label}: goes on after epoch {len(work.history)} of {settings.epochs}"
+            f"{training.label}: resumes after epoch {len(work.history)} of {settings.epochs}"
         )
 
 

@@ -56,7 +56,7 @@ def run(forward: "Callable[[Tensor], Any]", images: "Tensor", where: str) -> Any
 
 
 def check_finite(losses: list[float], *, epoch: int, first: int, where: str, hint: str) -> None:
-    """Raise at the first loss that is no number.
+    """Raise at the first loss that is not a number.
 
     Args:
         losses: Of some steps in a row.

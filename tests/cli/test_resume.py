@@ -50,7 +50,7 @@ def test_a_killed_training_goes_on_and_leaves_only_its_bundle(
     finish(start(tmp_path, "train", recipe, "--bundle", "whole"))
     process = start(tmp_path, "train", recipe, "--bundle", "parts")
     kill_after_a_checkpoint(process, tmp_path / "parts.unfinished")
-    assert "goes on after epoch" in finish(start(tmp_path, "train", recipe, "--bundle", "parts"))
+    assert "resumes after epoch" in finish(start(tmp_path, "train", recipe, "--bundle", "parts"))
     assert not (tmp_path / "parts.unfinished").exists()
     whole, parts = (load_file(tmp_path / n / "weights.safetensors") for n in ("whole", "parts"))
     assert all((whole[name] == parts[name]).all() for name in whole)
@@ -65,6 +65,6 @@ def test_a_killed_run_goes_on_in_the_next_and_leaves_one_folder(
     recipe = write_recipe(recipe_data)
     process = start(tmp_path, "run", recipe)
     kill_after_a_checkpoint(process, tmp_path / "runs")
-    assert "training the baseline: goes on after epoch" in finish(start(tmp_path, "run", recipe))
+    assert "training the baseline: resumes after epoch" in finish(start(tmp_path, "run", recipe))
     assert len(list((tmp_path / "runs" / "small").iterdir())) == 1
     assert not list((tmp_path / "runs").rglob("*.unfinished"))

@@ -77,7 +77,7 @@ def test_a_signal_stops_cleanly_and_the_next_run_goes_on(
     again = started(tmp_path, *command, "run", recipe, "--quiet")
     place = tmp_path / "runs" / "small"
     end = time.monotonic() + 200
-    while "goes on after epoch" not in "".join(p.read_text() for p in place.glob("*/log.txt")):
+    while "resumes after epoch" not in "".join(p.read_text() for p in place.glob("*/log.txt")):
         assert again.poll() is None, again.communicate()
         assert time.monotonic() < end
         time.sleep(0.1)

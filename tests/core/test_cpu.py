@@ -58,7 +58,7 @@ def test_the_features_can_be_hidden_and_a_wrong_name_is_refused(
         ("x86_avx2", "x86_avx512", "this host lacks avx512f"),
         ("x86_fp16", "x86_vnni", "this host also has amx_int8, avx512_fp16"),
         ("arm64", "arm64_fp16", "this host lacks asimddp, asimdhp"),
-        ("unknown", "x86_vnni", "this host does not tell its instructions"),
+        ("unknown", "x86_vnni", "this host does not report its instruction set"),
     ],
 )
 def test_a_host_stands_for_a_target_with_the_same_instructions_only(

@@ -23,7 +23,7 @@ def test_lines_keep_their_numbers_and_lose_byte_order_marks(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"a\nb\n\xe9\n", "a.txt:3: is no UTF-8 text (byte 4: invalid continuation byte)"),
+        (b"a\nb\n\xe9\n", "a.txt:3: is not UTF-8 text (byte 4: invalid continuation byte)"),
         ("a".encode("utf-16"), "a.txt: is UTF-16 text, expected UTF-8"),
         (b"12345", "a.txt: is larger than 0 KiB, the most that is read"),
     ],

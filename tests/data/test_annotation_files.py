@@ -152,7 +152,7 @@ def test_names_with_spaces_in_a_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("listing", "text"),
     [
-        (b"a\n\xe9\n", "val.txt:2: is no UTF-8 text"),
+        (b"a\n\xe9\n", "val.txt:2: is not UTF-8 text"),
         (b"a\n" + b"x" * 300, "val.txt:2: has no annotation of the image 'xxx"),
         (b"a\n\nb c\n", "val.txt:3: has no annotation of the image 'b c'"),
         (b"a\nmy cell\na 1\n", "val.txt: lists 'a' more than once"),
@@ -179,7 +179,7 @@ def test_hidden_annotations_are_no_annotations(tmp_path: Path) -> None:
         ("<a>" * 200_000, "a.xml:2: nests elements more than 100 deep"),
         (OBJECT.replace("<bndbox>", "<difficult>x</difficult><bndbox>"), "has difficult 'x'"),
         (OBJECT.replace(">20<", f">{'9' * 400}<"), "not finite numbers (a.xml:2"),
-        (OBJECT.replace(">20<", ">" + "x" * 999 + "<"), "a corner of this object is no number"),
+        (OBJECT.replace(">20<", ">" + "x" * 999 + "<"), "a corner of this object is not a number"),
         ("&lol;" * 1000, "is broken XML: undefined entity"),
         (f"<size><width>{'9' * 5000}</width><height>3</height></size>", ""),
     ],

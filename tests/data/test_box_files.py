@@ -96,7 +96,7 @@ GROWS = (
             "<annotation>\n"
             + voc_object(("cell", 1, 2, 3, 4)).replace(">3<", ">three<")
             + "</annotation>",
-            "b.xml:2: a corner of this object is no number",
+            "b.xml:2: a corner of this object is not a number",
         ),
     ],
 )

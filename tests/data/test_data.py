@@ -71,7 +71,7 @@ def test_idx_files_plain_and_gzipped(tmp_path: Path) -> None:
     assert np.allclose(batch[:, 0] * 255, images)
     assert found.tolist() == labels.tolist()
     (tmp_path / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03 short")
-    assert "is no idx file" in refusal(
+    assert "is not an idx file" in refusal(
         {"train": f"idx:{tmp_path}", "validation": f"idx:{tmp_path}"}
     )
 

@@ -112,7 +112,7 @@ def test_names_in_text_files(tmp_path: Path) -> None:
     for content, text in (
         (b"cat\n\ndog\n", "classes.txt:2: is blank, expected a class name"),
         (b"cat\ncat\n", "classes.txt: names two classes 'cat'"),
-        (b"cat\nm\xfcnze\n", "classes.txt:2: is no UTF-8 text"),
+        (b"cat\nm\xfcnze\n", "classes.txt:2: is not UTF-8 text"),
     ):
         file.write_bytes(content)
         assert text in refusal(tmp_path)
@@ -172,7 +172,7 @@ def test_lists_of_images(tmp_path: Path) -> None:
     listing = tmp_path / "val.txt"
     for content, text in (
         (b"images/a b.png\nimages/a b.png\n", "lists 'images/a b.png' more than once"),
-        (b"images/\xe4.png\n", "val.txt:1: is no UTF-8 text"),
+        (b"images/\xe4.png\n", "val.txt:1: is not UTF-8 text"),
         (b"images\n", "val.txt:1: found 'images', expected an image"),
         (b"/\n", "val.txt:1: found '/', expected an image"),
     ):

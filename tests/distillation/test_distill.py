@@ -75,8 +75,8 @@ def test_nobody_keeps_a_trace(trained: Model, digits: Data) -> None:
     assert [hooks(m) for m in (found.module, student.module, trained.module)] == [0, 0, 0]
     assert not found.module.training
     assert notes == [
-        "fitnet: stages.1 (tied by their spatial size)",
-        "ft: stages (tied by their spatial size)",
+        "fitnet: stages.1 (paired by spatial size)",
+        "ft: stages (paired by spatial size)",
     ]
 
 
@@ -209,7 +209,7 @@ def test_another_architecture_and_its_adapters(trained: Model, digits: Data) -> 
     found, epochs, notes = distill(student, trained, step(losses=losses), training(digits, 256))
     assert epochs[-1].loss > 0
     assert isinstance(found.module, Small)
-    assert notes[0] == "fitnet: stages.1~body.1, stages.2~body.3 (tied by the recipe)"
+    assert notes[0] == "fitnet: stages.1~body.1, stages.2~body.3 (paired by the recipe)"
 
 
 def test_teachers_that_do_not_fit_are_refused(trained: Model, digits: Data) -> None:

@@ -122,7 +122,7 @@ def test_a_narrower_student_learns_from_answers_and_maps(scenes: Data) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, student.module.parameters(), strict=True))
     assert not any(len(m._forward_hooks) for m in done.module.modules())
     assert notes[0].startswith("fgd: neck.smooth.0, neck.smooth.1, neck.smooth.2")
-    assert "the teacher's answers were kept: 88% of its passes saved" in notes
+    assert "teacher outputs cached: 88% of its forward passes saved" in notes
     assert np.isfinite([epoch.score for epoch in epochs]).all()
 
 

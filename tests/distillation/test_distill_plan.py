@@ -42,7 +42,7 @@ def with_losses(recipe: dict[str, Any], *losses: dict[str, Any], **changes: Any)
             {"name": "kd", "layers": [{"teacher": "a", "student": "b"}]},
             {},
             "layers",
-            "'kd' compares logits only, so it ties no layers",
+            "'kd' compares logits only, so it takes no layer pairs",
         ),
         ({"name": "at", "layers": [{"teacher": "a"}]}, {}, "", "layers.0.student' is missing"),
         ({"name": "at", "layers": []}, {}, "layers", "at least 1"),

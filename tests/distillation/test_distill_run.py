@@ -51,14 +51,14 @@ def test_a_student_takes_the_models_place(tmp_path: Path) -> None:
     assert distilled.notes == (
         "teacher: baseline",
         "student: builtin:resnet8",
-        "fitnet: stages.1 (tied by their spatial size)",
+        "fitnet: stages.1 (paired by spatial size)",
     )
     place = folder / "steps" / "1-distill"
     assert bundle.load(place).architecture.build == "builtin:resnet8"
     again, _ = run(recipe(teacher={"weights": str(place)}, student=student), tmp_path)
     assert again.models[1].notes[0] == f"teacher: {place}"
     other, _ = run(recipe(student=student | {"build": "builtin:resnet20"}), tmp_path)
-    assert other.models[1].params == baseline.params  # not taken over from the first run
+    assert other.models[1].params == baseline.params  # not reused from the first run
 
 
 def test_the_verb_writes_the_recipe_it_means(

@@ -93,19 +93,19 @@ def test_each_loss_takes_the_ties_it_wants() -> None:
     assert chosen(needs="maps") == ["stages.0", "stages.1", "stages"]
     assert chosen(needs="maps", levels="middle") == ["stages.1"]
     assert chosen(needs="maps", levels="last") == ["stages"]
-    with pytest.raises(InputError, match="needs 4 tied layers, found 3"):
+    with pytest.raises(InputError, match="needs 4 layer pairs, found 3"):
         chosen(needs="maps", min_layers=4)
 
 
 def test_a_loss_of_one_layer_takes_no_more() -> None:
     layers = [LayerPatterns(teacher="stages.?", student="stages.?")]
-    with pytest.raises(InputError, match=r"losses.0: takes 1 tied layer, found 3"):
+    with pytest.raises(InputError, match=r"losses.0: takes 1 layer pair, found 3"):
         choose(layers, Traits(needs="vectors", max_layers=1), BIG, SMALL, where="losses.0")
 
 
 def test_models_without_feature_maps_are_told() -> None:
     flat = layer_outputs(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), EXAMPLE)
-    with pytest.raises(InputError, match="needs 1 tied layers, found 0"):
+    with pytest.raises(InputError, match="needs 1 layer pairs, found 0"):
         choose(None, Traits(needs="maps"), flat, SMALL, where="losses.0")
 
 

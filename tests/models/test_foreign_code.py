@@ -216,8 +216,8 @@ def test_squeezes_own_sources_build_models_and_fetch_nothing(
     ("record", "expected"),
     [
         ("[]", "is damaged: found a list, allowed: a mapping"),
-        ("", "is damaged: it is no JSON (EOF while parsing a value at line 1 column 0)"),
-        ("[" * 5000, "is damaged: it is no JSON (recursion limit exceeded"),
+        ("", "is damaged: it is not JSON (EOF while parsing a value at line 1 column 0)"),
+        ("[" * 5000, "is damaged: it is not JSON (recursion limit exceeded"),
         ({"build": ""}, "its record says build: '', allowed: torchvision:NAME"),
         ({"build": "resnet18"}, "its record says build: 'resnet18', allowed: torchvision:NAME"),
         ({"build": "./a\0b.py:make"}, "is not where it was when this bundle was saved"),

@@ -148,7 +148,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     assert "is not a safetensors file" in refusal(
         block("builtin:resnet8", "w.safetensors"), tmp_path
     )
-    assert "is no torch file" in refusal(block("builtin:resnet8", "w.pth"), tmp_path)
+    assert "is not a torch file" in refusal(block("builtin:resnet8", "w.pth"), tmp_path)
     assert "holds no state dict" in refusal(block("builtin:resnet8", "e.pth"), tmp_path)
     assert "no such file" in refusal(block("builtin:resnet8", "none.pth"), tmp_path)
 

@@ -340,7 +340,7 @@ def test_what_does_not_fit_is_told(saved: tuple[Path, Model], tmp_path: Path) ->
             {"build": "transformers:detr", "args": {"backbone": "some/where"}},
             "backbone some/where would be downloaded: give its backbone_config",
         ),
-        ({"build": "transformers:detr", "weights": "checkpoint"}, "tells what to build itself"),
+        ({"build": "transformers:detr", "weights": "checkpoint"}, "says itself what to build"),
     ]
     for block, told in cases:
         with pytest.raises(InputError, match=told):
@@ -357,5 +357,5 @@ def test_recipes_are_checked_without_building(
     with pytest.raises(RecipeError) as told:
         plan.check(from_data(recipe_data, tmp_path))
     problems = [str(problem) for problem in told.value.problems]
-    assert any("model.build: checkpoint tells what to build: leave this out" in p for p in problems)
+    assert any("model.build: checkpoint says what to build: leave this out" in p for p in problems)
     assert any("model: needs 'input', for example" in p for p in problems)

@@ -280,7 +280,7 @@ def test_nothing_stays_on_the_module(name: str, digits: Any, trained: Model) -> 
 @pytest.mark.parametrize("name", ["taylor", "hessian", "activation"])
 def test_a_criterion_without_its_images_is_an_error(model: Model, name: str) -> None:
     found = graph.find_groups(model)
-    with pytest.raises(SqueezeError, match=r"^the criterion looks at images, and there are none$"):
+    with pytest.raises(SqueezeError, match=r"^the criterion needs images, and there are none$"):
         scores(found, PruneStep(pruning_ratio=0.5, importance=name), PruneContext(0))
     assert all(p.grad is None and p.requires_grad for p in found.module.parameters())
 
@@ -292,7 +292,7 @@ def test_scores_that_are_no_numbers_are_an_error(model: Model) -> None:
     with pytest.raises(SqueezeError) as caught:
         scores(graph.find_groups(model), PruneStep(pruning_ratio=0.5), PruneContext(0))
     assert str(caught.value) == (
-        "importance 'l2' is not finite for 0\n  take another criterion, or keep the layer"
+        "importance 'l2' is not finite for 0\n  use another criterion, or keep the layer"
     )
 
 

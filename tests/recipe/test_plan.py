@@ -151,7 +151,7 @@ def test_files_that_are_missing_are_told(recipe_data: dict[str, Any], tmp_path: 
     (tmp_path / "w").mkdir()
     recipe_data["model"]["weights"] = "w"
     assert found(recipe_data, tmp_path)[0] == (
-        "model.weights: w is a folder without architecture.json, so it is no bundle"
+        "model.weights: w is a folder without architecture.json, so it is not a bundle"
     )
 
 

@@ -85,7 +85,7 @@ def told(write_recipe: Callable[[Any], Path]) -> Callable[..., list[str]]:
         ),
         (
             "macs: {times_fewer: 2.0}\nranking: global",
-            ["f:11:5: steps.0.ranking: is for ratios, and the step has another aim"],
+            ["f:11:5: steps.0.ranking: is for ratios, and the step has another goal"],
         ),
     ],
 )
@@ -108,7 +108,7 @@ def test_mistakes_without_training_images(
         (
             "pruning_ratio: 0.5\nratios: from_sensitivity",
             [
-                "f:11:5: steps.0.pruning_ratio: is of no use: from_sensitivity finds every "
+                "f:11:5: steps.0.pruning_ratio: has no effect: from_sensitivity finds every "
                 "layer's ratio"
             ],
         ),

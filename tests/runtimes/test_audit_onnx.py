@@ -306,7 +306,7 @@ def test_weight_only_matrix_products_are_float(network: onnx.ModelProto, tmp_pat
     worker.process()
     worker.model.save_model_to_file(str(tmp_path / "w4.onnx"))
     reasons = [each.reason for each in onnxruntime.audit(tmp_path / "w4.onnx").coverage.survivors]
-    assert "only its weights are quantized (4 bits): products are made in float" in reasons
+    assert "only its weights are quantized (4 bits): products are computed in float" in reasons
 
 
 @pytest.mark.slow

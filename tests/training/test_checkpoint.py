@@ -112,7 +112,7 @@ def test_it_goes_on_where_it_was(digits: Data, tmp_path: Path, optimizer: str) -
     module = small()
     torch.manual_seed(77)
     found = train_(module, settings, given)
-    assert narration.said == ["it: goes on after epoch 2 of 4"]
+    assert narration.said == ["it: resumes after epoch 2 of 4"]
     assert torch.equal(flat(module), flat(whole))
     assert [e.loss for e in found] == [e.loss for e in history]
 

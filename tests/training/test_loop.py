@@ -269,7 +269,7 @@ def test_a_worker_that_is_killed_ends_the_training_with_a_sentence(digits: Data)
         return nn.functional.cross_entropy(outputs, labels)
 
     settings = TrainSettings(epochs=50, workers=1)
-    with pytest.raises(SqueezeError, match="a process that makes batches has died") as raised:
+    with pytest.raises(SqueezeError, match="a data loader worker died") as raised:
         loop.train_(module, settings, training(digits), objective)  # type: ignore[arg-type]
     assert raised.value.where is not None
     assert raised.value.where.endswith(", workers")

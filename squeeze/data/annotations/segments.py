@@ -16,7 +16,7 @@ def around(segmentation: object) -> tuple[Corners, float] | None:
 
     Args:
         segmentation: Polygons ``[[x, y, x, y, …], …]``, or runs of pixels, column by column, that
-            are outside and inside in turns: ``{"size": [height, width], "counts": [n, …]}``, the
+            are outside and inside alternately: ``{"size": [height, width], "counts": [n, …]}``, the
             counts maybe packed into a text.
 
     Returns:

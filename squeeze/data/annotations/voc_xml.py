@@ -79,7 +79,7 @@ def _object(line: int, found: dict[str, str], file: str) -> VocObject:
     try:
         left, top, right, bottom = (float(found[f"bndbox/{corner}"]) for corner in _CORNERS)
     except ValueError as error:
-        what = f"a corner of this object is no number: {reading.reason(error)}"
+        what = f"a corner of this object is not a number: {reading.reason(error)}"
         raise InputError(what, where=where) from None
     said = found.get("difficult", "")
     difficult = _FLAGS.get(said.lower())

@@ -151,7 +151,7 @@ def read(file: Path) -> YoloYaml:
     if problems:
         raise InputError(problems[0].what, where=problems[0].where)
     if not isinstance(content, dict):
-        raise InputError("is no mapping with 'names'", where=source.where(()))
+        raise InputError("is not a mapping with 'names'", where=source.where(()))
     here, named = file.parent, content.get("path")
     if named is None:
         return YoloYaml(here, content, source)

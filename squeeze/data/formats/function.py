@@ -134,7 +134,7 @@ def _as_label(label: Any) -> int | Boxes:  # noqa: ANN401
     if not isinstance(label, Mapping):
         number = int(label)
         if number != label:
-            raise ValueError(f"{label} is no class index")
+            raise ValueError(f"{label} is not a class index")
         return number
     return Boxes.of(
         label["boxes"], label["labels"], ignored=label.get("iscrowd"), areas=label.get("area")

@@ -52,7 +52,7 @@ def _read(path: Path, *, dimensions: int) -> "NDArray[np.uint8]":
         with opened(path, "rb") as file:
             head = file.read(length)
             if len(head) < length or tuple(head[:4]) != (0, 0, _UNSIGNED_BYTE, dimensions):
-                what = f"is no idx file of {dimensions}-dimensional bytes"
+                what = f"is not an idx file of {dimensions}-dimensional bytes"
                 raise InputError(what, where=where)
             shape = struct.unpack(f">{dimensions}I", head[4:])
             size = math.prod(shape)

@@ -46,7 +46,7 @@ def build(options: Options, student: Views, teacher: Views) -> "Term":
         del labels
         spec = teacher.detector
         if spec is None:
-            raise ValueError("the teacher is no detector")
+            raise ValueError("the teacher is not a detector")
         weights = base.probabilities(teacher.outputs, spec).amax(dim=-1)
         objects = weights.sum().clamp(min=1.0)
         if spec.scores == "sigmoid":

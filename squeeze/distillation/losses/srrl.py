@@ -52,8 +52,8 @@ def build(options: Options, student: Views, teacher: Views) -> "Term":
         teacher.classifier(teacher.vectors[0])
     except RuntimeError as error:
         raise InputError(
-            f"the tied teacher layer gives {teacher.vectors[0].shape[1]} features, which are not "
-            "its classifier's input",
+            f"the paired teacher layer returns {teacher.vectors[0].shape[1]} features, which are "
+            "not its classifier's input",
             where="srrl",
             hint="leave 'layers' out",
         ) from error

@@ -59,7 +59,9 @@ def build(options: Options, student: Views, teacher: Views) -> "Term":
 
     height, width = student.images.shape[2:]
     if height != width:
-        raise InputError(f"turns images, which needs squares, found {height}x{width}", where="sskd")
+        raise InputError(
+            f"rotates images, which must be square, found {height}x{width}", where="sskd"
+        )
     match = mid_level.self_supervised(
         temperature=options.temperature,
         similarity_temperature=options.similarity_temperature,

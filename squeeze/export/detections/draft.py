@@ -14,7 +14,7 @@ Value = Any
 
 
 class Draft:
-    """Appends nodes to a graph; what is no tensor of the graph becomes a constant.
+    """Appends nodes to a graph; what is not a tensor of the graph becomes a constant.
 
     Args:
         graph: An ``onnx_ir.Graph``.

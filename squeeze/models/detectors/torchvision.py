@@ -89,7 +89,7 @@ def one_stage(detector: Any) -> RawDetector:  # noqa: ANN401  (torchvision has n
     """Unpack a torchvision SSD, SSDlite, RetinaNet or FCOS.
 
     Args:
-        detector: The model; its layers are taken over, not copied.
+        detector: The model; its layers are reused, not copied.
 
     Raises:
         ValueError: It is none of these.

@@ -128,7 +128,7 @@ def two_stage(detector: Any) -> TwoStageDetector:  # noqa: ANN401  (torchvision 
     """Unpack a torchvision Faster R-CNN or Mask R-CNN, whose masks are dropped.
 
     Args:
-        detector: The model; its layers are taken over, not copied.
+        detector: The model; its layers are reused, not copied.
     """
     rpn, boxes = detector.rpn, detector.roi_heads
     strides = _strides(detector.backbone)

@@ -44,11 +44,11 @@ class Evidence:
             SqueezeError: There are none.
         """
         if self.labelled is None:
-            raise SqueezeError("the criterion looks at images, and there are none")
+            raise SqueezeError("the criterion needs images, and there are none")
         return self.labelled()
 
     def loss_of(self, images: "Tensor", labels: "Labels") -> "Tensor":
         """Run the module and return the mean loss."""
         if self.loss is None:
-            raise SqueezeError("the criterion looks at a loss, and there is none")
+            raise SqueezeError("the criterion needs a loss, and there is none")
         return self.loss(self.module(images), labels)

@@ -20,7 +20,7 @@ _EPSILON = 1e-12
 def regularizer(groups: Sequence[GroupWeights], strength: float) -> Regularizer:
     """Return the module that changes the gradients of one training step.
 
-    What has grown is in its buffers, so that a killed training goes on with it.
+    What has grown is in its buffers, so that a killed training resumes with it.
     """
     import torch
     from torch import nn

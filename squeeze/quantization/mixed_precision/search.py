@@ -30,7 +30,7 @@ def search(
     max_drop: float,
     max_layers: int | None = None,
 ) -> SearchOutcome:
-    """Put layers to float, worst first, until the loss is within its limit.
+    """Keep layers in float, worst first, until the loss is within its limit.
 
     The number is doubled until it suffices, then halved back to the smallest that does; in the end
     single layers are taken back where the limit holds without them. Between two numbers the loss

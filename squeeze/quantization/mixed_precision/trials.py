@@ -1,7 +1,7 @@
 """Accuracy-aware mixed precision: rank layers by what int8 costs, keep the fewest in float.
 
 Everything is measured on files in their runtime: the loss that one layer alone causes, the loss
-of every mixture that is tried, and the latency of them all, in turns.
+of every mixture that is tried, and the latency of them all, interleaved.
 """
 
 import math

@@ -1,7 +1,7 @@
 """What stays float while a model is trained for int8, and in both files made of it.
 
 The layers that the recipe names, and operators of which it is not known that both runtimes round
-them alike: a trained model is of no use where files round elsewhere. In a network with layer norms
+them alike: a trained model is useless where files round elsewhere. In a network with layer norms
 that is everything but convolutions and matrix products. ONNX Runtime has no int8 kernel for layer
 norm, GELU and softmax, and a residual stream that is rounded to 8 bits loses what its largest
 channel does not need (``onnx_operators``); LiteRT's file is given the same.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BETWEEN = "kept in float between operators that are"
 NORMED = "kept in float in a network with layer norms"
-UNKNOWN = "kept in float: it is not known that runtimes round it alike"
+UNKNOWN = "kept in float: runtimes are not known to round it alike"
 CUT = "kept in float: what it joins is not cut off alike, and runtimes cut by the range"
 
 _SIX = 6.0

@@ -42,7 +42,7 @@ class _InWeights(StartsAtRecipe):
 
 LocalPath = Annotated[str, StartsAtRecipe()]
 Reference = Annotated[str, _InReference()]
-"""``./file.py:function``, or a name that is no path."""
+"""``./file.py:function``, or a name that is not a path."""
 
 WeightsPath = Annotated[str, _InWeights()]
 """A file or folder, ``package:NAME/FILE``, or ``random``."""

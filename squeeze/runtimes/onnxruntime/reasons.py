@@ -139,7 +139,7 @@ def _no_kernel(node: Any) -> str:  # noqa: ANN401
         return f"ONNX Runtime has no int8 kernel for {node.op_type}"
     if node.op_type == "MatMulNBits":
         bits = next((item.i for item in node.attribute if item.name == "bits"), 4)
-        return f"only its weights are quantized ({bits} bits): products are made in float"
+        return f"only its weights are quantized ({bits} bits): products are computed in float"
     return ""
 
 

@@ -122,7 +122,7 @@ def check_module(module: "nn.Module", size: tuple[int, int], channels: int) -> "
     spec = getattr(module, "detector", None)
     if not isinstance(spec, DetectorSpec):
         raise InputError(
-            "is no detector: its attribute 'detector' is "
+            "is not a detector: its attribute 'detector' is "
             f"{'missing' if spec is None else type(spec).__name__}, expected a DetectorSpec",
             where="model",
             hint="torchvision's detectors and builtin ones have it; set it in a factory of yours",

@@ -52,11 +52,11 @@ def spec_of(model: "Model") -> DetectorSpec:
     """Return a detector's numbers, where nodes can express them.
 
     Raises:
-        InputError: It is no detector, or ONNX has no nodes for it.
+        InputError: It is not a detector, or ONNX has no nodes for it.
     """
     spec, where = getattr(model.module, "detector", None), model.architecture.build
     if not isinstance(spec, DetectorSpec):
-        raise InputError("is no detector: there is nothing to suppress", where=where)
+        raise InputError("is not a detector: there is nothing to suppress", where=where)
     nodes.check(spec, where)
     return spec
 

@@ -55,7 +55,7 @@ class Detection:
         """Run the detector once and compare its outputs with its spec and the data.
 
         Raises:
-            InputError: It is no detector, does not run, or knows another number of classes.
+            InputError: It is not a detector, does not run, or knows another number of classes.
         """
         if spec.fit == "crop":
             raise InputError(

@@ -94,7 +94,7 @@ def test_crop_other_classes_and_classifiers_are_refused(model: Model, task: Dete
         task.check_model(model.module, SPEC, 3)
     with pytest.raises(InputError, match="cuts objects off"):
         task.check_model(model.module, SPEC.model_copy(update={"fit": "crop"}), 10)
-    with pytest.raises(InputError, match="is no detector"):
+    with pytest.raises(InputError, match="is not a detector"):
         open_task("detection", SPEC).check_model(torch.nn.Identity(), SPEC, 10)
 
 

@@ -99,8 +99,8 @@ class TensorReader:
     def values(self, names: "dict[str, Any]") -> "Iterator[tuple[str, NDArray[Any]]]":
         """Yield tensors by name, as the file computes them.
 
-        Maximum pooling may be padded with minus infinity, which is no value: infinities of padded
-        tensors are left out.
+        Maximum pooling may be padded with minus infinity, which is not a value: infinities of
+        padded tensors are left out.
         """
         last = len(self._order)
         for name in sorted(names, key=lambda name: self._order.get(self._places[name], last)):

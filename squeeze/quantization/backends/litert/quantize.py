@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _LARGEST = 127
 _UNCALIBRATED = {
     "dynamic_int8": "weights are int8; ranges of activations are found while it runs",
-    "weight_only_int8": "weights are int8; products are made in float",
-    "fp16": "weights of layers are fp16; products are made in float32",
+    "weight_only_int8": "weights are int8; products are computed in float",
+    "fp16": "weights of layers are fp16; products are computed in float32",
 }
 """What to tell of schemes that need no ranges."""
 

@@ -141,7 +141,9 @@ def _tuned(request: Request, model: "Model", aim: Autotune) -> "tuple[nn.Module,
     exported = _exported(model)
     baseline = _top1(exported, request)
     if baseline <= 0:
-        raise SqueezeError("the float model is right on no calibration sample", where="autotune")
+        raise SqueezeError(
+            "the float model classifies no calibration sample correctly", where="autotune"
+        )
     found = autotune(
         exported,
         TuningConfig(
@@ -174,7 +176,7 @@ def judged(tries: list[str], scores: list[float], max_drop: float) -> QuantizedF
         aim="autotune",
         limit=f"top-1 drop <= {100 * max_drop:.2f} points",
         found=f"{100 * drop:.2f} points at best ({told})",
-        hint="no configuration is good enough: allow more, or take backend auto",
+        hint="no configuration is good enough: allow more, or use backend auto",
     )
     return replace(QuantizedFile(_FULL, (note,)), missed_goal=missed_goal)
 

@@ -192,14 +192,14 @@ def weight_only(prepared: Path, destination: Path, kept: list[str]) -> str:
 
 
 def _not_stored_small(node: Any, kept: list[str], floats: dict[str, Any]) -> str:  # noqa: ANN401
-    """Return why a layer's weights stay float; empty if they do not, or it is no layer."""
+    """Return why a layer's weights stay float; empty if they do not, or it is not a layer."""
     if node.op_type in {"LSTM", "GRU", "RNN"}:
-        return f"{node.op_type}, of which it is not known how runtimes read its weights"
+        return f"{node.op_type}, of which it is unknown how runtimes read its weights"
     if _axis(node) is None:
         return ""
     if node.name in kept:
         return "left in float"
-    is_product = node.op_type == "MatMul"  # maybe of two activations, which is no layer
+    is_product = node.op_type == "MatMul"  # maybe of two activations, which is not a layer
     return "" if node.input[1] in floats or is_product else "with weights that are computed"
 
 
