@@ -5,12 +5,14 @@ flag or a name: they come from the JSON schema, the command line and the files o
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
 
 Schema = dict[str, Any]
+_ADDRESS = re.compile(r"https?://[^\s)>;,]+")
 _LOW = {"minimum": "[", "exclusiveMinimum": "("}
 _HIGH = {"maximum": "]", "exclusiveMaximum": ")"}
 
@@ -73,10 +75,11 @@ def _key(prefix: str, key: str, value: Schema, *, required: bool) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape what Markdown would read as emphasis or HTML outside of code."""
+    """Escape what Markdown would read as emphasis or HTML outside of code, and link addresses."""
     parts = text.split("``")
     for index in range(0, len(parts), 2):
-        parts[index] = parts[index].replace("*", r"\*").replace("<", r"\<")
+        escaped = parts[index].replace("*", r"\*").replace("<", r"\<")
+        parts[index] = _ADDRESS.sub(r"<\g<0>>", escaped)
     return "``".join(parts)
 
 
@@ -177,7 +180,7 @@ def extensions() -> str:
     for kind, group in plugins.KINDS.items():
         rows = []
         for name, description in describe(group).items():
-            source = f" {_text(description.source)}" if description.source else ""
+            source = f"  \n  {_text(description.source)}" if description.source else ""
             rows.append(f"`{name}`\n: {_text(description.title)}{source}\n{_options(group, name)}")
         sections.append(f"## {kind}\n\n" + "\n".join(rows))
     return "\n".join(sections)
@@ -202,6 +205,7 @@ def api() -> str:
     import squeeze
 
     public = [getattr(squeeze, name) for name in sorted(set(squeeze.__all__) - {"__version__"})]
+    public.sort(key=inspect.isclass)
     returned = {inspect.signature(each).return_annotation for each in public if callable(each)}
     classes = [each for each in returned if inspect.isclass(each) and _is_ours(each)]
     others = sorted(set(classes) - set(public), key=lambda each: each.__name__)

@@ -100,7 +100,7 @@ class DataRecord(Block):
 
     Attributes:
         role: ``train``, ``validation`` or ``calibration``.
-        samples: How many there are.
+        samples: Number of samples.
         fingerprint: Hash of its contents.
         notes: What was noticed while reading it.
     """
@@ -120,7 +120,7 @@ class Results(Block):
         name: The recipe's name.
         id: The run folder's name below it.
         started: When the run began: ISO 8601 with the time zone.
-        seconds: How long it took.
+        seconds: Duration of the whole run, in seconds.
         command: The command line.
         recipe: The recipe with every default filled in.
         environment: Machine, processor, versions of libraries.

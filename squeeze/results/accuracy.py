@@ -33,7 +33,7 @@ class ClassificationAccuracy(Block):
 
     Attributes:
         kind: The task, by which a block is told from those of others.
-        samples: How many were judged.
+        samples: Number of samples that were judged.
         top1: Share with the label as best answer, [0, 1].
         top5: Share with the label among the best five, [0, 1].
         guess: Top-1 of always answering the most frequent class of these samples.
@@ -84,10 +84,10 @@ class ClassPrecision(Block):
 
     Attributes:
         name: The class.
-        boxes: How many there are.
-        ap: Mean over IoU 0.5, 0.55, … 0.95, [0, 1].
-        ap50: At IoU 0.5.
-        voc_ap50: The same by VOC's rule.
+        boxes: Number of annotated boxes of the class.
+        ap: Average precision, mean over IoU 0.5, 0.55, … 0.95, [0, 1].
+        ap50: Average precision at IoU 0.5, [0, 1].
+        voc_ap50: Average precision at IoU 0.5 by VOC's rule, [0, 1].
         curve: Precision at the recalls 0, 0.01, … 1 for IoU 0.5.
     """
 
@@ -104,17 +104,17 @@ class DetectionAccuracy(Block):
 
     Attributes:
         kind: The task, by which a block is told from those of others.
-        samples: How many images were judged.
-        boxes: How many objects they have.
+        samples: Number of images that were judged.
+        boxes: Number of annotated boxes in them.
         map: Mean over classes and over IoU 0.5, 0.55, … 0.95; intervals by drawing images.
-        ap50: At IoU 0.5.
-        ap75: At IoU 0.75.
+        ap50: Mean average precision at IoU 0.5; intervals by drawing images.
+        ap75: Mean average precision at IoU 0.75.
         small: mAP of boxes below 32² pixels; None without any.
-        medium: From 32² to 96².
-        large: Above 96².
-        recall: Of the best 100 detections per image, mean over the same thresholds.
+        medium: mAP of boxes from 32² to 96² pixels; None without any.
+        large: mAP of boxes above 96² pixels; None without any.
+        recall: Recall of the best 100 detections per image, mean over the same thresholds.
         voc_ap50: Mean over classes of VOC's AP at IoU 0.5.
-        per_class: The same for every class.
+        per_class: Average precisions of each class.
     """
 
     kind: Literal["detection"] = "detection"
@@ -158,7 +158,7 @@ class ClassificationChange(Block):
     Attributes:
         kind: The task, by which a block is told from those of others.
         drop: Top-1 of the baseline minus top-1 here, with the paired interval.
-        top5_drop: The same for top-5.
+        top5_drop: Top-5 of the baseline minus top-5 here.
         agreement: Share of samples on which both predict the same class.
         regressions: Samples that only the baseline gets right.
         fixes: Samples that only this model gets right.
@@ -185,7 +185,8 @@ class DetectionChange(Block):
         kind: The task, by which a block is told from those of others.
         drop: mAP of the baseline minus mAP here; the interval is that of a paired bootstrap
             over images, by percentiles.
-        ap50_drop: The same for AP50.
+        ap50_drop: AP50 of the baseline minus AP50 here, with the interval of the same
+            bootstrap.
         agreement: Share of the baseline's detections of score 0.3 and more that this model has
             too: of the same class, score 0.3 and more, and an IoU of at least 0.5.
     """

@@ -36,7 +36,7 @@ class MissedGoal(Block):
 
     Attributes:
         aim: What was asked for: ``speedup``, ``macs``, …
-        limit: How much of it, in words.
+        limit: The limit that was set, in words.
         found: The best that was found, in words.
         hint: What to do.
     """
@@ -67,7 +67,7 @@ class MixedPrecisionTrial(Block):
         drop: Loss of the search's metric against the float file, absolute; minus is a gain.
         latency_s: Median, taken interleaved with the other trials; of detectors with decoding.
         speedup: The float file's median latency divided by this one's, from the same rounds.
-        size_bytes: Of the file.
+        size_bytes: Size of the file, in bytes.
         int8: Convolutions and matrix products in int8 kernels, of ``total``.
         total: All convolutions and matrix products.
         chosen: Whether this is what ships.
@@ -91,7 +91,7 @@ class MixedPrecisionSearch(Block):
         batch_size: Images per call.
         metric: What the loss is of: the task's figure (``top-1``, ``mAP``) or the recipe's own.
         max_drop: The limit.
-        samples: How many the loss was measured on.
+        samples: Number of samples that the loss was measured on.
         source: What these samples are; never the validation set.
         met: Whether the limit is held by what ships.
         float_latency_s: Median of the float file, interleaved with the same trials.
@@ -121,13 +121,13 @@ class ModelRecord(Block):
         method: ``baseline`` or the step's method.
         params: Parameters of the torch module.
         macs: Multiply-adds of one image.
-        seconds: How long the step took.
+        seconds: Duration of the step, in seconds.
         notes: What the step reports about itself.
-        epochs: Of its training, in order; of all rounds together.
+        epochs: Training epochs, in order, those of all rounds together.
         reused_from: The earlier run whose result is reused.
         bundle: Path of its bundle in the run folder.
         missed_goal: A goal that the step missed; the model is the best that it found.
-        searches: Of mixed precision, one per file.
+        searches: Searches for mixed precision, one per file.
         computed_with: Threads, processes, device and version of torch where the step was done.
     """
 

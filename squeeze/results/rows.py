@@ -13,7 +13,7 @@ class Latency(Block):
         median_s: Median, in seconds.
         p95_s: 95th percentile, in seconds.
         iqr_s: Interquartile range, in seconds.
-        calls: How many calls were timed.
+        calls: Number of calls that were timed.
         rounds: In how many rounds; in each, every model of the target has its turn.
         noisy: The interquartile range is more than 10 % of the median.
         raw_s: Every timed call, in seconds and in order.
@@ -77,7 +77,7 @@ class Parity(Block):
     """Float file against torch on real samples; int8 files are compared by agreement instead.
 
     Attributes:
-        samples: How many were compared.
+        samples: Number of samples that were compared.
         max_difference: Largest absolute difference of an output.
         scale: Largest absolute output, to compare with.
         same_class: Share of the samples with the same prediction.
@@ -94,8 +94,8 @@ class LayerTime(Block):
 
     Attributes:
         name: The operator's name in the float file.
-        seconds: Median of one run of the quantized file's operator.
-        float_seconds: The same of the float file's.
+        seconds: Median of one run of the quantized file's operator, in seconds.
+        float_seconds: Median of one run of the float file's operator, in seconds.
     """
 
     name: str
@@ -136,22 +136,23 @@ class Row(Block):
         batch_size: Images per call.
         skipped: Why nothing was measured; then the figures are None.
         artifact: Path of the file or bundle in the run folder.
-        with_nms: The same file with decoding and suppression inside, if the target asks for it.
-        size_bytes: Of that file, in bytes.
-        accuracy: Of that file on the whole validation set.
+        with_nms: Path of the same file with decoding and suppression inside, if the target asks
+            for it.
+        size_bytes: Size of that file, in bytes.
+        accuracy: Accuracy of that file on the whole validation set.
         change: Against the baseline on the same target.
-        latency: What an application waits for: of detectors with decoding and suppression.
+        latency: What an application waits for; for detectors with decoding and suppression.
         speedup: The baseline's median latency divided by this one's; the interval is from
             rounds in which both were timed.
-        network_latency: Of detectors: the network alone, without decoding.
-        network_speedup: The ratio of those.
-        over_float: Of a quantized file: the latency of the float file that it was made from,
+        network_latency: For detectors: latency of the network alone, without decoding.
+        network_speedup: For detectors: the ratio of these latencies.
+        over_float: For a quantized file: the latency of the float file that it was made from,
             divided by this one's, from the same rounds.
-        slow_layers: Of a quantized file that is slower than that float file: the layers that
+        slow_layers: For a quantized file that is slower than that float file: the layers that
             cost it, worst first; None where it is not slower or the runtime gives no times of
             layers.
         coverage: Which kernels the runtime uses; None where it does not tell.
-        parity: Of a float file: how close it is to torch.
+        parity: For a float file: how close it is to torch.
         provenance: When and where all this was measured.
         peak_memory_bytes: Resident memory that a fresh process gained by loading and running
             it.

@@ -26,8 +26,8 @@ class Options(Block):
 
     Attributes:
         kernel: What the matrices hold: a Gaussian kernel or inner products.
-        gamma: Of the Gaussian: its exponent's factor.
-        order: Of the Gaussian: where its Taylor series ends.
+        gamma: Factor in the Gaussian's exponent.
+        order: Order of the Gaussian's Taylor series.
     """
 
     kernel: Literal["gaussian", "bilinear"] = "gaussian"

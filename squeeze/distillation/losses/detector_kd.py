@@ -26,7 +26,7 @@ class Options(Block):
     """What can be set.
 
     Attributes:
-        temperature: Of heads with a softmax: softens both distributions.
+        temperature: For heads with a softmax: softens both distributions.
         box_weight: Weight of the boxes beside the classes.
     """
 

@@ -24,7 +24,7 @@ class Options(Block):
     """What can be set.
 
     Attributes:
-        percentile: Of the images, how many have a minimum (or maximum) outside the range, in
+        percentile: Share of the images whose minimum (or maximum) is left outside the range, in
             percent.
     """
 

@@ -26,7 +26,7 @@ class Options(Block):
     """What can be set.
 
     Attributes:
-        rate: How far an image moves the average.
+        rate: Share of each image's range in the average that follows it.
     """
 
     rate: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.01

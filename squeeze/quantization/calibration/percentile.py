@@ -27,7 +27,7 @@ class Options(Block):
     """What can be set.
 
     Attributes:
-        percentile: Of all values, how many the range holds, in percent.
+        percentile: Share of all values that the range holds, in percent.
     """
 
     percentile: Annotated[float, Field(strict=True, gt=50, le=100)] = 99.99

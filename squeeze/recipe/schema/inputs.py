@@ -88,21 +88,23 @@ class ModelBlock(Block):
     """A model: how to build it, which weights to load, what it is fed.
 
     Attributes:
-        build: ``torchvision:NAME``, ``timm:NAME``, ``builtin:NAME``, ``transformers:MODEL_TYPE``,
-            ``package.module:function`` or ``./file.py:function``. Left out when ``weights`` is a
-            folder of transformers; may be left out when it is a bundle folder.
-        args: Keyword arguments of the factory; of ``transformers`` values of its configuration.
+        build: ``torchvision:NAME``, ``timm:NAME``, ``builtin:NAME``,
+            ``transformers:MODEL_TYPE``, ``package.module:function`` or ``./file.py:function``.
+            Left out when ``weights`` is a folder of transformers; may be left out when it is a
+            bundle folder.
+        args: Keyword arguments of the factory; for ``transformers`` values of its
+            configuration.
         weights: A ``.safetensors`` file, a bundle folder, a weights-only ``.pt``/``.pth`` file,
-            ``package:NAME/FILE`` for a file inside an installed Python package, or the folder of a
-            detector that transformers saved. ``random`` leaves the model as its factory makes it,
-            drawn by the recipe's seed; a file of that name is ``./random``. May be left out where
-            ``baseline`` trains the model, and with a factory of your own, which may load its
-            weights itself.
-        backbone_weights: Instead of ``weights``: a file of a classifier's weights, of which a
-            detector's ``backbone`` takes over what it has. The rest is to be trained.
-        input: May be left out when ``weights`` is a bundle folder, whose own it replaces key by key
-            when it is there. What is left out of it with ``torchvision`` and ``timm`` is taken from
-            the library: it knows how its weights were evaluated.
+            ``package:NAME/FILE`` for a file inside an installed Python package, or the folder
+            of a detector that transformers saved. ``random`` leaves the model as its factory
+            makes it, drawn by the recipe's seed; a file of that name is ``./random``. May be
+            left out where ``baseline`` trains the model, and with a factory of your own, which
+            may load its weights itself.
+        backbone_weights: Instead of ``weights``: a file of a classifier's weights, from which a
+            detector's ``backbone`` takes what it has. The rest is to be trained.
+        input: May be left out when ``weights`` is a bundle folder, whose own it replaces key by
+            key when it is there. What is left out of it with ``torchvision`` and ``timm`` is
+            taken from the library: it knows how its weights were evaluated.
     """
 
     build: Reference | None = None
@@ -208,7 +210,7 @@ class CalibrationDraw(Block):
     Attributes:
         source: ``train``, or ``validation``: then the drawn samples are removed from
             validation.
-        samples: How many, drawn by the recipe's seed.
+        samples: How many samples to draw, by the recipe's seed.
     """
 
     source: Literal["train", "validation"] = Field(alias="from")
@@ -220,7 +222,7 @@ class SyntheticCalibration(Block):
 
     Attributes:
         format: Says that the images are made up.
-        samples: How many.
+        samples: How many images to make up.
         match: ``batch_norm`` fits noise to what the model's batch norms have recorded, which
             takes the model's gradients; ``nothing`` leaves it noise.
         iterations: Gradient steps of the fit, for every 16 images.

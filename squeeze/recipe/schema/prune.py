@@ -14,7 +14,7 @@ class Speedup(Block):
 
     Attributes:
         runtime: Runtime to time in (``squeeze list runtimes``).
-        at_least: How many times faster, 1.5 for example.
+        at_least: The unpruned model's latency divided by the pruned one's, 1.5 for example.
         threads: Threads inside one operator.
         batch_size: Images per call.
     """
@@ -72,7 +72,8 @@ class SensitivityRatios(Block):
     """Per-group ratios that the step finds out by itself.
 
     Attributes:
-        from_sensitivity: How; its defaults when only ``ratios: from_sensitivity`` is written.
+        from_sensitivity: How curves become ratios; its defaults when only ``ratios:
+            from_sensitivity`` is written.
     """
 
     from_sensitivity: SensitivitySettings = SensitivitySettings()
@@ -110,9 +111,10 @@ class PruneStep(Block):
         pruning_ratio: Fraction of every prunable layer's channels to remove.
         ratios: Fractions by layer (patterns of module paths), or ``from_sensitivity``.
         speedup: Find the widths that reach a measured speed-up at the least importance.
-        macs: The same for multiply-adds.
-        params: The same for parameters.
-        size: The same for the bytes of the exported float file (``.onnx``).
+        macs: Find the widths that reach a count of multiply-adds at the least importance.
+        params: Find the widths that reach a count of parameters at the least importance.
+        size: Find the widths that reach a size of the exported float file (``.onnx``), in
+            bytes, at the least importance.
         importance: Name of a criterion (``squeeze list importance``).
         samples: Training samples that a criterion with data looks at.
         ranking: With ratios: rank channels within a layer, among all, or among layers alike.

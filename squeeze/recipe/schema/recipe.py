@@ -32,7 +32,7 @@ class Target(Block):
         threads: Threads inside one operator.
         batch_size: Images per call; of a list, each is measured.
         precision: What the shipped model must hold there; ``auto`` takes what the steps made.
-        nms: Of detectors in ONNX Runtime: beside every file also write one, ``*.nms.onnx``,
+        nms: For detectors in ONNX Runtime: beside every file also write one, ``*.nms.onnx``,
             that ends at boxes, with decoding and suppression inside. What is measured is the
             raw one.
         if_available: Leave the target out, with a row that says so, where it cannot run.
@@ -81,8 +81,9 @@ class Recipe(Block):
 
     Attributes:
         version: Version of the recipe format.
-        name: Of the run folder; letters, digits, ``_``, ``.`` and ``-``.
-        seed: Of everything that is drawn: new weights, batches, samples.
+        name: Name of the run folder: letters, digits, ``_``, ``.`` and ``-``, beginning with a
+            letter or digit.
+        seed: Seed of everything random: new weights, batches, drawn samples.
         task: What the model does; it decides labels, losses, metrics and gates.
         model: The model to compress.
         data: The sets that it is trained, calibrated and measured on.

@@ -22,8 +22,9 @@ class Augment(Block):
         color_jitter: Strength of random brightness, contrast and saturation; 0.4 is usual.
         mixup: Alpha of the Beta distribution by which an image and its label are blended with
             another one; 0.2 is usual (https://arxiv.org/abs/1710.09412).
-        cutmix: The same for a rectangle of another image; 1.0 is usual
-            (https://arxiv.org/abs/1905.04899). With mixup too, every batch gets one of them.
+        cutmix: Alpha of the Beta distribution of the share that a rectangle of another image
+            takes, and its label; 1.0 is usual (https://arxiv.org/abs/1905.04899). With mixup
+            too, every batch gets one of them.
         scale_jitter: Boxes only: the picture is fitted into the input this much smaller to
             larger, (0.5, 1.5) for example, and cut or padded at a random place.
         iou_crop: Boxes only: probability of a crop that keeps enough of some box, as SSD is
