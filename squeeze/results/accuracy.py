@@ -37,8 +37,8 @@ class ClassificationAccuracy(Block):
         top1: Share with the label as best answer, [0, 1].
         top5: Share with the label among the best five, [0, 1].
         guess: Top-1 of always answering the most frequent class of these samples.
-        guess_p: Probability that such guessing, at random, is right this often or more
-            (one-sided binomial test).
+        guess_p: Probability that such guessing, at random, is right this often or more (one-sided
+            binomial test).
         constant: Whether every sample was given the same class.
     """
 
@@ -183,12 +183,11 @@ class DetectionChange(Block):
 
     Attributes:
         kind: The task, by which a block is told from those of others.
-        drop: mAP of the baseline minus mAP here; the interval is that of a paired bootstrap
-            over images, by percentiles.
-        ap50_drop: AP50 of the baseline minus AP50 here, with the interval of the same
-            bootstrap.
-        agreement: Share of the baseline's detections of score 0.3 and more that this model has
-            too: of the same class, score 0.3 and more, and an IoU of at least 0.5.
+        drop: mAP of the baseline minus mAP here; the interval is that of a paired bootstrap over
+            images, by percentiles.
+        ap50_drop: AP50 of the baseline minus AP50 here, with the interval of the same bootstrap.
+        agreement: Share of the baseline's detections of score 0.3 and more that this model has too:
+            of the same class, score 0.3 and more, and an IoU of at least 0.5.
     """
 
     kind: Literal["detection"] = "detection"

@@ -129,33 +129,31 @@ class Row(Block):
         target: Name of the target.
         runtime: Name of the runtime.
         device: ``cpu`` or ``cuda``.
-        made_for: The target's processor where this host's is another one; the latency, the
-            speed-up and the kernel coverage are the host's.
+        made_for: The target's processor where this host's is another one; the latency, the speed-up
+            and the kernel coverage are the host's.
         precision: What the file holds: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         threads: Threads inside one operator.
         batch_size: Images per call.
         skipped: Why nothing was measured; then the figures are None.
         artifact: Path of the file or bundle in the run folder.
-        with_nms: Path of the same file with decoding and suppression inside, if the target asks
-            for it.
+        with_nms: Path of the same file with decoding and suppression inside, if the target asks for
+            it.
         size_bytes: Size of that file, in bytes.
         accuracy: Accuracy of that file on the whole validation set.
         change: Against the baseline on the same target.
         latency: What an application waits for; for detectors with decoding and suppression.
-        speedup: The baseline's median latency divided by this one's; the interval is from
-            rounds in which both were timed.
+        speedup: The baseline's median latency divided by this one's; the interval is from rounds in
+            which both were timed.
         network_latency: For detectors: latency of the network alone, without decoding.
         network_speedup: For detectors: the ratio of these latencies.
         over_float: For a quantized file: the latency of the float file that it was made from,
             divided by this one's, from the same rounds.
-        slow_layers: For a quantized file that is slower than that float file: the layers that
-            cost it, worst first; None where it is not slower or the runtime gives no times of
-            layers.
+        slow_layers: For a quantized file that is slower than that float file: the layers that cost
+            it, worst first; None where it is not slower or the runtime gives no times of layers.
         coverage: Which kernels the runtime uses; None where it does not tell.
         parity: For a float file: how close it is to torch.
         provenance: When and where all this was measured.
-        peak_memory_bytes: Resident memory that a fresh process gained by loading and running
-            it.
+        peak_memory_bytes: Resident memory that a fresh process gained by loading and running it.
     """
 
     model: str

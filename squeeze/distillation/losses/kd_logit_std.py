@@ -24,8 +24,7 @@ class Options(Block):
     """What can be set.
 
     Attributes:
-        temperature: Softens both distributions; standardised logits need less than those of
-            ``kd``.
+        temperature: Softens both distributions; standardised logits need less than those of ``kd``.
     """
 
     temperature: Positive = 2.0

@@ -27,10 +27,10 @@ class LossBlock(Block):
     Attributes:
         name: Name of a loss.
         weight: Its factor in the sum; the loss's own default when left out.
-        temperature: For a loss that has one: 1 keeps probabilities as they are, more softens
-            them. Its own default when left out.
-        layers: For a loss on features: the layers to compare. The last feature map of every
-            spatial stage when left out.
+        temperature: For a loss that has one: 1 keeps probabilities as they are, more softens them.
+            Its own default when left out.
+        layers: For a loss on features: the layers to compare. The last feature map of every spatial
+            stage when left out.
         options: The loss's further settings, checked against its ``Options``.
     """
 
@@ -50,8 +50,8 @@ class DistillStep(TrainSettings):
         student: Another architecture that takes the current model's place; it starts from its
             weights, or from the recipe's seed. The current model when left out.
         losses: Added up by weight, on top of the labels' own loss.
-        label_weight: Weight of the labels' own loss beside the distillation losses; 0 learns
-            from the teacher alone.
+        label_weight: Weight of the labels' own loss beside the distillation losses; 0 learns from
+            the teacher alone.
     """
 
     method: Literal["distill"] = "distill"

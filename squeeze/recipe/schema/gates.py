@@ -43,8 +43,8 @@ class AccuracyGate(LimitedGate):
         metric: ``top1`` and ``top5`` for classification; COCO's mAP (``map``) and ``ap50`` for
             detection.
         target: Name of the target it is about; every target that was measured when left out.
-        max_drop: Largest allowed loss against the baseline on the same samples, absolute (0.01
-            is one percentage point).
+        max_drop: Largest allowed loss against the baseline on the same samples, absolute (0.01 is
+            one percentage point).
         min: Smallest allowed value, as a share: 0.9 is 90 %.
     """
 
@@ -59,8 +59,8 @@ class AgreementGate(Block):
 
     Attributes:
         metric: The figure that is judged: the share of samples on which both predict the same
-            class. For detection: the share of the baseline's detections (score 0.3 and more)
-            that the candidate has too, of the same class and with an IoU of 0.5 and more.
+            class. For detection: the share of the baseline's detections (score 0.3 and more) that
+            the candidate has too, of the same class and with an IoU of 0.5 and more.
         target: Name of the target it is about; every target that was measured when left out.
         min: Smallest allowed share.
     """
@@ -76,8 +76,8 @@ class LatencyGate(LimitedGate):
     Attributes:
         metric: The figure that is judged: seconds of one call.
         target: Name of the target it is about; every target that was measured when left out.
-        on_not_measurable: What to do where the target's ``cpu`` is none that this host can
-            stand for: say that the gate is not measurable here, or fail it.
+        on_not_measurable: What to do where the target's ``cpu`` is none that this host can stand
+            for: say that the gate is not measurable here, or fail it.
         min_speedup: Smallest allowed ratio of the baseline's latency to the candidate's, as
             measured.
         max_latency_s: Largest allowed median, in seconds.

@@ -30,19 +30,17 @@ class InputSpec(Block):
 
     Attributes:
         shape: ``(C, H, W)`` in pixels; 1 channel is greyscale, 3 is colour.
-        mean: Subtracted per channel, in the model's order of channels, from pixels in [0, 1];
-            one number is for all channels.
+        mean: Subtracted per channel, in the model's order of channels, from pixels in [0, 1]; one
+            number is for all channels.
         std: Divides per channel afterwards; one number is for all channels.
-        fit: ``crop`` is for classification. ``letterbox`` scales the whole image into ``(H,
-            W)`` and fills the rest with grey (114), ``stretch`` scales both sides to ``(H,
-            W)``; detection takes one of these, because boxes must not be cut away.
-        crop_fraction: For ``crop``: the image is scaled to cover ``(H, W) / crop_fraction``,
-            then the centre ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice;
-            left out, nothing is cut off (1.0) where the validation images have about the
-            input's size.
+        fit: ``crop`` is for classification. ``letterbox`` scales the whole image into ``(H, W)``
+            and fills the rest with grey (114), ``stretch`` scales both sides to ``(H, W)``;
+            detection takes one of these, because boxes must not be cut away.
+        crop_fraction: For ``crop``: the image is scaled to cover ``(H, W) / crop_fraction``, then
+            the centre ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice; left out,
+            nothing is cut off (1.0) where the validation images have about the input's size.
         interpolation: How images are resized.
-        channel_order: Order of the channels of a colour image; ``bgr`` is that of OpenCV and
-            Caffe.
+        channel_order: Order of the channels of a colour image; ``bgr`` is that of OpenCV and Caffe.
     """
 
     shape: tuple[Count, Count, Count]
@@ -88,23 +86,21 @@ class ModelBlock(Block):
     """A model: how to build it, which weights to load, what it is fed.
 
     Attributes:
-        build: ``torchvision:NAME``, ``timm:NAME``, ``builtin:NAME``,
-            ``transformers:MODEL_TYPE``, ``package.module:function`` or ``./file.py:function``.
-            Left out when ``weights`` is a folder of transformers; may be left out when it is a
-            bundle folder.
-        args: Keyword arguments of the factory; for ``transformers`` values of its
-            configuration.
+        build: ``torchvision:NAME``, ``timm:NAME``, ``builtin:NAME``, ``transformers:MODEL_TYPE``,
+            ``package.module:function`` or ``./file.py:function``. Left out when ``weights`` is a
+            folder of transformers; may be left out when it is a bundle folder.
+        args: Keyword arguments of the factory; for ``transformers`` values of its configuration.
         weights: A ``.safetensors`` file, a bundle folder, a weights-only ``.pt``/``.pth`` file,
-            ``package:NAME/FILE`` for a file inside an installed Python package, or the folder
-            of a detector that transformers saved. ``random`` leaves the model as its factory
-            makes it, drawn by the recipe's seed; a file of that name is ``./random``. May be
-            left out where ``baseline`` trains the model, and with a factory of your own, which
-            may load its weights itself.
+            ``package:NAME/FILE`` for a file inside an installed Python package, or the folder of a
+            detector that transformers saved. ``random`` leaves the model as its factory makes it,
+            drawn by the recipe's seed; a file of that name is ``./random``. May be left out where
+            ``baseline`` trains the model, and with a factory of your own, which may load its
+            weights itself.
         backbone_weights: Instead of ``weights``: a file of a classifier's weights, from which a
             detector's ``backbone`` takes what it has. The rest is to be trained.
-        input: May be left out when ``weights`` is a bundle folder, whose own it replaces key by
-            key when it is there. What is left out of it with ``torchvision`` and ``timm`` is
-            taken from the library: it knows how its weights were evaluated.
+        input: May be left out when ``weights`` is a bundle folder, whose own it replaces key by key
+            when it is there. What is left out of it with ``torchvision`` and ``timm`` is taken from
+            the library: it knows how its weights were evaluated.
     """
 
     build: Reference | None = None
@@ -137,21 +133,21 @@ class DataSource(Block):
         args: Keyword arguments of that factory or class.
         split: Part of a format that has parts; follows the role when left out.
         samples: Use only so many, drawn by the recipe's seed; all when left out.
-        on_corrupt: What to do with images that are missing or cannot be decoded. They are
-            always counted.
+        on_corrupt: What to do with images that are missing or cannot be decoded. They are always
+            counted.
         annotations: JSON file for ``coco``.
         image_set: Which images of ``voc`` (a file in ``ImageSets/Main``, without ``.txt``) or
-            ``yolo`` (a folder such as ``images/train``, or a list such as ``train.txt``);
-            follows the role when left out.
-        classes: Class names in the order of the model's outputs; the set may lack some. Left
-            out, they are those that a bundle or file of squeeze was trained on; where nothing
-            says it, ``image_folder`` and ``voc`` sort the names that they find, ``coco`` takes
-            its categories by rising id, ``yolo`` its own list.
+            ``yolo`` (a folder such as ``images/train``, or a list such as ``train.txt``); follows
+            the role when left out.
+        classes: Class names in the order of the model's outputs; the set may lack some. Left out,
+            they are those that a bundle or file of squeeze was trained on; where nothing says it,
+            ``image_folder`` and ``voc`` sort the names that they find, ``coco`` takes its
+            categories by rising id, ``yolo`` its own list.
         class_map: From a class name in the annotations to the name to use, or null to leave the
             boxes of this class out.
-        on_bad_boxes: What to do with boxes that are not finite, have no area or reach out of
-            the picture: refuse the data, or repair it: cut boxes off at the picture's border
-            and leave out those of which nothing remains. They are always counted.
+        on_bad_boxes: What to do with boxes that are not finite, have no area or reach out of the
+            picture: refuse the data, or repair it: cut boxes off at the picture's border and leave
+            out those of which nothing remains. They are always counted.
     """
 
     format: str
@@ -208,8 +204,7 @@ class CalibrationDraw(Block):
     """Calibration samples drawn from another split.
 
     Attributes:
-        source: ``train``, or ``validation``: then the drawn samples are removed from
-            validation.
+        source: ``train``, or ``validation``: then the drawn samples are removed from validation.
         samples: How many samples to draw, by the recipe's seed.
     """
 
@@ -223,8 +218,8 @@ class SyntheticCalibration(Block):
     Attributes:
         format: Says that the images are made up.
         samples: How many images to make up.
-        match: ``batch_norm`` fits noise to what the model's batch norms have recorded, which
-            takes the model's gradients; ``nothing`` leaves it noise.
+        match: ``batch_norm`` fits noise to what the model's batch norms have recorded, which takes
+            the model's gradients; ``nothing`` leaves it noise.
         iterations: Gradient steps of the fit, for every 16 images.
     """
 

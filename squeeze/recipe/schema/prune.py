@@ -113,23 +113,22 @@ class PruneStep(Block):
         speedup: Find the widths that reach a measured speed-up at the least importance.
         macs: Find the widths that reach a count of multiply-adds at the least importance.
         params: Find the widths that reach a count of parameters at the least importance.
-        size: Find the widths that reach a size of the exported float file (``.onnx``), in
-            bytes, at the least importance.
+        size: Find the widths that reach a size of the exported float file (``.onnx``), in bytes, at
+            the least importance.
         importance: Name of a criterion (``squeeze list importance``).
         samples: Training samples that a criterion with data looks at.
         ranking: With ratios: rank channels within a layer, among all, or among layers alike.
         rounds: Prune in so many equal rounds, fine-tuning after each.
         max_ratio: Largest fraction of a layer's channels that may go.
-        keep: Layers never touched, so that what they read stays too: patterns of module paths,
-            or class names. With ``pruning_ratio``, ``ratios: {pattern: 0}`` spares outputs
-            only.
+        keep: Layers never touched, so that what they read stays too: patterns of module paths, or
+            class names. With ``pruning_ratio``, ``ratios: {pattern: 0}`` spares outputs only.
         attention: What attention layers lose inside: the same ``dimensions`` of every head, or
             whole ``heads``. The tokens' width is a group like any other.
-        align: Keep channel counts multiples of this; ``auto`` measures what the runtime likes
-            (with ``speedup``; 8 otherwise).
+        align: Keep channel counts multiples of this; ``auto`` measures what the runtime likes (with
+            ``speedup``; 8 otherwise).
         sparse: Sparse training before the first round.
-        reestimate_batchnorm: Average the batch norms' statistics anew after pruning, where
-            there are training images.
+        reestimate_batchnorm: Average the batch norms' statistics anew after pruning, where there
+            are training images.
         finetune: Training after every round.
         losses: Distillation losses from the unpruned model while fine-tuning.
         label_weight: Weight of the labels' own loss beside the distillation losses.

@@ -54,8 +54,8 @@ class Autotune(Block):
     """Try several configurations of the backend and take the first that is accurate enough.
 
     Attributes:
-        max_drop: Largest allowed loss of top-1 on the labelled calibration samples, absolute
-            (0.01 is one point). Validation decides nothing here: it is what the report measures.
+        max_drop: Largest allowed loss of top-1 on the labelled calibration samples, absolute (0.01
+            is one point). Validation decides nothing here: it is what the report measures.
     """
 
     max_drop: NonNegative = 0.01
@@ -68,9 +68,9 @@ class MixedPrecision(Block):
     on validation.
 
     Attributes:
-        metric: ``top1`` or ``top5`` of classification, ``map`` or ``ap50`` of detection;
-            ``auto`` takes the task's first. ``agreement``: share of what the float file
-            predicts that this one predicts too, which is sharper and takes no labels.
+        metric: ``top1`` or ``top5`` of classification, ``map`` or ``ap50`` of detection; ``auto``
+            takes the task's first. ``agreement``: share of what the float file predicts that this
+            one predicts too, which is sharper and takes no labels.
         max_drop: Largest allowed loss of it against the float file, absolute (0.005 is half a
             point).
         samples: How many images to measure on, at most.
@@ -93,14 +93,14 @@ class QuantizeStep(Quantization):
 
     Attributes:
         scheme: ``static_int8``: int8 weights per channel, 8-bit activations from calibration;
-            ``static_int8_int16``: the same with 16-bit activations; ``dynamic_int8``: int8
-            weights, activations quantized while running; ``weight_only_int8``: int8 weights
-            that are computed with in float; ``fp16`` and ``bf16``: half-precision floats.
+            ``static_int8_int16``: the same with 16-bit activations; ``dynamic_int8``: int8 weights,
+            activations quantized while running; ``weight_only_int8``: int8 weights that are
+            computed with in float; ``fp16`` and ``bf16``: half-precision floats.
         recovery: What is done against the loss of accuracy of int8 weights.
         autotune: For the backend ``neural_compressor``: try its configurations until one is
             accurate enough.
-        keep_float: Layers that run in float: patterns of module paths (``features.0*``), each
-            with all that is inside, or class names.
+        keep_float: Layers that run in float: patterns of module paths (``features.0*``), each with
+            all that is inside, or class names.
         mixed_precision: Find by measuring which other layers run in float; none when left out.
     """
 
@@ -154,8 +154,8 @@ class QatStep(Quantization, TrainSettings):
     Attributes:
         scheme: ``qat_int8``: what ``static_int8`` makes, with trained weights and ranges.
         lr: The peak learning rate, after warm-up; lower than for training from the start.
-        clip_norm: Largest norm of all gradients together. It keeps weights of very unequal
-            channels in place; where training makes the simulation worse, try 0.1.
+        clip_norm: Largest norm of all gradients together. It keeps weights of very unequal channels
+            in place; where training makes the simulation worse, try 0.1.
         losses: Distillation losses from the baseline, added up by weight.
         label_weight: Weight of the labels' own loss beside the distillation losses.
         keep_float: Layers that are trained and run in float: patterns of module paths

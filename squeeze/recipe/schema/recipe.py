@@ -25,16 +25,15 @@ class Target(Block):
         name: What reports and gates call the target; the runtime's name when left out, with
             ``-cuda`` on a GPU. Two targets need two names.
         device: Where the runtime runs.
-        cpu: The processor that will serve the model; it decides how int8 files are made and
-            whether fp16 is computed with or only stored. Files are measured on this machine all
-            the same; where it is another processor, reports say so, and gates on latency and
-            int8 coverage are not measurable here.
+        cpu: The processor that will serve the model; it decides how int8 files are made and whether
+            fp16 is computed with or only stored. Files are measured on this machine all the same;
+            where it is another processor, reports say so, and gates on latency and int8 coverage
+            are not measurable here.
         threads: Threads inside one operator.
         batch_size: Images per call; of a list, each is measured.
         precision: What the shipped model must hold there; ``auto`` takes what the steps made.
-        nms: For detectors in ONNX Runtime: beside every file also write one, ``*.nms.onnx``,
-            that ends at boxes, with decoding and suppression inside. What is measured is the
-            raw one.
+        nms: For detectors in ONNX Runtime: beside every file also write one, ``*.nms.onnx``, that
+            ends at boxes, with decoding and suppression inside. What is measured is the raw one.
         if_available: Leave the target out, with a row that says so, where it cannot run.
     """
 
