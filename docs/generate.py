@@ -7,7 +7,8 @@ flag or a name: they come from the JSON schema, the command line and the files o
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 import yaml
 
@@ -206,16 +207,19 @@ def api() -> str:
 
     public = [getattr(squeeze, name) for name in sorted(set(squeeze.__all__) - {"__version__"})]
     public.sort(key=inspect.isclass)
-    returned = {inspect.signature(each).return_annotation for each in public if callable(each)}
-    classes = [each for each in returned if inspect.isclass(each) and _is_ours(each)]
-    others = sorted(set(classes) - set(public), key=lambda each: each.__name__)
+    returned = {found for each in public for found in _returned(each)}
+    others = sorted(returned - set(public), key=lambda each: each.__name__)
     shown = [_directive("squeeze", each) for each in public]
     shown += [_directive(each.__module__, each) for each in others]
     return "\n".join(shown)
 
 
-def _is_ours(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == "squeeze"
+def _returned(function: Callable[..., Any]) -> list[type]:
+    """Return the classes of this package that a function returns, of several each."""
+    given = inspect.signature(function).return_annotation
+    parts = get_args(given) if isinstance(given, UnionType) else (given,)
+    classes = [part for part in parts if inspect.isclass(part)]
+    return [part for part in classes if part.__module__.startswith("squeeze.")]
 
 
 def _directive(home: str, thing: Any) -> str:  # noqa: ANN401  (a function or a class)
