@@ -193,6 +193,14 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), (page.name, target)
 
 
+def test_the_glossary_names_classes_that_exist() -> None:
+    terms = (ROOT / "docs" / "glossary.md").read_text()
+    named = set(re.findall(r"`([A-Z]\w+)`", " ".join(re.findall(r"\(([^)]*)\)", terms))))
+    code = "\n".join(path.read_text() for path in (ROOT / "squeeze").rglob("*.py"))
+    assert len(named) >= 15
+    assert named - set(re.findall(r"^class (\w+)", code, re.MULTILINE)) == set()
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 130
 
