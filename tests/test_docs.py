@@ -170,7 +170,7 @@ def _pages_to_run() -> Iterator[Any]:
     for page in PAGES:
         text = "".join(block.text for block in blocks() if block.page == page and block.runs)
         if text:
-            is_slow = re.search(r"squeeze(\.| )run", text)
+            is_slow = re.search(r"squeeze(\.| )(run|quantize)", text)
             marks = [pytest.mark.slow] if is_slow else []
             yield pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
 
