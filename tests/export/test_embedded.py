@@ -9,15 +9,18 @@ import numpy as np
 import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from torch import nn
 
 from squeeze.data.sets import Data
 from squeeze.export import embedded, file
-from squeeze.models.types import Model
+from squeeze.models.types import Architecture, Model
+from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.runtime import load as load_runtime
 
 litert, onnxruntime = load_runtime("litert"), load_runtime("onnxruntime")
 
+SPEC = InputSpec(shape=(1, 12, 12), mean=(0.3,), std=(0.35,), crop_fraction=1.0)
 KINDS = ("onnx", "int8.onnx", "tflite", "int8.tflite")
 
 
@@ -44,6 +47,32 @@ def test_a_record_goes_in_and_changes_no_output(
     assert (outputs() == before).all()
     assert runtime.coverage(path) == coverage
     assert path.stat().st_size < files[kind].stat().st_size + 1000
+
+
+def test_weights_that_lie_behind_the_graph_stay(digits: Data, tmp_path: Path) -> None:
+    """The quantizer puts them there where they are more than 256 KiB."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(144, 2048), nn.ReLU(), nn.Linear(2048, 10)).eval()
+    source, path = tmp_path / "float.tflite", tmp_path / "int8.tflite"
+    litert.export(Model(wide, Architecture("./x.py:make", None, {}, SPEC)), source)
+    worker = quantizer.Quantizer(str(source))
+    worker.load_quantization_recipe(recipe.weight_only_wi8_afp32())
+    worker.quantize().export_model(str(path))
+    model = schema.Model.GetRootAs(path.read_bytes())
+    assert any(model.Buffers(number).Offset() > 1 for number in range(model.BuffersLength()))
+    images, _ = digits.validation.batch(range(4))
+    found, sizes = [], []
+    for record in (None, {"x": 1}, {"x": 2}):
+        if record is not None:
+            embedded.embed_(path, record)
+        session = litert.open_session(path, Execution())
+        found.append(session.invoke(session.prepare(images)))
+        session.close()
+        sizes.append(path.stat().st_size)
+    assert embedded.read(path) == {"x": 2}
+    assert all(np.array_equal(each, found[0]) for each in found)
+    assert max(sizes) - min(sizes) < 1000
 
 
 def test_other_metadata_of_a_litert_file_stays(files: dict[str, Path], tmp_path: Path) -> None:

@@ -62,7 +62,16 @@ def _with_buffer(content: bytes, record: bytes) -> bytes:
         model.metadata = [*(model.metadata or []), entry]
         model.buffers = [*model.buffers, schema.BufferT()]
     model.buffers[entry.buffer].data = np.frombuffer(record, np.uint8)
-    model.buffers = [Aligned(one.data, one.offset, one.size) for one in model.buffers]
+    model.buffers = [Aligned(_data(one, content)) for one in model.buffers]
     builder = flatbuffers.Builder(len(content) + len(record) + 1024)
     builder.Finish(model.Pack(builder), _LITERT)
     return bytes(builder.Output())
+
+
+def _data(buffer: Any, content: bytes) -> Any:  # noqa: ANN401  (the schema's own)
+    """Return a buffer's content; that of large files lies behind the graph, at an offset."""
+    import numpy as np
+
+    if buffer.offset > 1:
+        return np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+    return buffer.data
