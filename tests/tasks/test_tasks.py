@@ -104,7 +104,9 @@ def test_a_third_tasks_metrics_are_known_to_gates(third: str, recipe_data: dict[
     recipe_data["task"] = third  # its labels are classes, so losses on logits suit it
     recipe_data["gates"] = [{"metric": "even", "min": 0.1}]
     plan.check(from_data(recipe_data, Path()))
-    gates = Recipe.model_json_schema()["$defs"]["AccuracyGate"]
+    schema = Recipe.model_json_schema()
+    assert schema["properties"]["task"]["enum"] == [third, "classification", "detection"]
+    gates = schema["$defs"]["AccuracyGate"]
     assert gates["properties"]["metric"]["enum"] == ["top1", "even", "top5", "map", "ap50"]
     recipe_data["gates"] = [{"metric": "top5", "min": 0.1}]
     with pytest.raises(RecipeError) as raised:

@@ -2,9 +2,8 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, GetJsonSchemaHandler, Tag, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic.config import JsonDict
 
 from squeeze.core import tasks
 from squeeze.recipe.schema.base import Block, Count, Fraction, NonNegative, Positive
@@ -16,13 +15,9 @@ UNKNOWN_METRIC = "unknown_metric"
 """The type of pydantic's error for a gate with a metric that no task has."""
 
 
-class _OfTasks:
-    """Lists the metrics of the tasks there are in the JSON Schema of a text."""
-
-    def __get_pydantic_json_schema__(
-        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {**handler(core_schema), "enum": tasks.accuracy_metrics()}
+def _list_metrics_(schema: JsonDict) -> None:
+    """Put the metrics of all tasks into the published schema."""
+    schema["enum"] = list(tasks.accuracy_metrics())
 
 
 class LimitedGate(Block):
@@ -48,7 +43,7 @@ class AccuracyGate(LimitedGate):
         min: Smallest allowed value, as a share: 0.9 is 90 %.
     """
 
-    metric: Annotated[str, _OfTasks()]
+    metric: Annotated[str, Field(json_schema_extra=_list_metrics_)]
     target: str | None = None
     max_drop: NonNegative | None = None
     min: Fraction | None = None

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from squeeze.core import plugins, tasks
@@ -75,6 +76,11 @@ def _known_task(name: str) -> str:
     return name
 
 
+def _list_tasks_(schema: JsonDict) -> None:
+    """Put the tasks that there are into the published schema."""
+    schema["enum"] = list(plugins.names(plugins.TASKS))
+
+
 class Recipe(Block):
     """The whole recipe, version 1.
 
@@ -96,7 +102,9 @@ class Recipe(Block):
     version: Annotated[Literal[1], BeforeValidator(_no_flag)]
     name: Name
     seed: Seed = 0
-    task: Annotated[str, AfterValidator(_known_task)] = tasks.DEFAULT
+    task: Annotated[str, AfterValidator(_known_task), Field(json_schema_extra=_list_tasks_)] = (
+        tasks.DEFAULT
+    )
     model: ModelBlock
     data: DataBlock
     baseline: BaselineBlock | None = None
