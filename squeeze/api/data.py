@@ -142,7 +142,7 @@ def given_data(data: "DataLike | None", role: Role, *, most: int | None = None) 
     if isinstance(data, str | Path | Mapping | DataSource | DataBlock):
         return GivenData(role, source=_source(data, role))
     if isinstance(data, tuple) and len(data) == _PAIR and _is_batch(data[0]):
-        return _checked(GivenData(role, _TensorPairs(data[0], data[1]), in_memory=True))
+        return _checked(GivenData(role, _LabelledImages(data[0], data[1]), in_memory=True))
     whole = _whole_dataset(data)
     if whole is not None:
         names = getattr(whole, "classes", None)
@@ -173,7 +173,7 @@ class _Named:
 
 
 @dataclass(frozen=True)
-class _TensorPairs:
+class _LabelledImages:
     """Images ``(N, C, H, W)`` and labels ``(N,)``, item by item."""
 
     images: Any
@@ -261,7 +261,7 @@ def _read(data: "Iterable[Any]", role: Role, most: int | None) -> GivenData:
                 f"{tuple(getattr(pair[0], 'shape', ()))}, expected (N, C, H, W)",
                 where=role,
             )
-        part = _TensorPairs(_array(pair[0]), _array(pair[1]))
+        part = _LabelledImages(_array(pair[0]), _array(pair[1]))
         images += [part.images[i] for i in range(len(part))]
         labels += [part.labels[i] for i in range(len(part))]
         held += part.images.nbytes
@@ -274,7 +274,7 @@ def _read(data: "Iterable[Any]", role: Role, most: int | None) -> GivenData:
                 where=role,
                 hint="give the Dataset itself: its images are read when they are needed",
             )
-    return GivenData(role, _TensorPairs(images[:most], labels[:most]), in_memory=True)
+    return GivenData(role, _LabelledImages(images[:most], labels[:most]), in_memory=True)
 
 
 def _unlabelled(batch: Any, role: Role) -> bool:  # noqa: ANN401
