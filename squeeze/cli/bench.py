@@ -70,7 +70,7 @@ def _timed(group: "Sequence[Case]", progress: "Progress") -> "Measured":
     from squeeze.measure import latency, statistics
 
     for case in group:
-        progress.say(f"{case.name}: {case.file.told_shape(case.batch_size)}")
+        progress.say(f"{case.name}: {case.file.shape_summary(case.batch_size)}")
     rng = np.random.default_rng(0)
     calls = {}
     with ExitStack() as opened:

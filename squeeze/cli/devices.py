@@ -40,7 +40,9 @@ def together(count: int) -> Iterator[int]:
     if started_together():
         found = int(os.environ["WORLD_SIZE"])
         if count not in {1, found}:
-            raise InputError(f"is {count}, and {found} were started", where="--devices")
+            raise InputError(
+                f"is {count}, but torchrun started {found} processes", where="--devices"
+            )
         with distributed.joined() as number:
             yield number
         return

@@ -174,7 +174,7 @@ def _one(case: "Case", data: DataToRead, terminal: "Terminal") -> FileEvaluation
         console.note(warning)
     split = _split(case, data, terminal)
     case = replace(case, file=case.file.fed(split.spec))
-    terminal.say(case.file.told())
+    terminal.say(case.file.summary())
     task = _task(case, len(split.samples.classes), data.task)
     known = len(split.samples.classes) if task.METRIC == "top-1" else None
     with closing(case.open_session(classes=known)) as session:
@@ -225,7 +225,7 @@ def _task(case: "Case", known: int, wanted: str | None) -> "Task":
         raise InputError(
             f"knows {detector.classes} classes and the data has {known}",
             where=case.name,
-            hint="if the data lacks classes that the model knows, name all in order: --classes",
+            hint="if the data lacks some of the model's classes, name all with --classes",
         )
     return Detection(case.file.size, detector, case.file.ends_at_boxes)
 

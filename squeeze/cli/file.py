@@ -79,7 +79,7 @@ class File:
         record = self.spec.model_dump(mode="json")
         return record | {"layout": self.layout, "source": self.source}
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return how images are prepared, in one line."""
         spec = self.spec
         fit = f"crop, crop fraction {spec.crop_fraction:.6g}" if spec.fit == "crop" else spec.fit
@@ -90,7 +90,7 @@ class File:
             f"fit {fit}, {spec.interpolation}, mean {mean}, std {std} ({self.source})"
         )
 
-    def told_shape(self, batch_size: int) -> str:
+    def shape_summary(self, batch_size: int) -> str:
         """Return what it is fed, in words."""
         channels, height, width = self.spec.shape
         sides = (height, width, channels) if self.layout == "NHWC" else self.spec.shape
@@ -143,7 +143,7 @@ class File:
             raise InputError(
                 f"gives outputs {', '.join(map(str, shapes))} and the data has {classes} classes",
                 where=str(self.path),
-                hint="if the data lacks classes that the model knows, name all in order: --classes",
+                hint="if the data lacks some of the model's classes, name all with --classes",
             )
         return session
 
@@ -195,7 +195,7 @@ def open_file(
     if "shape" not in values:
         dims = "x".join("?" if side is None else str(side) for side in own.dims) if own else ""
         raise InputError(
-            f"has no description, and its own input of {dims} (? is dynamic) is no image's shape",
+            f"has no description, and its input of {dims} (? is dynamic) is not an image's shape",
             where=str(path),
             hint="give --input C,H,W (and --mean, --std)",
         )
@@ -243,11 +243,11 @@ def _refuse_few_levels(own: "FileInput | None", spec: "InputSpec", path: Path) -
     levels = None if own is None else own.levels(spec.mean, spec.std)
     if own is not None and levels is not None and levels < _FEWEST_LEVELS:
         raise InputError(
-            f"takes {own.type}, of which pixels prepared with mean "
+            f"takes {own.type}, and pixels prepared with mean "
             f"{', '.join(f'{x:.6g}' for x in spec.mean)} and std "
-            f"{', '.join(f'{x:.6g}' for x in spec.std)} reach {levels:.3g} values of 256",
+            f"{', '.join(f'{x:.6g}' for x in spec.std)} use only {levels:.3g} of its 256 values",
             where=str(path),
-            hint="leave --mean and --std out, then it is fed pixels as they are",
+            hint="leave --mean and --std out to feed pixels as they are",
         )
 
 
@@ -284,7 +284,8 @@ def _layout(text: str | None, path: Path, runtime: "Runtime") -> str | None:
     if text is None:
         return None
     if runtime.spec.runs_bundles:
-        raise InputError("is for exported files, a bundle takes nchw", where="--layout")
+        what = "applies to exported files only; a bundle takes nchw"
+        raise InputError(what, where="--layout")
     if text.upper() not in LAYOUTS:
         known = [name.lower() for name in LAYOUTS]
         raise InputError(unknown_name("layout", text, known), where=f"--layout of {path}")

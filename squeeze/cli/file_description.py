@@ -44,11 +44,11 @@ def described(path: Path, *, is_bundle: bool) -> FileDescription:
         differing = [] if inside is None else _differing(plain, inside)
         if not differing:
             return found
-        told = (
+        warning = (
             f"{path}: {record.name} and the description inside the file disagree "
             f"({'; '.join(differing)}); {record.name} counts: remove it to go by the file itself"
         )
-        return replace(found, warnings=(told,))
+        return replace(found, warnings=(warning,))
     if inside is not None:
         return _of_record(inside, path, "the description inside the file")
     return FileDescription({}, "defaults")

@@ -91,7 +91,7 @@ def layers(
         _check(path, file)
     terminal = console.Terminal(quiet=quiet)
     split = _split(images, file, terminal)
-    terminal.say(file.fed(split.spec).told())
+    terminal.say(file.fed(split.spec).summary())
     batches = (batch for batch, _ in split.batches(1))
     opened = [activations.open_activations(path, file.layout) for path in (reference, quantized)]
     found = activations.compare(opened[0], opened[1], batches)
@@ -115,7 +115,7 @@ def _described(reference: Path, quantized: Path, images: ComparedImages) -> Path
 
 
 def _check(path: Path, described: "File") -> None:
-    """Run a file once, so that an input that does not fit is told plainly."""
+    """Run a file once, so that an input that does not fit is reported plainly."""
     from dataclasses import replace
 
     replace(described, path=path).open_session(1).close()

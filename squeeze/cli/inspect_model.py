@@ -151,7 +151,7 @@ def _file(
     lines = {
         "file": flags.model,
         "runtime": file.runtime,
-        "input": file.told().partition(": ")[2],
+        "input": file.summary().partition(": ")[2],
         "operators": inspect_int8.counted(audit.operators),
         "weights": inspect_int8.stored(audit),
         "int8": inspect_int8.in_short(audit),

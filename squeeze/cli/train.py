@@ -49,7 +49,7 @@ def _lead(loaded: "LoadedRecipe", bundle: Path, terminal: "Terminal") -> None:
     from squeeze.store import UNFINISHED, new_folder
 
     with new_folder(bundle):
-        pass  # a place that cannot be written is told before the training, not after it
+        pass  # a place that cannot be written is reported before the training, not after it
     bundle.rmdir()
     from squeeze.cli import console
     from squeeze.models.bundle import save

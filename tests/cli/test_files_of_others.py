@@ -166,7 +166,7 @@ def test_wrong_data_is_told(
     ("data", "what"),
     [
         ("builtin:digit", "unknown format 'digit', allowed: coco, "),
-        ("yolo:boxes", "--input: fit: crop may cut objects off\n  set --fit: letterbox"),
+        ("yolo:boxes", "--fit: crop may cut objects off\n  set --fit letterbox"),
         ("strange", "--validation: has one class only ('strange')"),
     ],
 )

@@ -116,7 +116,7 @@ def test_files_know_the_classes_that_they_were_made_with(
     done = squeeze(*flags)
     assert done.code == 2
     assert "has 2 classes" in done.err.replace("\n", " ")
-    assert "name all in order: --classes" in done.err
+    assert "name all with --classes" in done.err
     (tmp_path / "names.txt").write_text("ant\nbee\ncat\n")
     for names in ("ant,bee,cat", "names.txt"):
         assert squeeze(*flags, "--classes", names).code == 0

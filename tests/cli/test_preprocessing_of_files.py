@@ -247,7 +247,7 @@ def test_bench_reads_the_shape_from_the_file(
     path = classifier(tmp_path / "y.onnx", linear[0], shape=["N", 1, "H", "W"])
     code, out, err = squeeze("bench", path)
     assert (code, out) == (2, "")
-    assert "its own input of ?x1x?x? (? is dynamic) is no image's shape" in err
+    assert "its input of ?x1x?x? (? is dynamic) is not an image's shape" in err
 
 
 def test_integers_of_a_quantized_input_are_pixels_unless_told_otherwise(
@@ -275,7 +275,7 @@ def test_bytes_are_not_fed_what_a_mean_and_std_leave_of_pixels(
     path = classifier(tmp_path / "x.onnx", linear[0], **options)
     code, out, err = squeeze("eval", path, "--validation", "builtin:digits", *flags)
     assert (code, out) == (2, "")
-    assert "takes uint8, of which pixels prepared with mean" in err
+    assert "takes uint8, and pixels prepared with mean" in err
     assert "leave --mean and --std out" in err
 
 

@@ -138,3 +138,33 @@ def test_wrong_flags_of_prune_exit_with_2(
     assert expected in err
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_of_detection_make_a_recipe(
+    squeeze: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("squeeze.cli.run.execute", lambda *_: None)
+    (tmp_path / "cells").mkdir()
+    model = ("builtin:tinydet", "--weights", "random", "--arg", "num_classes=2")
+    code, _, err = squeeze(
+        *("prune", *model, "--input", "3,96,96", "--fit", "letterbox", "--task", "detection"),
+        *("--validation", "voc:cells", "--train", "voc:cells", "--classes", "red,white"),
+        *("--image-set", "val", "--image-set", "train=trainval", "--on-bad-boxes", "repair"),
+        *("--on-corrupt", "skip", "--max-drop", "0.02", "--save-recipe", "r.yaml"),
+    )
+    assert code == 0, err
+    recipe = yaml.safe_load(Path("r.yaml").read_text())
+    assert recipe["task"] == "detection"
+    shared = {
+        "format": "voc",
+        "path": "cells",
+        "classes": ["red", "white"],
+        "on_bad_boxes": "repair",
+        "on_corrupt": "skip",
+    }
+    assert recipe["data"] == {
+        "validation": shared | {"image_set": "val"},
+        "train": shared | {"image_set": "trainval"},
+    }
+    (gate,) = recipe["gates"]
+    assert (gate["metric"], gate["max_drop"]) == ("map", 0.02)
