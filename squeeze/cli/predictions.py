@@ -44,8 +44,8 @@ def save(path: Path, found: Sequence[CasePredictions]) -> None:
     """Write the predictions of all files, with the samples' names and labels.
 
     JSON holds class names; .npz holds indices into ``classes``. In ``.npz``, ``predictions`` is
-    ``(files, samples, 5)``, the best class first; detections are rows ``xyxy``, ``scores`` and
-    ``labels`` with the ``file`` and the ``sample`` that they belong to, boxes in pixels of the
+    ``(files, samples, 5)``, the best class first; detections are rows of ``xyxy``, ``scores``,
+    ``class_index``, ``file_index`` and ``sample_index``, with boxes in pixels of the
     picture.
 
     Raises:
@@ -90,11 +90,11 @@ def _arrays(found: Sequence[CasePredictions]) -> dict[str, Any]:
     ]
     counts = [len(detections) for _, _, detections in rows]
     return {
-        "file": np.repeat([number for number, _, _ in rows], counts),
-        "sample": np.repeat([sample for _, sample, _ in rows], counts),
+        "file_index": np.repeat([number for number, _, _ in rows], counts),
+        "sample_index": np.repeat([sample for _, sample, _ in rows], counts),
         "xyxy": np.concatenate([detections.xyxy for _, _, detections in rows]),
         "scores": np.concatenate([detections.scores for _, _, detections in rows]),
-        "labels": np.concatenate([detections.classes for _, _, detections in rows]),
+        "class_index": np.concatenate([detections.classes for _, _, detections in rows]),
     }
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from squeeze.cli.app import main
 from squeeze.measure import latency
+from squeeze.models import bundle, factory
+from squeeze.recipe.schema import InputSpec, ModelBlock
 
 OWN = ("--input", "1,12,12", "--mean", "0.3", "--std", "0.35", "--crop-fraction", "1")
 DATA = ("--validation", "builtin:digits")
@@ -59,23 +61,21 @@ def test_every_file_is_timed_in_every_setting(squeeze: Run, files: dict[str, Pat
 
 
 def test_a_bundle_is_exported_to_the_targets(squeeze: Run, files: dict[str, Path]) -> None:
-    bundle = files["bundle"]
+    net = files["bundle"]
     targets = ("--target", "pytorch", "--target", "onnxruntime", "--target", "litert")
-    code, out, err = squeeze(
-        "eval", bundle, files["onnx"], *targets, *DATA, *OWN, "--json", "--quiet"
-    )
+    code, out, err = squeeze("eval", net, files["onnx"], *targets, *DATA, *OWN, "--json", "--quiet")
     assert code == 0, err
     rows = json.loads(out)["files"]
     assert [(Path(row["file"]).name, row["runtime"]) for row in rows] == [
-        (bundle.name, "pytorch"),
-        (bundle.name, "onnxruntime"),
-        (bundle.name, "litert"),
+        (net.name, "pytorch"),
+        (net.name, "onnxruntime"),
+        (net.name, "litert"),
         (files["onnx"].name, "onnxruntime"),
     ]
     assert len({row["accuracy"]["top1"]["value"] for row in rows}) == 1
     assert [row["change"] is None for row in rows] == [True, True, True, False]
     assert rows[3]["change"]["agreement"] == 1.0
-    code, out, err = squeeze("eval", bundle, *targets[2:], *DATA, *OWN, "--json", "--quiet")
+    code, out, err = squeeze("eval", net, *targets[2:], *DATA, *OWN, "--json", "--quiet")
     assert [row["change"] is None for row in json.loads(out)["files"]] == [True, False]
     assert not list(Path().iterdir())
 
@@ -122,6 +122,39 @@ def test_predictions_are_saved_with_the_names_of_samples(
     code, _, err = squeeze("eval", files["onnx"], *flags)
     assert code == 2
     assert "exists already" in err
+
+
+@pytest.fixture
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a small detector with random weights."""
+    spec = InputSpec(shape=(3, 64, 64), fit="letterbox")
+    args = {"num_classes": 10, "width_mult": 0.35, "channels": 16}
+    block = ModelBlock(build="builtin:tinydet", args=args, weights="random", input=spec)
+    return bundle.save(factory.build(block, Path.cwd()), tmp_path_factory.mktemp("net") / "net")
+
+
+def test_detections_are_saved_in_pixels_of_the_pictures(
+    squeeze: Run, detector: Path, tmp_path: Path
+) -> None:
+    flags = ("--validation", "builtin:digit_scenes", "--task", "detection", "--quiet")
+    code, _, err = squeeze("eval", detector, *flags, "--save-predictions", "found.npz")
+    assert code == 0, err
+    saved = np.load(tmp_path / "found.npz")
+    count = len(saved["scores"])
+    assert saved["xyxy"].shape == (count, 4)
+    assert saved["xyxy"].max() > 64  # scenes are 96 pixels wide, the input 64
+    assert set(saved["file_index"]) <= {0}
+    assert saved["sample_index"].max() < len(saved["names"])
+    assert {len(saved[name]) for name in ("file_index", "sample_index", "class_index")} == {count}
+    code, _, err = squeeze("eval", detector, *flags, "--save-predictions", "found.json")
+    assert code == 0, err
+    (shown,) = json.loads((tmp_path / "found.json").read_text())["files"]
+    found = [each for sample in shown["samples"] for each in sample["detections"]]
+    assert len(found) == count
+    assert [each["score"] for each in found] == pytest.approx(saved["scores"].tolist())
+    code, _, err = squeeze("eval", detector, *flags[:2], "--task", "classification")
+    assert code == 2
+    assert "is a detector" in err
 
 
 @pytest.mark.parametrize(
