@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 
 
 def bench(
-    files: Annotated[list[Path], typer.Argument(help="Bundle folders, .onnx or .tflite files.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="Bundle folders, .onnx or .tflite files."),
+    ],
     baseline: Annotated[
         Path | None,
-        typer.Option(help="File that speed-ups are relative to. Default: the first one."),
+        typer.Option(
+            metavar="FILE", help="File that speed-ups are relative to. Default: the first one."
+        ),
     ] = None,
     target: options.Targets = None,
     threads: options.EveryThreads = None,

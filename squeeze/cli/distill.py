@@ -16,17 +16,23 @@ def distill(
     teacher: Annotated[
         str,
         typer.Option(
+            metavar="MODEL",
             help="baseline (the model as it is given), a model reference or a bundle folder.",
         ),
     ],
-    teacher_weights: Annotated[str | None, typer.Option(help="Weights of the teacher.")] = None,
+    teacher_weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Weights of the teacher.")
+    ] = None,
     student: Annotated[
         str | None,
         typer.Option(
+            metavar="MODEL",
             help="Model to train instead of MODEL: a reference or a bundle folder.",
         ),
     ] = None,
-    student_weights: Annotated[str | None, typer.Option(help="Weights of the student.")] = None,
+    student_weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Weights of the student.")
+    ] = None,
     loss: Annotated[
         list[str] | None,
         typer.Option(

@@ -70,18 +70,27 @@ class DataToRead:
 
 
 def evaluate(
-    files: Annotated[list[Path], typer.Argument(help="Bundle folders, .onnx or .tflite files.")],
-    validation: Annotated[str, typer.Option(help=f"Labelled images: {options.HELP_DATA}")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="Bundle folders, .onnx or .tflite files."),
+    ],
+    validation: Annotated[
+        str, typer.Option(metavar="DATA", help=f"Labelled images: {options.HELP_DATA}")
+    ],
     baseline: Annotated[
         Path | None,
-        typer.Option(help="File to compare the others with. Default: the first of several."),
+        typer.Option(
+            metavar="FILE", help="File to compare the others with. Default: the first of several."
+        ),
     ] = None,
     target: options.Targets = None,
     threads: options.EveryThreads = None,
     batch_size: options.EveryBatchSize = None,
     save_predictions: Annotated[
         Path | None,
-        typer.Option(help="Save the predictions for every sample to this .npz or .json file."),
+        typer.Option(
+            metavar="FILE", help="Save the predictions for every sample to this .npz or .json file."
+        ),
     ] = None,
     task: Annotated[
         str | None,

@@ -18,7 +18,11 @@ def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("recipe.yaml"),
     task: Annotated[
         str,
-        typer.Option(help="classification or detection.", autocompletion=completion.of(_TEMPLATES)),
+        typer.Option(
+            metavar="TASK",
+            help="classification or detection.",
+            autocompletion=completion.of(_TEMPLATES),
+        ),
     ] = "classification",
     source: Annotated[
         str | None,

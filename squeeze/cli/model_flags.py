@@ -40,7 +40,7 @@ class ModelFlags:
 
 
 def common(
-    model: Annotated[str, typer.Argument(help=options.HELP_MODEL)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.HELP_MODEL)],
     weights: options.Weights = None,
     arg: options.FactoryArguments = None,
     input: options.Shape = None,

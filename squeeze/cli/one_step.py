@@ -30,15 +30,18 @@ class Flags:
 
 
 def common(
-    model: Annotated[str, typer.Argument(help=options.HELP_MODEL)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.HELP_MODEL)],
     validation: Annotated[
         str,
-        typer.Option(help=f"Validation data: {options.HELP_DATA}"),
+        typer.Option(metavar="DATA", help=f"Validation data: {options.HELP_DATA}"),
     ],
-    train: Annotated[str | None, typer.Option(help="Training data, named the same way.")] = None,
+    train: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Training data, named the same way.")
+    ] = None,
     task: Annotated[
         str,
         typer.Option(
+            metavar="TASK",
             help="classification or detection.",
             autocompletion=completion.of(("classification", "detection")),
         ),
@@ -59,6 +62,7 @@ def common(
     target: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="RUNTIME",
             help="Runtime to measure on; may be repeated. Default: onnxruntime.",
             autocompletion=completion.of_group(plugins.RUNTIMES),
         ),

@@ -38,7 +38,9 @@ Remeasure = Annotated[
 Devices = Annotated[
     int,
     typer.Option(
-        min=1, help="Train in this many processes, each on its own GPU or share of the CPU."
+        metavar="N",
+        min=1,
+        help="Train in this many processes, each on its own GPU or share of the CPU.",
     ),
 ]
 HELP_MODEL = (
@@ -53,6 +55,7 @@ Weights = Annotated[
     str | None,
     typer.Option(
         "--weights",
+        metavar="FILE",
         help="A .safetensors or weights-only .pt/.pth file, package:NAME/FILE, or random for the "
         "values that the factory draws.",
     ),
@@ -126,8 +129,12 @@ Layout = Annotated[
         help="Layout of the file's input, where its shape does not tell.",
     ),
 ]
-Threads = Annotated[int, typer.Option("--threads", help="Threads per operator.", min=1)]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Images per batch.", min=1)]
+Threads = Annotated[
+    int, typer.Option("--threads", metavar="N", help="Threads per operator.", min=1)
+]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", metavar="N", help="Images per batch.", min=1)
+]
 Targets = Annotated[
     list[str] | None,
     typer.Option(
@@ -140,16 +147,21 @@ Targets = Annotated[
 ]
 EveryThreads = Annotated[
     list[int] | None,
-    typer.Option("--threads", help="Threads per operator; may be repeated. Default: 1.", min=1),
+    typer.Option(
+        "--threads", metavar="N", help="Threads per operator; may be repeated. Default: 1.", min=1
+    ),
 ]
 EveryBatchSize = Annotated[
     list[int] | None,
-    typer.Option("--batch-size", help="Images per call; may be repeated. Default: 1.", min=1),
+    typer.Option(
+        "--batch-size", metavar="N", help="Images per call; may be repeated. Default: 1.", min=1
+    ),
 ]
 Importance = Annotated[
     str,
     typer.Option(
         "--importance",
+        metavar="NAME",
         help="How channels are ranked; see squeeze list importance.",
         autocompletion=completion.of_group(plugins.IMPORTANCE),
     ),
@@ -163,7 +175,9 @@ Keep = Annotated[
         "repeated.",
     ),
 ]
-Samples = Annotated[int, typer.Option("--samples", help="Use this many of the images.", min=2)]
+Samples = Annotated[
+    int, typer.Option("--samples", metavar="N", help="Use this many of the images.", min=2)
+]
 
 
 def _allow(context: typer.Context, references: list[str] | None) -> list[str] | None:

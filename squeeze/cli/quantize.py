@@ -14,13 +14,15 @@ def quantize(
     calibration: Annotated[
         str | None,
         typer.Option(
+            metavar="DATA",
             help="Separate calibration data, named like --validation, or synthetic for generated "
-            "images."
+            "images.",
         ),
     ] = None,
     calibration_samples: Annotated[
         int,
         typer.Option(
+            metavar="N",
             help="Without --calibration, draw this many images from --train, or else take them out "
             "of --validation.",
             min=1,
@@ -29,6 +31,7 @@ def quantize(
     scheme: Annotated[
         str,
         typer.Option(
+            metavar="NAME",
             help="static_int8, dynamic_int8, weight_only_int8, static_int8_int16, fp16 or bf16.",
             autocompletion=completion.schemes,
         ),
@@ -36,6 +39,7 @@ def quantize(
     backend: Annotated[
         str,
         typer.Option(
+            metavar="NAME",
             help="auto for the one of each target, or neural_compressor (ONNX Runtime only).",
             autocompletion=completion.of_group(plugins.BACKENDS),
         ),
@@ -55,6 +59,7 @@ def quantize(
     calibrator: Annotated[
         str,
         typer.Option(
+            metavar="NAME",
             help="How activation ranges are found; see squeeze list calibrators.",
             autocompletion=completion.of_group(plugins.CALIBRATORS),
         ),
