@@ -84,6 +84,8 @@ _PLACE = re.compile(
 )
 _ARGUMENT = re.compile(r"\bmodel\.args\.(\w+): (\S+)")
 _WRITTEN = {
+    "name its 'weights'": "give --weights",
+    "add it to 'classes'": "add it to --classes",
     "'weights: random'": "--weights random",
     "train it ('baseline: {train: …}')": "train it first (squeeze train)",
 }

@@ -45,16 +45,18 @@ def blocks(
     if title:
         yield title
     widest = max(map(cell_len, columns))
+    head = ""
     for row in rows:
-        yield row[0]
+        head = row[0] or head  # tables leave out a name that is the row's above
+        yield head
         for name, cell in zip(columns[1:], row[1:], strict=True):
             if cell:
-                head = f"  {name:{widest}}  " if name else "  "
+                start = f"  {name:{widest}}  " if name else "  "
                 yield textwrap.fill(
                     cell,
                     width,
-                    initial_indent=head,
-                    subsequent_indent=" " * len(head),
+                    initial_indent=start,
+                    subsequent_indent=" " * len(start),
                     break_long_words=False,
                     break_on_hyphens=False,
                 )

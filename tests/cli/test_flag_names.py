@@ -77,8 +77,8 @@ def test_every_flag_that_messages_name_exists(verb: str) -> None:
         (
             ("prune", "builtin:resnet8", *DIGITS),
             [
-                "MODEL: has no weights: builtin:resnet8 would be measured with random ones; name "
-                "its 'weights', train it first (squeeze train), or write --weights random",
+                "MODEL: has no weights: builtin:resnet8 would be measured with random ones; give "
+                "--weights, train it first (squeeze train), or write --weights random",
             ],
         ),
         (
@@ -191,7 +191,7 @@ def test_sentences_name_flags_too() -> None:
             "'voc' has boxes; set task: detection",
             "add it to 'classes', or name all in order: classes: [a, b]",
             "--validation: 'voc' has boxes; set --task detection\n"
-            "  add it to 'classes', or name all in order: classes: [a, b]",
+            "  add it to --classes, or name all in order: classes: [a, b]",
         ),
     ],
 )

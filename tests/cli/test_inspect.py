@@ -156,8 +156,8 @@ def test_nothing_to_measure_is_an_error(squeeze: Run, tmp_path: Path) -> None:
         (("sensitivity", *MODEL, "--data", "nowhere"), "nowhere"),
         (
             ("sensitivity", MODEL[0], *MODEL[3:], *DIGITS),
-            "MODEL: has no weights: builtin:resnet8 would be measured with random ones; name its "
-            "'weights', or write --weights random if that is meant",
+            "MODEL: has no weights: builtin:resnet8 would be measured with random ones; give "
+            "--weights, or write --weights random if that is meant",
         ),
         (("pruning", "builtin:resnet9"), "builtin:resnet9: unknown builtin model 'resnet9'"),
         (("builtin:resnet9",), "builtin:resnet9: unknown builtin model 'resnet9'"),
