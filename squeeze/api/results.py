@@ -45,7 +45,7 @@ class PruneResult:
         missed_goal: The goal and the best that was found, where it was not reached.
     """
 
-    source: "Model"
+    source: "Model" = field(repr=False)
     params: int
     macs: int
     params_before: int
@@ -110,7 +110,7 @@ class TrainResult:
         notes: How layers of teacher and student were paired, for example.
     """
 
-    source: "Model"
+    source: "Model" = field(repr=False)
     epochs: "tuple[Epoch, ...]"
     notes: tuple[str, ...] = ()
 
@@ -164,7 +164,7 @@ class ExportResult:
         notes: What the caller should know.
     """
 
-    source: "Model"
+    source: "Model" = field(repr=False)
     files: tuple[Path, ...]
     runtime: str
     size_bytes: int
@@ -210,7 +210,7 @@ class QuantizeResult:
         epochs: Of ``qat_int8``: the metric is that of the simulation.
     """
 
-    source: "Model"
+    source: "Model" = field(repr=False)
     files: tuple[Path, ...]
     runtime: str
     scheme: str

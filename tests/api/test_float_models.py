@@ -29,6 +29,7 @@ def test_pruning_gives_a_module_that_trains_and_runs(smaller: PruneResult, known
     assert "channels in 6 of 7 groups removed by l2" in smaller.notes[0]
     assert smaller.to_dict()["macs"] == smaller.macs
     assert smaller.files == ()
+    assert repr(smaller).startswith(f"PruneResult(params={smaller.params}, ")
     assert f"<td>{smaller.macs:,}</td>" in smaller._repr_html_()
 
 
