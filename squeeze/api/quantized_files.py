@@ -62,12 +62,12 @@ def target_of(runtime: str, cpu: str, step: "Quantization") -> Target:
     )
     files.runtime_of(target.runtime)
     refused = schemes.left_out(step, target)
-    refused = refused or schemes.backend_refusal(step.scheme, step.backend)
+    name = schemes.backend_of(step.backend, target.runtime)
+    refused = refused or schemes.backend_refusal(step.scheme, name)
     if refused is not None:
         raise InputError(refused, where=f"quantize: {step.scheme}")
     for key, what in calibrators.mistakes(step.calibrator):
         raise InputError(what, where=".".join(map(str, ("quantize: calibrator", *key))))
-    name = schemes.backend_of(step.backend, target.runtime)
     spec = backends.load(name).spec
     if spec.missing():
         what = specs.not_installed(name, spec.missing(), spec.install)

@@ -30,7 +30,7 @@ def test_no_data(known: Any) -> None:
     )
     assert (
         _error(squeeze.prune, known.model, known.example, pruning_ratio=0.5, importance="taylor")
-        == "prune: importance: 'taylor' looks at images, which needs data"
+        == "prune: importance: 'taylor' needs images: give data"
     )
 
 
