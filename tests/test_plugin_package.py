@@ -107,7 +107,7 @@ WRONG = [
     ("args: {images: 60}", "path: .", "format 'stripes' does not use 'path'; it uses args, split"),
     ("weight_only_int8", "static_int8", "rounding cannot make static_int8, allowed: weight_only"),
     ("weight_only_int8", "fp16", "pt2 on cpu cannot hold fp16, allowed: fp32, int8"),
-    ("_int8}", "_int8, backend: rounding, keep_float: [fc]}", "has no effect on backend rounding"),
+    ("_int8}", "_int8, recovery: {equalize: false}}", "has no effect on backend rounding"),
     ("runtime: pt2}", "runtime: pt2, device: cuda}", "pt2 runs on cpu only here, found cuda"),
     ("runtime: pt2}", "runtime: pt2, precision: bf16}", "pt2 on cpu cannot hold bf16, allowed:"),
     ("runtime: pt2}", "runtime: pt3}", "unknown runtime 'pt3', allowed: litert, onnxruntime, pt2"),

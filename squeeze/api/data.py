@@ -17,7 +17,7 @@ from squeeze.api.inputs import at_least_one
 from squeeze.core.errors import InputError
 from squeeze.data import checks
 from squeeze.data.cache import limit_bytes
-from squeeze.data.formats.function import DatasetSamples
+from squeeze.data.formats.function.samples import DatasetSamples
 from squeeze.data.sets import Opening, open_data
 from squeeze.data.splits import Split
 from squeeze.recipe import explain

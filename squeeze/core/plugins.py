@@ -1,8 +1,8 @@
 """Find extensions by name, without importing them.
 
-A file in one of the packages below, or a folder in those of runtimes, backends and tasks, is an
-extension and its name is the name in a recipe. A third party adds its own through the entry-point
-group of the same name, for example::
+A file in one of the packages below, or a folder in those of runtimes, backends, dataset formats and
+tasks, is an extension and its name is the name in a recipe. A third party adds its own through the
+entry-point group of the same name, for example::
 
     [project.entry-points."squeeze.pruning.importance"]
     my_criterion = "my_package.my_criterion"
@@ -46,7 +46,7 @@ ONE_OF = {
     DATASETS: "format",
     TASKS: "task",
 }
-_FOLDERS = {BACKENDS, RUNTIMES, TASKS}
+_FOLDERS = {BACKENDS, DATASETS, RUNTIMES, TASKS}
 """Groups whose extensions are folders: their parts are loaded one by one."""
 _NOT_EXTENSIONS = {"__init__", "base", "record"}
 

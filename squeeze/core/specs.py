@@ -115,7 +115,7 @@ class BackendSpec:
 
 @dataclass(frozen=True)
 class FormatSpec:
-    """A dataset format.
+    """A dataset format: a folder whose module ``samples`` opens it, or one file that does.
 
     Attributes:
         labels: What a sample's label is: a class, boxes, or either, as the data has it.

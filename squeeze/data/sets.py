@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from squeeze.core import plugins
 from squeeze.core.errors import InputError
 from squeeze.data import checks, class_names, preprocessing, synthetic
 from squeeze.data.samples import CorruptImageError, Samples
@@ -110,12 +109,12 @@ def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: b
 
 
 def _open(source: DataSource, role: str, opening: Opening, *, keep: bool) -> Split:
-    module = plugins.load(plugins.DATASETS, source.format)
+    open_samples = dataset_formats.opener(source.format)
     part = source.split or ("validation" if role == "validation" else "train")
     where = f"data.{role}"
     for place, what in dataset_formats.wrong_args(source):
         raise InputError(what, where=".".join((where, *map(str, place))))
-    samples: Samples = module.open_samples(source, opening.folder, part)
+    samples: Samples = open_samples(source, opening.folder, part)
     if len(samples) == 0:
         raise InputError("is empty", where=where)
     samples = class_names.in_order(samples, source.classes or (), opening.classes, where)

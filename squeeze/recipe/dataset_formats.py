@@ -1,6 +1,7 @@
 """What a data block says, checked against what its format says about itself. Needs no torch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from squeeze.core import plugins, specs
 from squeeze.core.errors import InputError, unknown_name
@@ -14,6 +15,7 @@ _EVERY = {"format", "samples", "on_corrupt", "classes"}
 """The keys that mean the same for all formats."""
 
 _ARGS = "args"
+_SAMPLES, _OPEN = "samples", "open_samples"
 
 
 def mistakes(source: DataSource) -> Mistakes:
@@ -28,8 +30,9 @@ def mistakes(source: DataSource) -> Mistakes:
     except InputError as error:
         yield ("format",), str(error)
         return
-    if not callable(getattr(module, "open_samples", None)):
-        yield ("format",), f"{module.__name__} is no format: it has no open_samples"
+    has_samples = plugins.has_part(plugins.DATASETS, source.format, _SAMPLES)
+    if not has_samples and not hasattr(module, _OPEN):
+        yield ("format",), f"{module.__name__} is no format: it has no {_OPEN}"
         return
     for key in spec.needs:
         if getattr(source, key, None) is None:
@@ -37,6 +40,22 @@ def mistakes(source: DataSource) -> Mistakes:
     yield from _unused(source, spec)
     if _ARGS in spec.uses:
         yield from wrong_args(source)
+
+
+def opener(name: str) -> Callable[..., Any]:
+    """Return a format's ``open_samples``: of a folder's module ``samples``, or of its one file.
+
+    Raises:
+        InputError: There is no such format, or it is not one.
+    """
+    if plugins.has_part(plugins.DATASETS, name, _SAMPLES):
+        module = plugins.load_part(plugins.DATASETS, name, _SAMPLES)
+    else:
+        module = plugins.load(plugins.DATASETS, name)
+    found: Callable[..., Any] | None = getattr(module, _OPEN, None)
+    if found is None:
+        raise InputError(f"is no format: it has no {_OPEN}", where=module.__name__)
+    return found
 
 
 def labelled(kind: str) -> tuple[str, ...]:

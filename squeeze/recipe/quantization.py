@@ -6,7 +6,7 @@ from squeeze.core import plugins, specs, tasks
 from squeeze.core.errors import InputError
 from squeeze.recipe import schemes
 from squeeze.recipe.document import Path_
-from squeeze.recipe.holes import ends_at_holes
+from squeeze.recipe.holes import ends_at_holes, read
 from squeeze.recipe.schema import QatStep, Quantization, QuantizeStep, Recipe, Target
 
 
@@ -33,6 +33,7 @@ def mistakes(step: Quantization, recipe: Recipe) -> Iterator[tuple[Path_, str]]:
         what = tasks.not_available(mixed.metric, recipe.task, available)
         yield ("mixed_precision", "metric"), what
     yield from _backend(step)
+    yield from _without_effect(step, recipe.targets)
     if isinstance(step, QatStep):
         if recipe.data.train is None:
             yield (), "trains, which needs data.train"
@@ -51,16 +52,28 @@ def _backend(step: Quantization) -> Iterator[tuple[Path_, str]]:
     except InputError as error:
         yield ("backend",), str(error)
         return
-    fields = type(step).model_fields
-    for key in spec.ignores:
-        if key in fields and getattr(step, key) != fields[key].default:
-            yield (key,), f"has no effect on backend {step.backend}"
     refused = schemes.backend_refusal(step.scheme, step.backend)
     if refused is not None:
         yield ("backend",), refused
     missing = spec.missing()
     if missing:
         yield ("backend",), specs.not_installed(step.backend, missing, spec.install)
+
+
+@ends_at_holes
+def _without_effect(step: Quantization, targets: Sequence[Target]) -> Iterator[tuple[Path_, str]]:
+    """Yield the keys that none of the backends that make files looks at."""
+    known, fields = specs.backends(), type(step).model_fields
+    names = {
+        schemes.backend_of(step.backend, target.runtime)
+        for _, target in read(targets)
+        if target.runtime in specs.runtimes() and schemes.left_out(step, target) is None
+    }
+    used = {name: known[name].ignores for name in sorted(names) if name in known}
+    for key in fields:
+        is_given = getattr(step, key) != fields[key].default
+        if is_given and used and all(key in ignored for ignored in used.values()):
+            yield (key,), f"has no effect on backend {', '.join(used)}"
 
 
 def nowhere(step: Quantization, targets: Sequence[Target]) -> str | None:

@@ -118,12 +118,13 @@ def left_out(step: Quantization, target: Target) -> str | None:
     if wanted not in {"auto", made} and not (wanted == "int8" and is_int8(made)):
         return f"the target asks for {wanted}, the quantize step makes {made}"
     refused = refusal(step.scheme, target.runtime, target.device, cpu.named(target.cpu))
-    if refused is not None or step.backend == "auto":
+    name = backend_of(step.backend, target.runtime)
+    chosen = specs.backends().get(name)
+    if refused is not None or chosen is None:
         return refused
-    chosen = specs.backends().get(step.backend)
-    if chosen is None or target.runtime in chosen.runtimes:
-        return None
-    return f"the quantize step's backend is {step.backend}"
+    if target.runtime not in chosen.runtimes:
+        return f"the quantize step's backend is {name}"
+    return backend_refusal(step.scheme, name) if step.backend == "auto" else None
 
 
 def backend_refusal(scheme: str, backend: str) -> str | None:

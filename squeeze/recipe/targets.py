@@ -107,19 +107,16 @@ def _made_for(target: Target, path: Path_, quantize: Quantization | None) -> Mis
         )
         yield (*path, "runtime"), what
         return
-    yield from (((*path, "runtime"), what) for what in _own_backend(backend, quantize, target))
+    yield from (((*path, "runtime"), what) for what in _own_backend(backend, target))
 
 
-def _own_backend(name: str, quantize: Quantization, target: Target) -> Iterator[str]:
+def _own_backend(name: str, target: Target) -> Iterator[str]:
     """Yield what the backend that 'auto' stands for cannot do."""
     try:
         spec = specs.backend(name)
     except InputError as error:
         yield str(error)
         return
-    refused = schemes.backend_refusal(quantize.scheme, name)
-    if refused is not None:
-        yield refused
     missing = spec.missing()
     if missing and not target.if_available:
         yield f"backend {specs.not_installed(name, missing, spec.install)}"

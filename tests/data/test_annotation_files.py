@@ -10,7 +10,8 @@ from PIL import Image
 
 from squeeze.core.errors import InputError
 from squeeze.data.annotations import segments
-from squeeze.data.formats import coco, voc
+from squeeze.data.formats.coco import samples as coco
+from squeeze.data.formats.voc import samples as voc
 from squeeze.recipe.schema import DataSource
 
 

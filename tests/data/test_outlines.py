@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from squeeze.core.errors import InputError
-from squeeze.data.formats import coco, yolo
+from squeeze.data.formats.coco import samples as coco
+from squeeze.data.formats.yolo import samples as yolo
 from squeeze.recipe.schema import DataSource
 
 HEIGHT, WIDTH = 30, 40

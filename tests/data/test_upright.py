@@ -10,7 +10,7 @@ from PIL import Image
 
 from squeeze.core.errors import InputError
 from squeeze.data import image_files
-from squeeze.data.formats import coco
+from squeeze.data.formats.coco import samples as coco
 from squeeze.recipe.schema import DataSource
 
 ORIENTATION = 0x0112

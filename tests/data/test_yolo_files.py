@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from squeeze.core.errors import InputError
-from squeeze.data.formats import yolo
+from squeeze.data.formats.yolo import samples as yolo
 from squeeze.recipe.schema import DataSource
 
 BOX = [10, 7.5, 30, 22.5]  # 0.5 0.5 0.5 0.5 in 40 x 30

@@ -94,7 +94,7 @@ def test_the_file_predicts_what_the_simulation_predicts(
     (kept,) = (epoch.score for epoch in finished[0].models[-1].epochs if epoch.kept)
     assert (expected.argmax(1) == labels).mean() == pytest.approx(kept, abs=1e-9)
     coverage = RUNTIMES[kind].coverage(path)
-    assert (coverage.int8, coverage.total, coverage.survivors) == (10, 10, [])
+    assert (coverage.int8, coverage.total, coverage.survivors) == (10, 10, ())
 
 
 def test_trained_ranges_and_weights_are_in_the_onnx_file(

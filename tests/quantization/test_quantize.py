@@ -89,7 +89,7 @@ def test_int8_files_agree_with_float_ones(kind: str, files: dict[str, Path], dig
     assert files[f"int8.{kind}"].stat().st_size < 0.55 * files[kind].stat().st_size
     coverage = runtime.coverage(files[f"int8.{kind}"])
     assert coverage.convolutions == (9, 9)
-    assert (coverage.int8, coverage.total, coverage.survivors) == (10, 10, [])
+    assert (coverage.int8, coverage.total, coverage.survivors) == (10, 10, ())
     assert runtime.coverage(files[kind]).int8 == 0
 
 

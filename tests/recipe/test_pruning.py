@@ -206,8 +206,8 @@ def test_checking_imports_nothing_heavy(write_recipe: Callable[[Any], Path]) -> 
     code = (
         "import sys\nfrom pathlib import Path\nfrom squeeze.recipe import load, plan\n"
         f"plan.check(load.load_recipe(Path({str(path)!r})))\n"
-        "heavy = {'torch', 'torch_pruning', 'torchvision', 'onnxruntime', 'onnx', 'scipy', "
-        "'ai_edge_litert', 'sklearn', 'PIL'}\n"
+        "heavy = {'numpy', 'torch', 'torch_pruning', 'torchvision', 'onnxruntime', 'onnx', "
+        "'scipy', 'ai_edge_litert', 'sklearn', 'PIL'}\n"
         "assert not heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

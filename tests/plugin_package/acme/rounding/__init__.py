@@ -5,5 +5,6 @@ from squeeze.core.specs import BackendSpec
 SPEC = BackendSpec(
     runtimes=("pt2",),
     schemes=("weight_only_int8",),
-    ignores=("keep_float", "mixed_precision"),
+    keeps_recovered=False,
+    ignores=("recovery", "keep_float", "mixed_precision"),
 )

@@ -1,9 +1,4 @@
-"""A folder of images and one JSON file of boxes in COCO's form.
-
-Category ids may be any numbers; class indices follow them in rising order. Crowds are ignored, as
-in COCO's own evaluation. An annotation without a box gets the one around its outline.
-Source: https://cocodataset.org/#format-data
-"""
+"""Read images and boxes in COCO's form."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -14,13 +9,10 @@ import numpy as np
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
-from squeeze.core.specs import FormatSpec
 from squeeze.data.annotations import segments
 from squeeze.data.annotations.base import AnnotatedFiles, annotated
 from squeeze.data.annotations.image import ImageAnnotations
 from squeeze.recipe.schema import DataSource
-
-SPEC = FormatSpec("boxes", needs=("path", "annotations"), uses=("class_map", "on_bad_boxes"))
 
 _PARTS = ("images", "annotations", "categories")
 

@@ -1,15 +1,4 @@
-"""Images and a text file each: ``class centre_x centre_y width height``, as shares of the sides.
-
-An outline ``class x y x y x y …`` of three corners or more gets the box around it; key points after
-a box are left out where ``data.yaml`` has ``kpt_shape``.
-``images/train/a.jpg`` goes with ``labels/train/a.txt``, ``train/images/a.jpg`` with
-``train/labels/a.txt``; in a list of images, Darknet's way, a label file may lie beside its image.
-Where ``data.yaml`` names a folder or list for ``train`` or ``val``, that one is read.
-An image without a label file has no objects. The names of class numbers are those of
-``data.yaml``, ``classes.txt`` or ``*.names``, else the recipe's ``classes``; without any, the
-classes are numbered.
-Source: https://docs.ultralytics.com/datasets/detect
-"""
+"""Read images and a text file of boxes each."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +9,6 @@ import numpy as np
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
-from squeeze.core.specs import FormatSpec
 from squeeze.data import folders, image_files
 from squeeze.data.annotations import yolo_rows, yolo_yaml
 from squeeze.data.annotations.base import AnnotatedFiles, annotated
@@ -28,8 +16,6 @@ from squeeze.data.annotations.image import ImageAnnotations
 from squeeze.data.annotations.yolo_rows import Rows
 from squeeze.data.samples import CorruptImageError
 from squeeze.recipe.schema import DataSource
-
-SPEC = FormatSpec("boxes", needs=("path",), uses=("image_set", "class_map", "on_bad_boxes"))
 
 _SETS = {"train": ("train",), "validation": ("val", "valid", "validation")}
 _YAML = {".yaml", ".yml"}

@@ -1,7 +1,4 @@
-"""A folder of idx files, the format of MNIST and Fashion-MNIST (plain or gzipped).
-
-Source: http://yann.lecun.com/exdb/mnist (file format), Fashion-MNIST uses the same names.
-"""
+"""Read idx files."""
 
 import gzip
 import math
@@ -14,14 +11,12 @@ import numpy as np
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
-from squeeze.core.specs import FormatSpec
 from squeeze.data.samples import ArraySamples, Samples
 from squeeze.recipe.schema import DataSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SPEC = FormatSpec("classes", needs=("path",), uses=("split",))
 
 _PREFIX = {"train": "train", "validation": "t10k"}
 _UNSIGNED_BYTE = 8

@@ -1,12 +1,4 @@
-"""Your own data: a function that returns a map-style dataset of ``(image, label)`` pairs.
-
-A label is a class index, or for detection ``Boxes`` or a mapping with ``boxes`` ``(n, 4)`` (corners
-in pixels of the image) and ``labels`` ``(n,)``, from 0 and without a background, and perhaps
-``iscrowd`` and ``area``.
-An image may be a PIL image, a uint8 array ``(H, W[, C])``, a uint8 tensor ``(C, H, W)``, or a float
-tensor or array ``(C, H, W)``, which is taken as already preprocessed. A ``classes`` attribute names
-the classes; without one they are numbered.
-"""
+"""Wrap a map-style dataset."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +9,6 @@ import numpy as np
 from squeeze.core import reading
 from squeeze.core.boxes import Boxes, areas_of
 from squeeze.core.errors import InputError
-from squeeze.core.specs import FormatSpec
 from squeeze.data import image_files
 from squeeze.data.annotations.classes import MOST_CLASSES
 from squeeze.data.annotations.faults import ROUNDING_PX
@@ -28,7 +19,6 @@ from squeeze.recipe.schema import DataSource
 if TYPE_CHECKING:
     from squeeze.data.samples import Picture
 
-SPEC = FormatSpec("either", needs=("build",), uses=("args", "split"))
 
 _TENSOR_RANK = 3
 _PIXELS = {(2,), (3, 3), (3, 4)}

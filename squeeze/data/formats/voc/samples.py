@@ -1,9 +1,4 @@
-"""A folder in Pascal VOC's form: ``JPEGImages``, an XML file each in ``Annotations``, and lists.
-
-Corners are counted in pixels from 1, both ends included, so that a box over a whole picture of
-640 x 480 reads 1, 1, 640, 480. Objects marked difficult are ignored, as in VOC's own evaluation.
-Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf, section 4.
-"""
+"""Read images and an XML file of boxes each."""
 
 import re
 from collections import Counter
@@ -14,14 +9,11 @@ import numpy as np
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError, unknown_name
-from squeeze.core.specs import FormatSpec
 from squeeze.data import folders
 from squeeze.data.annotations import voc_xml
 from squeeze.data.annotations.base import AnnotatedFiles, annotated
 from squeeze.data.annotations.image import ImageAnnotations
 from squeeze.recipe.schema import DataSource
-
-SPEC = FormatSpec("boxes", needs=("path",), uses=("image_set", "class_map", "on_bad_boxes"))
 
 _LISTS = {"train": "train", "validation": "val"}
 _FIRST_PIXEL = 1

@@ -1,14 +1,11 @@
-"""``builtin:digits``: 1797 real 8x8 scans of handwritten digits that scikit-learn ships."""
+"""Split scikit-learn's scans into the two parts."""
 
 from pathlib import Path
 
 import numpy as np
 
-from squeeze.core.specs import FormatSpec
 from squeeze.data.samples import ArraySamples, Samples
 from squeeze.recipe.schema import DataSource
-
-SPEC = FormatSpec("classes", uses=("split",))
 
 _BRIGHTEST = 16
 _HELD_OUT = 0.3

@@ -1,8 +1,4 @@
-"""A folder with one sub-folder per class; sorted folder names give the class indices.
-
-Images may lie deeper inside of a class. Links are followed and hidden files left out; what is not
-read is counted in a note.
-"""
+"""Find the images of a folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
-from squeeze.core.specs import FormatSpec
 from squeeze.data import folders, image_files
 from squeeze.data.samples import Samples
 from squeeze.recipe.schema import DataSource
@@ -20,7 +15,6 @@ if TYPE_CHECKING:
     from squeeze.data.folders import Listing
     from squeeze.data.samples import Picture
 
-SPEC = FormatSpec("classes", needs=("path",))
 
 _SETS = {"train", "training", "val", "valid", "validation", "test", "testing", "trainval"}
 _SPLIT_IN = 2

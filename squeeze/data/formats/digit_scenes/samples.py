@@ -1,9 +1,4 @@
-"""``builtin:digit_scenes``: real digit scans placed on textured backgrounds, with boxes.
-
-scikit-learn's scans (``digits``) are enlarged, tinted and put on noise of several scales, one to
-five in a picture, the same every time. Scenes of the train part hold only scans of the train part.
-The boxes are tight around the ink.
-"""
+"""Draw the scenes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
 from squeeze.core.boxes import Boxes
-from squeeze.core.specs import FormatSpec
-from squeeze.data.formats import digits
+from squeeze.data.formats.digit_scenes import Options
+from squeeze.data.formats.digits import samples as digits
 from squeeze.data.samples import Samples, content_hash
-from squeeze.recipe.schema import Block, DataSource
+from squeeze.recipe.schema import DataSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,29 +20,12 @@ if TYPE_CHECKING:
 
     Scene = tuple[NDArray[np.uint8], Boxes]
 
-SPEC = FormatSpec("boxes", uses=("split", "args"))
 
 _SCENES = {"train": 480, "validation": 160}
 _DIGIT_SIDES = (0.16, 0.4)
 _VISIBLE = 0.25
 _GAP_PX = 2
 _TRIES = 20
-
-
-class Options(Block):
-    """What ``args`` may hold.
-
-    Attributes:
-        scenes: How many; None for 480 to train and 160 to validate.
-        side: Pixels of a side.
-        most: Digits in a scene, at most.
-        seed: Decides everything, together with part and index.
-    """
-
-    scenes: int | None = Field(default=None, strict=True, ge=1, le=1_000_000)
-    side: int = Field(default=128, strict=True, ge=48, le=4096)
-    most: int = Field(default=5, strict=True, ge=1, le=1000)
-    seed: int = Field(default=0, strict=True, ge=0, le=2**63 - 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,16 +1,13 @@
-"""A dataset class of torchvision whose files are already on disk; nothing is downloaded."""
+"""Construct a dataset class of torchvision."""
 
 import inspect
 from pathlib import Path
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError, unknown_name
-from squeeze.core.specs import FormatSpec
-from squeeze.data.formats.function import DatasetSamples
+from squeeze.data.formats.function.samples import DatasetSamples
 from squeeze.data.samples import Samples
 from squeeze.recipe.schema import DataSource
-
-SPEC = FormatSpec("classes", needs=("name",), uses=("path", "args", "split"))
 
 
 def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
