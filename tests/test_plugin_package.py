@@ -138,6 +138,15 @@ def test_their_wrong_keys_are_refused_with_their_place(
         assert any(line.startswith(f"{name}:") and says in line for line in found), (name, found)
 
 
+def test_another_target_may_take_what_their_backend_cannot_make(
+    squeeze: Squeeze, tmp_path: Path
+) -> None:
+    both = RECIPE.replace("- {runtime: pt2}", "- {runtime: pt2}\n  - {runtime: onnxruntime}")
+    (tmp_path / "both.yaml").write_text(both.replace("weight_only_int8", "static_int8"))
+    done = squeeze("check", "both.yaml")
+    assert (done.returncode, done.stdout) == (0, "both.yaml: ok\n"), done.stderr
+
+
 def test_checking_a_recipe_of_plug_ins_imports_nothing_heavy(
     squeeze: Squeeze, tmp_path: Path
 ) -> None:
