@@ -9,7 +9,6 @@ import typer
 
 from squeeze.cli import flag_names, options
 from squeeze.cli.values import pair
-from squeeze.models import blocks
 
 if TYPE_CHECKING:
     from squeeze.core.types import Progress
@@ -88,6 +87,8 @@ def load(flags: ModelFlags, data: Mapping[str, Any] | None = None) -> "LoadedRec
 
 def build(loaded: "LoadedRecipe", progress: "Progress") -> "Model":
     """Build the model, and say what was taken from its library."""
+    from squeeze.models import blocks
+
     built = blocks.build(loaded.recipe.model, loaded.folder)
     for note in built.notes:
         progress.say(note)

@@ -14,7 +14,7 @@ import squeeze
 def detector() -> nn.Module:
     from squeeze.models.reference import function
 
-    make = function("./small_detector.py:make", Path(__file__).parents[1] / "tasks")
+    make = function("./small_detector.py:make", Path(__file__).parents[1] / "tasks" / "detection")
     module: nn.Module = make(3)
     return module.eval()
 

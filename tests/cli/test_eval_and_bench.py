@@ -11,7 +11,7 @@ import pytest
 
 from squeeze.cli.app import main
 from squeeze.measure import latency
-from squeeze.models import bundle, factory
+from squeeze.models import blocks, bundle
 from squeeze.recipe.schema import InputSpec, ModelBlock
 
 OWN = ("--input", "1,12,12", "--mean", "0.3", "--std", "0.35", "--crop-fraction", "1")
@@ -130,7 +130,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = InputSpec(shape=(3, 64, 64), fit="letterbox")
     args = {"num_classes": 10, "width_mult": 0.35, "channels": 16}
     block = ModelBlock(build="builtin:tinydet", args=args, weights="random", input=spec)
-    return bundle.save(factory.build(block, Path.cwd()), tmp_path_factory.mktemp("net") / "net")
+    return bundle.save(blocks.build(block, Path.cwd()), tmp_path_factory.mktemp("net") / "net")
 
 
 def test_detections_are_saved_in_pixels_of_the_pictures(
