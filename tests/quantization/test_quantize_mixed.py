@@ -90,7 +90,7 @@ def quantized(
         keep_float=chosen.keep_float(model, model, 1),
     )
     runtime, backend = RUNTIMES[kind]
-    name = runtime.__name__.rpartition(".")[2]
+    name = runtime.name
     done = chosen.quantize(backend.quantize, request, Target(runtime=name), 1, store)
     assert done.search is not None
     return done.search, done

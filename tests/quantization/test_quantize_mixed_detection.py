@@ -137,7 +137,7 @@ def test_the_bad_layer_of_a_detector_is_found_by_map(
     keep = chosen.keep_float(model, model, 1)
     assert scenes.calibration is not None
     request = Request(source, out, step, scenes.calibration, Silent(), None, keep_float=keep)
-    target = Target(runtime=runtime.__name__.rpartition(".")[2])
+    target = Target(runtime=runtime.name)
     search = chosen.quantize(backend.quantize, request, target, 1).search
 
     assert search is not None
