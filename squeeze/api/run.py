@@ -99,6 +99,7 @@ def run(
     progress: "Progress | bool | None" = None,
     command: str = "",
     fresh: bool = False,
+    remeasure: bool = False,
 ) -> RunResult:
     """Run a recipe from its data to its report.
 
@@ -110,6 +111,7 @@ def run(
         progress: True, False, an object of your own, or None: shown in terminals and notebooks.
         command: Recorded in the report.
         fresh: Compute every step anew instead of reusing those of earlier equal runs.
+        remeasure: Take measurements anew instead of reusing those of earlier equal runs.
 
     Returns:
         The record, and the folder that holds bundles, files and reports.
@@ -129,6 +131,7 @@ def run(
         progress=chosen(progress),
         command=command,
         fresh=fresh,
+        remeasure=remeasure,
     )
     return RunResult(results, folder)
 

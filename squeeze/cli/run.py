@@ -59,11 +59,6 @@ def execute(loaded: "LoadedRecipe", output: Path, show: dict[str, bool]) -> None
     """Run a loaded recipe and print its outcome; exit with 3 when a gate failed."""
     from squeeze.cli import console
     from squeeze.core.errors import EXIT_GATE
-    from squeeze.recipe import plan
-
-    plan.check(loaded)  # before torch is imported, so that a mistake is reported at once
-    terminal = console.Terminal(quiet=show["quiet"])
-    terminal.say(f"running {loaded.recipe.name}")
     from squeeze.pipeline import run as pipeline
 
     results, folder = pipeline.run(

@@ -124,7 +124,7 @@ def test_all_other_flags_make_a_recipe(planned: Callable[..., dict[str, Any]]) -
         (("--align", "x"), "--align: found 'x', allowed: "),
         (("--align", "²"), "align: found '²', allowed: "),
         (("--align", "0"), "align: found 0, allowed: "),
-        (("--importance", "taylor"), "'taylor' looks at images, which needs --train"),
+        (("--importance", "taylor"), "'taylor' needs images: give --train"),
         (("--epochs", "1"), "trains, which needs --train"),
         (("--ranking", "all"), "ranking: found 'all', allowed: local, global, isomorphic"),
         (("--max-ratio", "1"), "--max-ratio: found 1.0, allowed: less than 1"),

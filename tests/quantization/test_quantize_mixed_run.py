@@ -45,7 +45,7 @@ def test_kept_layers_are_named_in_the_report(
     for name in ("report.md", "report.html"):
         text = (folder.path / name).read_text().replace("&#39;", "'")
         assert told in text
-        assert "Loss of agreement against the float file on 32 training images" in text
+        assert "Drop of agreement against the float file on 32 training images" in text
 
 
 def test_a_pattern_that_names_nothing_is_refused_before_training(

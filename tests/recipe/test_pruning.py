@@ -58,7 +58,7 @@ def told(write_recipe: Callable[[Any], Path]) -> Callable[..., list[str]]:
         ),
         (
             "pruning_ratio: 0.5\nimportance: taylor",
-            ["f:11:5: steps.0.importance: 'taylor' looks at images, which needs data.train"],
+            ["f:11:5: steps.0.importance: 'taylor' needs images: give data.train"],
         ),
         (
             "ratios: from_sensitivity",

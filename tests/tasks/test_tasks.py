@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from squeeze import pipeline
 from squeeze.core import plugins, tasks
 from squeeze.core.errors import InputError, RecipeError
+from squeeze.pipeline import run as pipeline
 from squeeze.recipe import plan
 from squeeze.recipe.load import from_data
 from squeeze.recipe.schema import InputSpec, Recipe

@@ -106,7 +106,7 @@ def test_the_speedup_is_of_what_an_application_waits_for(finished: tuple[Results
     assert after.speedup.value == pytest.approx(ratio)
     assert after.speedup.low <= ratio <= after.speedup.high
     text = (folder / "report.md").read_text()
-    for shown in ("Latency with decoding", "Network alone", f"Speed-up: {ratio:.2f}x ["):
+    for shown in ("Latency with decoding", "Network only", f"Speed-up: {ratio:.2f}x ["):
         assert shown in text
 
 
@@ -115,7 +115,7 @@ def test_a_detector_that_finds_nothing_heads_the_report(finished: tuple[Results,
     told = "baseline on onnxruntime detects almost nothing: mAP is "
     assert results.warnings[0].startswith(told)
     text = (folder / "report.md").read_text()
-    assert text.index(told) < text.index("Network alone")
+    assert text.index(told) < text.index("Network only")
 
 
 @pytest.mark.parametrize("state", ["baseline", "1-quantize"])
@@ -210,6 +210,6 @@ def test_a_file_that_finds_something_else_is_no_result(
     path = file.write("state", model, onnxruntime, 1, tmp_path, None)
     monkeypatch.setattr(nms_file, "_PIXELS", -1.0)  # nothing is ever the same
     images = np.zeros((1, 3, *SIZE), np.float32)
-    with pytest.raises(SqueezeError, match="only 0 are those of the raw file"):
+    with pytest.raises(SqueezeError, match="only 0 of 30 detections are those of the raw file"):
         nms_file.write(path, model, images)
     assert not nms_file.path_of(path).exists()
