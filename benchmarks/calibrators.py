@@ -22,7 +22,7 @@ from squeeze.core import cpu
 from squeeze.core.types import Silent
 from squeeze.data.sets import Data, Opening, open_data
 from squeeze.data.splits import Split
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.models.blocks import build
 from squeeze.models.types import Model
 from squeeze.quantization.backend import load as load_backend

@@ -30,7 +30,7 @@ from squeeze.core import cpu
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.types import Silent
 from squeeze.data.sets import Data
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.measure import latency
 from squeeze.measure.statistics import speedup
 from squeeze.models import bundle

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-QUANTIZE = ("squeeze/quantization", "squeeze/export", "squeeze/runtimes")
+QUANTIZE = ("squeeze/quantization", "squeeze/exporting", "squeeze/runtimes")
 PRUNE = ("squeeze/pruning", "squeeze/training", "squeeze/models/adapters")
 DETECT = ("squeeze/tasks", "squeeze/models/detectors")
 PAGES = {
@@ -42,6 +42,7 @@ PAGES = {
 }
 """By page, the code whose changes can change its figures."""
 FORMER = {
+    "squeeze/exporting": "squeeze/export",
     "squeeze/pruning": "squeeze/methods/prune",
     "squeeze/quantization": "squeeze/methods/quantize",
     "squeeze/distillation": "squeeze/methods/distill",

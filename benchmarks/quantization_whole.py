@@ -20,7 +20,7 @@ from torchvision import models
 from squeeze.core.types import Silent
 from squeeze.data.sets import Opening, open_data
 from squeeze.data.splits import Split
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.models.types import Architecture, Model
 from squeeze.quantization.backend import load as load_backend
 from squeeze.quantization.request import Request

@@ -3,9 +3,7 @@
 The names below are the public API. They load lazily, so that ``import squeeze`` costs nothing.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from squeeze._version import __version__
@@ -63,18 +61,6 @@ _HOME = {
     "save_bundle": "squeeze.models.bundle",
     "train": "squeeze.api.train",
 }
-
-
-class _Package(ModuleType):
-    """Keeps ``squeeze.export`` the verb: importing the package of that name would rebind it."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in _HOME and isinstance(value, ModuleType):
-            return
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562: the attribute decides its type)

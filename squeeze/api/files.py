@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from squeeze.core import reading, specs, text
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, unknown_name
-from squeeze.export import embedded, file
+from squeeze.exporting import embedded, file
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes import runtime as runtimes
 from squeeze.runtimes.base import Execution

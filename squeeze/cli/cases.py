@@ -142,7 +142,7 @@ class BundleExports:
 
     def of(self, bundle: "File", runtime: "Runtime", batch_size: int) -> "File":
         """Export a bundle, once for every batch size that its file is bound to."""
-        from squeeze.export import file
+        from squeeze.exporting import file
         from squeeze.models.bundle import load
         from squeeze.store import checksums
 

@@ -41,7 +41,7 @@ def export(
     runtimes = _runtimes(to, nms=nms)
     from squeeze.cli.file import open_file
     from squeeze.core.errors import InputError
-    from squeeze.export import file
+    from squeeze.exporting import file
     from squeeze.models.bundle import load
     from squeeze.tasks.detection import nms_file
 

@@ -254,7 +254,7 @@ def _refuse_few_levels(own: "FileInput | None", spec: "InputSpec", path: Path) -
 def _recognised(path: Path) -> "Runtime":
     """Return the runtime of a file."""
     from squeeze.core import specs, text
-    from squeeze.export import file
+    from squeeze.exporting import file
     from squeeze.runtimes import runtime
 
     if reading.is_folder(path):

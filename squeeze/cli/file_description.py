@@ -34,7 +34,7 @@ def described(path: Path, *, is_bundle: bool) -> FileDescription:
     Raises:
         InputError: A description is damaged.
     """
-    from squeeze.export import embedded, file
+    from squeeze.exporting import embedded, file
 
     record = path / "architecture.json" if is_bundle else file.description_of(path)
     plain = _read(record) if record.is_file() else None

@@ -76,7 +76,7 @@ def runtime(path: Path, flag: str) -> "Runtime":
         InputError: No such file, of another kind, or its runtime is not installed.
     """
     from squeeze.core import specs, text
-    from squeeze.export import file
+    from squeeze.exporting import file
     from squeeze.runtimes import runtime as runtimes
 
     where = reading.shortened(path)

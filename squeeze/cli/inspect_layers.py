@@ -105,7 +105,7 @@ def layers(
 
 def _described(reference: Path, quantized: Path, images: ComparedImages) -> Path:
     """Return the file whose description tells the input; either will do."""
-    from squeeze.export import embedded
+    from squeeze.exporting import embedded
 
     for path in (reference, quantized):
         is_described = path.with_name(path.name + ".json").is_file() or embedded.read(path)

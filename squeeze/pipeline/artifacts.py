@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from squeeze.core import plugins
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.measure.target import Candidate
 from squeeze.pipeline import fingerprints
 from squeeze.pipeline.models import ModelState

@@ -10,7 +10,7 @@ import psutil
 
 from squeeze.core import cpu, plugins
 from squeeze.core.errors import SqueezeError
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.measure import environment
 from squeeze.measure.target import Bench, Candidate, measure
 from squeeze.models import bundle

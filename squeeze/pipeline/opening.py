@@ -12,7 +12,7 @@ from squeeze.core.types import Progress
 from squeeze.data import sets
 from squeeze.models import blocks, types
 from squeeze.quantization.keep_float import layers
-from squeeze.recipe import bundles
+from squeeze.recipe import bundles, plan
 from squeeze.recipe.loaded import LoadedRecipe
 from squeeze.recipe.schema import (
     DistillStep,
@@ -36,13 +36,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def allowing_its_factories(
+def checked(
     stage: "Callable[Concatenate[LoadedRecipe, P], R]",
 ) -> "Callable[Concatenate[LoadedRecipe, P], R]":
-    """Let the bundles of a run call the factories that its recipe names."""
+    """Refuse a recipe with mistakes; let the bundles of a run call the factories that it names."""
 
     @wraps(stage)
     def inside(loaded: LoadedRecipe, /, *args: "P.args", **kwargs: "P.kwargs") -> "R":
+        plan.check(loaded)
         with permission.allowing(bundles.factories(loaded), loaded.folder):
             return stage(loaded, *args, **kwargs)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from squeeze.core import cpu, plugins
 from squeeze.core.errors import SqueezeError
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.measure.target import Candidate
 from squeeze.pipeline import fingerprints
 from squeeze.pipeline.models import ModelState

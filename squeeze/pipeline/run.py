@@ -8,14 +8,13 @@ from squeeze.pipeline import artifacts, models, opening, places
 from squeeze.pipeline.measurements import measure_all
 from squeeze.pipeline.record import RunTimes, record
 from squeeze.pipeline.steps import RunContext
-from squeeze.recipe import plan
 from squeeze.recipe.loaded import LoadedRecipe
 from squeeze.report import write
 from squeeze.results import Results
 from squeeze.store import RunFolder, scratch
 
 
-@opening.allowing_its_factories
+@opening.checked
 def run(
     loaded: LoadedRecipe,
     *,
@@ -43,7 +42,6 @@ def run(
         SqueezeError: A step failed; finished steps are kept and reused by the next run.
     """
     journal, times = Journal(progress or Silent()), RunTimes()
-    plan.check(loaded)
     places.check_targets(loaded.recipe.targets)
     journal.say(f"running {loaded.recipe.name}")
     model, data, task = opening.opened(loaded, journal)
@@ -77,7 +75,7 @@ def run(
         return results, folder
 
 
-@opening.allowing_its_factories
+@opening.checked
 def follow(loaded: LoadedRecipe, *, fresh: bool = False) -> None:
     """Take part in the trainings of a run that another process leads, and write nothing.
 
@@ -88,7 +86,6 @@ def follow(loaded: LoadedRecipe, *, fresh: bool = False) -> None:
     Raises:
         SqueezeError: The leading process is gone.
     """
-    plan.check(loaded)
     model, data, task = opening.opened(loaded, Silent())
     recipe = opening.with_input(loaded.recipe, model)
     with scratch() as place:

@@ -285,7 +285,7 @@ def _every_share(every: tuple, kept: Mapping[str, float]) -> "NDArray[np.float64
 
 def _file_bytes(model: "Model") -> int:
     """Return the size of the float file that ships, its description included."""
-    from squeeze.export import file
+    from squeeze.exporting import file
 
     with scratch() as folder:
         return (

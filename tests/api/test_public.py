@@ -47,7 +47,7 @@ def test_importing_costs_nothing_and_packages_do_not_hide_verbs() -> None:
         "import sys, squeeze\n"
         "dir(squeeze)\n"
         "assert not {'torch', 'numpy', 'pydantic', 'onnxruntime'} & set(sys.modules)\n"
-        "import squeeze.export.file\n"
+        "import squeeze.exporting.file\n"
         "assert callable(squeeze.export)\n"
         "from squeeze import export\n"
         "assert export is squeeze.export\n"

@@ -15,7 +15,7 @@ from squeeze.cli import one_step
 from squeeze.cli.app import main
 from squeeze.cli.file import open_file
 from squeeze.core.errors import InputError
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.models.types import Model
 from squeeze.recipe.load import load_recipe
 

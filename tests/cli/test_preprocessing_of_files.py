@@ -19,7 +19,7 @@ from squeeze.cli.file import open_file
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.data.sets import Opening, open_data
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.models.types import Model
 from squeeze.recipe.schema import DataBlock, InputSpec
 

@@ -67,8 +67,8 @@ def refusal(folder: Path, **options: Any) -> str:
 def test_a_bundles_own_python_file_is_not_imported(stranger: Path, mark: Path) -> None:
     evil = f"{stranger}/evil.py"
     assert refusal(stranger) == (
-        f"{stranger}: its record asks to run ./evil.py:make(), which is {evil}: code that is not "
-        f"squeeze's, so nothing was run\n  where you trust that code, name it: --allow-code "
+        f"{stranger}: its record asks to run ./evil.py:make(), which is {evil}: code from "
+        f"outside squeeze, so nothing was run\n  where you trust that code, name it: --allow-code "
         f"{evil}:make, load_bundle(path, allow_code='{evil}:make'), or the same as 'build' beside "
         "'weights' in a recipe"
     )

@@ -18,7 +18,7 @@ from squeeze.core.boxes import Boxes
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, RecipeError
 from squeeze.core.parity import distances
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.measure import cost
 from squeeze.models import blocks, bundle, factory
 from squeeze.models.detectors import transformers as sources

@@ -12,7 +12,7 @@ import squeeze
 from squeeze.core.types import Advance
 from squeeze.measure import latency
 from squeeze.pipeline import fingerprints
-from squeeze.quantization.backends import onnxruntime as backend
+from squeeze.quantization.backends.onnxruntime import quantize as backend
 from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.recipe.load import from_data
 from squeeze.results import Results, Row

@@ -18,7 +18,7 @@ from squeeze.cli import console
 from squeeze.core import cpu
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.export import embedded
+from squeeze.exporting import embedded
 from squeeze.measure import latency
 from squeeze.recipe.load import from_data
 from squeeze.report import html, write

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from squeeze.core.types import Silent
 from squeeze.data.sets import Data
-from squeeze.export import embedded
+from squeeze.exporting import embedded
 from squeeze.models import bundle
 from squeeze.models.types import Model
 from squeeze.quantization.backends.neural_compressor import quantize as neural_compressor

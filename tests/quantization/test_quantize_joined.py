@@ -11,7 +11,7 @@ from torch import nn
 
 from squeeze.core.types import Silent
 from squeeze.data.sets import Data
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.models.types import Model
 from squeeze.quantization.backends.litert import quantize as litert_backend
 from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend

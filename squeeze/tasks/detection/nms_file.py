@@ -9,8 +9,8 @@ import numpy as np
 from squeeze.core.boxes import Detections
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, SqueezeError
-from squeeze.export import file
-from squeeze.export.detections import onnx as nodes
+from squeeze.exporting import file
+from squeeze.exporting.detections import onnx as nodes
 from squeeze.runtimes.base import Execution, several
 from squeeze.runtimes.onnxruntime.session import open_session
 from squeeze.tasks.detection import decoding

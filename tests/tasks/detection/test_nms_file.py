@@ -11,7 +11,7 @@ import yaml
 
 from squeeze.cli.app import main
 from squeeze.core.errors import SqueezeError
-from squeeze.export import embedded, file
+from squeeze.exporting import embedded, file
 from squeeze.measure import latency
 from squeeze.models import bundle
 from squeeze.models.blocks import build

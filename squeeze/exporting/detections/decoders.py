@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from squeeze.core.detector import DetectorSpec
-    from squeeze.export.detections.draft import Draft, Value
+    from squeeze.exporting.detections.draft import Draft, Value
 
 Size = tuple[int, int]
 

@@ -12,7 +12,7 @@ from onnx import helper
 
 from squeeze.core.detector import DetectorSpec, Level
 from squeeze.core.errors import InputError, SqueezeError
-from squeeze.export.detections import onnx as nodes
+from squeeze.exporting.detections import onnx as nodes
 from squeeze.tasks.detection import decoding
 
 SIZE = (72, 104)

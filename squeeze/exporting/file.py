@@ -8,7 +8,7 @@ from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.parity import distances
 from squeeze.core.specs import RuntimeSpec
-from squeeze.export import embedded
+from squeeze.exporting import embedded
 from squeeze.runtimes.base import Execution, several
 from squeeze.runtimes.runtime import Runtime, of_file
 from squeeze.store import checksums, write_text

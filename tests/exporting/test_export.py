@@ -14,7 +14,7 @@ from torch import nn
 
 from squeeze.core.errors import SqueezeError
 from squeeze.data.sets import Data
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.models.types import Architecture, Model
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution

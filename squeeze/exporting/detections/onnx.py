@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from squeeze.core.errors import InputError, SqueezeError
-from squeeze.export.detections import decoders
-from squeeze.export.detections.draft import Draft
+from squeeze.exporting.detections import decoders
+from squeeze.exporting.detections.draft import Draft
 from squeeze.store import new_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from squeeze.core.detector import DetectorSpec
-    from squeeze.export.detections.draft import Value
+    from squeeze.exporting.detections.draft import Value
 
 OUTPUTS = {
     "boxes": "(N, D, 4) float32: left, top, right, bottom in pixels of the input, best first",

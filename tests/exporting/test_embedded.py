@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 
 from squeeze.data.sets import Data
-from squeeze.export import embedded, file
+from squeeze.exporting import embedded, file
 from squeeze.models.types import Architecture, Model
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes.base import Execution

@@ -9,7 +9,7 @@ import pytest
 
 from squeeze.cli.file import open_file
 from squeeze.core.errors import InputError
-from squeeze.export import file
+from squeeze.exporting import file
 from squeeze.models.blocks import build
 from squeeze.recipe.schema import ModelBlock
 
