@@ -170,6 +170,8 @@ def summary(results: "Results") -> None:
     for warning in first:
         out(f"warning  {warning}")
     _rows(results)
+    for reused in tables.reused_measurements(results):
+        out(f"note  {reused}")
     for headline in headlines.headlines(results):
         out(headline.title)
         for name, value in headline.figures:

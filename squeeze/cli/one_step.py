@@ -9,10 +9,7 @@ import typer
 from squeeze.cli import completion, data_flags, flag_names, options
 from squeeze.cli.model_block import model_block
 from squeeze.cli.values import pair
-from squeeze.core import plugins
-
-_METRICS = {"detection": "map"}
-"""What ``--max-drop`` is measured in; top-1 elsewhere."""
+from squeeze.core import plugins, tasks
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def common(
         data["train"] = read.source(train, "train")
     gates: list[dict[str, Any]] = []
     if max_drop is not None:
-        gates.append({"metric": _METRICS.get(task, "top1"), "max_drop": max_drop})
+        gates.append({"metric": tasks.spec_of(task).main.name, "max_drop": max_drop})
     if min_speedup is not None:
         gates.append({"metric": "latency", "min_speedup": min_speedup})
     recipe = {

@@ -40,6 +40,7 @@ def render(results: Results) -> str:
         decodes=tasks.spec_of(results.task).decodes,
         sections=task.sections(tables.finals(results)),
         nms_files=tables.nms_files(results),
+        reused=tables.reused_measurements(results),
         galleries=task.galleries(results.pictures),
         search_columns=mixed_precision.COLUMNS,
         searches=list(mixed_precision.search_tables(results)),

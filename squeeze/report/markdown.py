@@ -53,6 +53,8 @@ def render(results: Results) -> str:
     lines += [_line(row.cells) for row in tables.rows(results)]
     decoded = _DECODED if tasks.spec_of(results.task).decodes else ""
     lines += ["", _LEGEND.format(decoded=decoded), ""]
+    if reused := tables.reused_measurements(results):
+        lines += [*(f"- {escaped(each)}" for each in reused), ""]
     if nms_files := tables.nms_files(results):
         lines += [f"Files with decoding and suppression: {escaped(', '.join(nms_files))}.", ""]
     lines += list(_outside_int8(results))

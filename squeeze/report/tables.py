@@ -177,3 +177,19 @@ def gate_cells(gate: GateResult) -> tuple[str, ...]:
 def mark(gate: GateResult) -> str:
     """Return how a gate ended."""
     return {True: "pass", False: "FAIL", None: "not measurable here"}[gate.passed]
+
+
+def reused_measurements(results: Results) -> list[str]:
+    """Return a sentence for every target whose figures an earlier equal run has measured.
+
+    Latency belongs to a machine and a moment, so a reader must see that it is not of this run.
+    """
+    found: dict[str, None] = {}
+    for row in results.rows:
+        source = row.provenance
+        if source is None or source.reused_from is None:
+            continue
+        machine = f"{source.machine} ({source.cores} cores, load {source.load_average:.1f})"
+        what = f"measured by run {source.reused_from} at {source.measured_at} on {machine}"
+        found[f"{target_label(row)}: {what}, reused here; --remeasure measures anew"] = None
+    return list(found)

@@ -8,7 +8,7 @@ import pytest
 from squeeze.cli import console
 from squeeze.report import headlines, html, markdown, tables
 from squeeze.report.warnings import warnings
-from squeeze.results import ClassificationAccuracy, Estimate, Results
+from squeeze.results import ClassificationAccuracy, Estimate, Provenance, Results
 
 
 def text_of(page: str) -> str:
@@ -106,3 +106,27 @@ def test_figures_of_this_host_are_labelled_where_the_target_names_another_proces
         assert "for arm64, measured on this host" in report
         assert "0.50x [0.49, 0.51] (this host)" in report
         assert "9 of 10 (this host)" in report
+
+
+def test_figures_of_an_earlier_run_are_said_to_be_in_every_report(
+    results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = Provenance(
+        measured_at="2026-01-02T03:04:05+00:00",
+        machine="AMD EPYC",
+        cores=2,
+        load_average=0.25,
+        reused_from="20260102-030405",
+    )
+    first, *others = (row.model_copy(update={"provenance": source}) for row in results.rows)
+    own = first.model_copy(update={"provenance": source.model_copy(update={"reused_from": None})})
+    said = (
+        "onnxruntime (cpu, 1 thread, batch 1): measured by run 20260102-030405 at "
+        "2026-01-02T03:04:05+00:00 on AMD EPYC (2 cores, load 0.2), reused here; --remeasure "
+        "measures anew"
+    )
+    reused = results.model_copy(update={"rows": (first, *others)})
+    console.summary(reused)
+    for report in (capsys.readouterr().out, text_of(html.render(reused)), markdown.render(reused)):
+        assert report.count(said) == 1
+    assert tables.reused_measurements(results.model_copy(update={"rows": (own,)})) == []

@@ -66,7 +66,7 @@ def check(
         raise InputError(
             text,
             where=where,
-            hint="mend them, or set on_bad_boxes: repair, which cuts boxes off at the picture's "
+            hint="fix them, or set on_bad_boxes: repair, which cuts boxes off at the picture's "
             "border and leaves out those of which nothing remains",
         )
     return checked, (f"repaired, {text}",)
