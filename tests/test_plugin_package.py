@@ -95,7 +95,9 @@ def test_a_recipe_runs_through_all_of_them_to_the_report(squeeze: Squeeze, tmp_p
     assert (told["layout"], told["batch"]) == ("NCHW", "dynamic")
     timed = squeeze("bench", str(file), str(folder / "artifacts" / "2-distill.pt2"), "--json")
     assert timed.returncode == 0, timed.stderr
-    assert json.loads(timed.stdout)[str(file)]["input"]["shape"] == [1, 12, 12]
+    shown = json.loads(timed.stdout)["measurements"]
+    assert [row["runtime"] for row in shown] == ["pt2", "pt2"]
+    assert {tuple(row["input"]["shape"]) for row in shown} == {(1, 12, 12)}
 
 
 WRONG = [

@@ -275,7 +275,7 @@ def test_ctrl_c_keeps_what_was_finished(
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped; finished steps are kept" in stderr
+    assert "stopped; finished steps and epochs are kept" in stderr
     (run,) = (output / "small").iterdir()
     left = {p.name for p in (run / "steps").iterdir()}
     assert left - {"2-distill.unfinished"} == {"1-prune", "baseline"}
