@@ -238,6 +238,14 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def of_classifiers() -> list[str]:
+    """Return the losses that a classifier can learn from."""
+    every = {
+        name: blocks.load(LossBlock(name=name)).TRAITS for name in plugins.names(plugins.LOSSES)
+    }
+    return sorted(name for name, traits in every.items() if traits.task != "detection")
+
+
 def main() -> None:
     """Run the comparison and write the table."""
     given = arguments()
@@ -247,7 +255,7 @@ def main() -> None:
     setting = replace(setting, teacher_samples=len(data[0]))
     teacher, top1 = taught(*data, setting)
     print(f"teacher: {top1:.2%}", flush=True)
-    rows = {n: Row() for n in (ALONE, *(given.losses or sorted(plugins.names(plugins.LOSSES))))}
+    rows = {n: Row() for n in (ALONE, *(given.losses or of_classifiers()))}
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         for name, row in rows.items():
             loss = None if name == ALONE else LossBlock(name=name)
