@@ -71,7 +71,7 @@ def evaluate(
         subject.runtime,
         subject.files,
         subject.module,
-        (*score.doubts, *split.notes),
+        (*score.doubts, *subject.notes, *split.notes),
         split,
         subject.task,
     )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from squeeze.core import reading, specs, text
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, unknown_name
-from squeeze.exporting import embedded, file
+from squeeze.exporting import file
+from squeeze.exporting.description import described
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes import runtime as runtimes
 from squeeze.runtimes.base import Execution
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MODULES = "pytorch"
 """The runtime of torch modules, which need no file."""
+
+_REMEDY = "remove it and give example=squeeze.InputSpec(shape=…, mean=…, std=…)"
 
 
 def folder_path(given: Any) -> Path:  # noqa: ANN401
@@ -75,6 +78,7 @@ class ServedFile:
         detector: How a detector's outputs are read.
         ends_at_boxes: Whether decoding and suppression are inside.
         classes: Names of its outputs, where its description has them.
+        warnings: Where the description beside it and the one inside disagree.
     """
 
     path: Path
@@ -84,6 +88,7 @@ class ServedFile:
     detector: DetectorSpec | None = None
     ends_at_boxes: bool = False
     classes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def session(self, threads: int) -> "Session":
         """Load the file in its runtime."""
@@ -137,22 +142,22 @@ def served(path: str | Path) -> ServedFile:
         raise InputError("no such file", where=reading.shortened(path))
     runtime = _by_suffix(path)
     file.refuse_changed(path)
-    beside = file.description_of(path)
+    found = described(path, is_bundle=False, remedy=_REMEDY)
     try:
-        found = dict(reading.json_value(beside)) if beside.is_file() else embedded.read(path)
-        found = found or {}
-        spec, detector = found.get("input"), found.get("detector")
-        return ServedFile(
-            path,
-            runtime,
-            None if spec is None else InputSpec.model_validate(spec),
-            found.get("layout"),
-            None if detector is None else DetectorSpec.of_json(detector),
-            "detections" in found,
-            tuple(found.get("classes", ())),
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"its description is damaged: {error}", where=str(beside)) from error
+        spec = InputSpec.model_validate(found.values) if found.values else None
+    except ValueError as error:
+        what = f"its description is damaged: {error}"
+        raise InputError(what, where=found.source, hint=_REMEDY) from error
+    return ServedFile(
+        path,
+        runtime,
+        spec,
+        found.layout,
+        found.detector,
+        found.ends_at_boxes,
+        found.classes,
+        found.warnings,
+    )
 
 
 def _by_suffix(path: Path) -> str:

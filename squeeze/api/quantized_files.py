@@ -10,13 +10,12 @@ from squeeze.core import specs
 from squeeze.core.errors import InputError
 from squeeze.quantization import backend as backends
 from squeeze.quantization import weight_bits
-from squeeze.quantization.backend import Backend
 from squeeze.quantization.mixed_precision.step import FloatLayers
 from squeeze.quantization.qat import step as qat
 from squeeze.quantization.qat.agreement import agreement
 from squeeze.quantization.qat.matching import TrainedRanges
 from squeeze.quantization.qat.simulation import folded
-from squeeze.quantization.recovery.recover import recover
+from squeeze.quantization.recovery.recover import Recovered, recovered
 from squeeze.quantization.request import Request
 from squeeze.recipe import calibrators, schemes
 from squeeze.recipe.schema import QatStep, QuantizeStep, Target
@@ -86,45 +85,31 @@ def after_training(
     step, split = layers.step, layers.calibration
     backend = backends.load(schemes.backend_of(step.backend, target.runtime))
     processor = cpus.named(target.cpu)
-    rounded, notes = _recovered(model, layers, backend, processor, progress)
+    found = Recovered(model, ())
+    if isinstance(step, QuantizeStep):
+        found = recovered(
+            model,
+            step,
+            split,
+            progress,
+            bits=backend.bits(step, processor),
+            own_grid=backend.own_grid,
+        )
     with scratch() as folder:
         request = Request(
-            files.write_float(rounded, target.runtime, "float", 1, folder),
+            files.write_float(found.model, target.runtime, "float", 1, folder),
             path,
             step,
             split,
             progress,
             None,
-            keep_float=layers.keep_float(model, rounded, 1),
-            model=rounded,
+            keep_float=layers.keep_float(model, found.model, 1),
+            model=found.model,
             cpu=processor,
         )
         outcome = layers.quantize(backend.quantize, request, target, 1)
     files.describe(path, model, 1)
-    return MadeFile(outcome, notes)
-
-
-def _recovered(
-    model: "Model",
-    layers: FloatLayers,
-    backend: Backend,
-    processor: "cpus.Cpu",
-    progress: "Progress",
-) -> "tuple[Model, tuple[str, ...]]":
-    """Return the model that loses less as int8, where the scheme has int8 weights."""
-    step = layers.step
-    if not isinstance(step, QuantizeStep) or not schemes.SCHEMES[step.scheme].int8_weights:
-        return model, ()
-    if layers.calibration is None:
-        return model, ("accuracy recovery: none, it takes calibration data and there is none",)
-    if not backend.spec.keeps_recovered:
-        return model, (f"accuracy recovery: none, {backend.name} rounds to a grid of its own",)
-    settings = step.recovery
-    if step.scheme == "weight_only_int8":  # equalizing serves the ranges of activations
-        settings = settings.model_copy(update={"equalize": False})
-    bits = backend.bits(step, processor)
-    done = recover(model, settings, layers.calibration, progress, bits=bits)
-    return done.model, done.notes
+    return MadeFile(outcome, found.notes)
 
 
 def with_training(

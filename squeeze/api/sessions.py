@@ -45,6 +45,7 @@ class RunnableModel:
         files: The file; none of a module.
         module: None of a file.
         decodes: Whether a detector's outputs still have to be decoded.
+        notes: What its description makes doubtful.
     """
 
     runtime: str
@@ -57,6 +58,7 @@ class RunnableModel:
     files: tuple[Path, ...] = ()
     module: "nn.Module | None" = None
     decodes: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def as_given(
@@ -132,6 +134,7 @@ def _of_file(
         size_bytes(served.path),
         files=(served.path,),
         decodes=task.DECODES and not served.ends_at_boxes,
+        notes=served.warnings,
     )
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from squeeze.cli.file_description import LAYOUTS, FileDescription, described
 from squeeze.core import reading
 from squeeze.core.errors import InputError, unknown_name
+from squeeze.exporting.description import LAYOUTS, FileDescription, described
 
 if TYPE_CHECKING:
     from squeeze.core.detector import DetectorSpec
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from squeeze.runtimes.runtime import Runtime
 
 _OF_BUNDLES = "pytorch"
+_REMOVE_IT = "remove it and give --input C,H,W (and --mean, --std)"
 _FLAGS = {"shape": "--input"}
 _FEWEST_LEVELS = 16
 NOTHING: Mapping[str, Any] = {}
@@ -184,7 +185,7 @@ def open_file(
     }
     runtime = _recognised(path)
     layout = _layout(given.pop("layout", None), path, runtime)
-    found = described(path, is_bundle=runtime.spec.runs_bundles)
+    found = described(path, is_bundle=runtime.spec.runs_bundles, remedy=_REMOVE_IT)
     own = _installed(runtime.name, path).file_input(path)
     if own is not None:
         usual = layout or found.layout or own.layout(runtime.spec.layout)

@@ -21,7 +21,7 @@ from squeeze.quantization.mixed_precision.trial_store import TrialStore
 from squeeze.quantization.qat.agreement import agreement
 from squeeze.quantization.qat.matching import TrainedRanges
 from squeeze.quantization.qat.simulation import folded
-from squeeze.quantization.recovery.recover import Recovered, recover
+from squeeze.quantization.recovery.recover import Recovered, recovered
 from squeeze.quantization.request import Request
 from squeeze.recipe import schemes
 from squeeze.recipe.schema import Block, Quantization, QuantizeStep
@@ -91,7 +91,7 @@ class Quantizer:
     trained: ModelState | None
     task: "Task"
     mixed: FloatLayers
-    recovered: Callable[[int], Recovered]
+    recovered: Callable[[int, str | None], Recovered]
 
     @classmethod
     def of(cls, context: RunContext, states: Sequence[ModelState]) -> "Quantizer | None":
@@ -105,8 +105,8 @@ class Quantizer:
                 where = f"steps.{number - 1}"
                 mixed = FloatLayers(step, where, data.calibration, data.train, task, recipe.seed)
                 name = f"{number}-{step.method}"
-                recovered = _recovery(step, before, context, name)
-                return cls(name, step, context, before, trained, task, mixed, recovered)
+                better = _recovery(step, before, context)
+                return cls(name, step, context, before, trained, task, mixed, better)
         return None
 
     @property
@@ -248,18 +248,9 @@ class Quantizer:
         """Return the float model, and the ranges where they were trained."""
         step, trained, calibration = self.step, self.trained, self.context.data.calibration
         if isinstance(step, QuantizeStep):
-            why = None
-            if not schemes.SCHEMES[step.scheme].int8_weights:
-                return _Source(self.before.model, step)
-            if not backend.spec.keeps_recovered:
-                why = f"{backend.name} rounds to a grid of its own"
-            elif calibration is None:
-                why = "it takes calibration data and there is none"
-            if why is not None:
-                return _Source(self.before.model, step, (f"accuracy recovery: none, {why}",))
-            found = self.recovered(bits)
-            notes = tuple(f"for {bits}-bit weights: {note}" for note in found.notes)
-            return _Source(found.model, step, notes)
+            found, before = self.recovered(bits, backend.own_grid), self.before.model
+            made_for = "" if found.model is before else f"for {bits}-bit weights: "
+            return _Source(found.model, step, tuple(f"{made_for}{note}" for note in found.notes))
         if trained is None or trained.ranges is None or calibration is None:
             raise SqueezeError("was not trained", where=self.name)
         ranges = TrainedRanges(trained.model, trained.ranges, calibration)
@@ -284,18 +275,15 @@ def _chosen(wanted: str, backend: str) -> str:
 
 
 def _recovery(
-    step: Quantization, before: ModelState, context: RunContext, name: str
-) -> Callable[[int], Recovered]:
+    step: Quantization, before: ModelState, context: RunContext
+) -> Callable[[int, str | None], Recovered]:
     """Return the function that makes the model to quantize, once for so many bits."""
 
     @cache
-    def recovered(bits: int) -> Recovered:
-        calibration = context.data.calibration
-        if calibration is None or not isinstance(step, QuantizeStep):
-            raise SqueezeError("needs calibration data", where=name)
-        settings = step.recovery
-        if step.scheme == "weight_only_int8":  # equalizing serves the ranges of activations
-            settings = settings.model_copy(update={"equalize": False})
-        return recover(before.model, settings, calibration, context.progress, bits=bits)
+    def of(bits: int, own_grid: str | None) -> Recovered:
+        if not isinstance(step, QuantizeStep):
+            return Recovered(before.model, ())
+        calibration, progress = context.data.calibration, context.progress
+        return recovered(before.model, step, calibration, progress, bits=bits, own_grid=own_grid)
 
-    return recovered
+    return of

@@ -43,6 +43,11 @@ class Backend:
         """Return how many bits weights are going to have on a processor."""
         return int(self._function("bits")(step, cpu))
 
+    @property
+    def own_grid(self) -> str | None:
+        """Its name, where it rounds weights to a grid of its own; else None."""
+        return None if self.spec.keeps_recovered else self.name
+
     def _function(self, name: str) -> Callable[..., Any]:
         module = plugins.load_part(plugins.BACKENDS, self.name, "quantize")
         found: Callable[..., Any] | None = getattr(module, name, None)

@@ -1,5 +1,6 @@
 """Prune, export, evaluate and benchmark modules and files."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,25 @@ def test_two_evaluations_are_paired(known: Any, smaller: PruneResult) -> None:
     other = squeeze.evaluate(known.model, known.validation, samples=50)
     with pytest.raises(InputError, match="other samples"):
         after.against(other)
+
+
+def test_descriptions_of_a_file_that_disagree_are_noted_and_damaged_ones_refused(
+    known: Any, tmp_path: Path
+) -> None:
+    done = squeeze.export(known.model, known.example, output=tmp_path, name="net")
+    beside = tmp_path / "net.onnx.json"
+    clean = squeeze.evaluate(done, known.validation)
+    assert not any("disagree" in note for note in clean.notes)
+    record = json.loads(beside.read_text())
+    record["input"]["crop_fraction"] = 0.5
+    beside.write_text(json.dumps(record))
+    found = squeeze.evaluate(done, known.validation)
+    (note,) = (note for note in found.notes if "disagree" in note)
+    assert "net.onnx.json counts" in note
+    record["input"]["shape"] = "large"
+    for text in ("{", json.dumps(record)):
+        beside.write_text(text)
+        with pytest.raises(InputError, match="is damaged") as caught:
+            squeeze.evaluate(done, known.validation)
+        assert "net.onnx.json" in str(caught.value)
+        assert "remove it and give example=" in str(caught.value)

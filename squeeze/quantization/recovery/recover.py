@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from squeeze.quantization.recovery import bias, equalize, graph, moments, passed_over, rounding
+from squeeze.recipe import schemes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
     from squeeze.models.types import Model
-    from squeeze.recipe.schema import RecoverySettings
+    from squeeze.recipe.schema import QuantizeStep, RecoverySettings
 
 LARGEST = {7: 64, 8: 127}
 """The largest integer of a weight, by its bits; runtimes' grids are symmetric."""
@@ -33,6 +34,39 @@ class Recovered:
 
     model: "Model"
     notes: tuple[str, ...]
+
+
+def recovered(
+    model: "Model",
+    step: "QuantizeStep",
+    calibration: "Split | None",
+    progress: "Progress",
+    *,
+    bits: int,
+    own_grid: str | None,
+) -> Recovered:
+    """Return the model that a quantize step makes its files of, for one backend.
+
+    Args:
+        model: The float model.
+        step: Its scheme and settings decide.
+        calibration: None where the recipe has none.
+        progress: Where the bars go.
+        bits: 7 or 8, of the weights.
+        own_grid: The backend, where it rounds to a grid of its own and recovery would be in vain.
+    """
+    if not schemes.SCHEMES[step.scheme].int8_weights:
+        return Recovered(model, ())
+    if own_grid is not None:
+        why = f"accuracy recovery: none, {own_grid} rounds to a grid of its own"
+        return Recovered(model, (why,))
+    if calibration is None:
+        why = "accuracy recovery: none, it takes calibration data and there is none"
+        return Recovered(model, (why,))
+    settings = step.recovery
+    if step.scheme == "weight_only_int8":  # equalizing serves the ranges of activations
+        settings = settings.model_copy(update={"equalize": False})
+    return recover(model, settings, calibration, progress, bits=bits)
 
 
 def recover(

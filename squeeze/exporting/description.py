@@ -11,13 +11,22 @@ from squeeze.core.errors import InputError
 if TYPE_CHECKING:
     from squeeze.core.detector import DetectorSpec
 
-_REMOVE_IT = "remove it and give --input C,H,W (and --mean, --std)"
 LAYOUTS = ("NCHW", "NHWC")
 
 
 @dataclass(frozen=True)
 class FileDescription:
-    """What is known of a file before flags count."""
+    """What a file says of itself.
+
+    Attributes:
+        values: Of its input; empty where nothing is written about it.
+        source: Where that is written, in words.
+        layout: ``NCHW`` or ``NHWC``.
+        detector: How a detector's outputs are read.
+        ends_at_boxes: Whether decoding and suppression are inside.
+        classes: Names of its outputs.
+        warnings: Where two descriptions disagree.
+    """
 
     values: dict[str, Any]
     source: str
@@ -28,8 +37,13 @@ class FileDescription:
     warnings: tuple[str, ...] = ()
 
 
-def described(path: Path, *, is_bundle: bool) -> FileDescription:
+def described(path: Path, *, is_bundle: bool, remedy: str) -> FileDescription:
     """Return what the file's description says: the one beside it if there is one.
+
+    Args:
+        path: A file, or a bundle's folder.
+        is_bundle: Which of them.
+        remedy: What to do about a damaged one, in terms of whoever asks.
 
     Raises:
         InputError: A description is damaged.
@@ -37,10 +51,10 @@ def described(path: Path, *, is_bundle: bool) -> FileDescription:
     from squeeze.exporting import embedded, file
 
     record = path / "architecture.json" if is_bundle else file.description_of(path)
-    plain = _read(record) if record.is_file() else None
+    plain = _read(record, remedy) if record.is_file() else None
     inside = None if is_bundle else embedded.read(path)
     if plain is not None:
-        found = _of_record(plain, record, record.name)
+        found = _of_record(plain, record, record.name, remedy)
         differing = [] if inside is None else _differing(plain, inside)
         if not differing:
             return found
@@ -50,20 +64,20 @@ def described(path: Path, *, is_bundle: bool) -> FileDescription:
         )
         return replace(found, warnings=(warning,))
     if inside is not None:
-        return _of_record(inside, path, "the description inside the file")
+        return _of_record(inside, path, "the description inside the file", remedy)
     return FileDescription({}, "defaults")
 
 
-def _read(record: Path) -> dict[str, Any]:
+def _read(record: Path, remedy: str) -> dict[str, Any]:
     try:
         return dict(reading.json_value(record))
     except InputError as error:
-        raise InputError(f"is damaged: {error.what}", where=error.where, hint=_REMOVE_IT) from error
+        raise InputError(f"is damaged: {error.what}", where=error.where, hint=remedy) from error
     except (ValueError, TypeError) as error:
-        raise _damaged(record, error) from error
+        raise _damaged(record, error, remedy) from error
 
 
-def _of_record(plain: Mapping[str, Any], place: Path, source: str) -> FileDescription:
+def _of_record(plain: Mapping[str, Any], place: Path, source: str, remedy: str) -> FileDescription:
     from squeeze.core.detector import DetectorSpec
 
     try:
@@ -75,14 +89,14 @@ def _of_record(plain: Mapping[str, Any], place: Path, source: str) -> FileDescri
         ends_at_boxes = "detections" in plain
         return FileDescription(dict(plain["input"]), source, layout, spec, ends_at_boxes, classes)
     except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(place, error) from error
+        raise _damaged(place, error, remedy) from error
 
 
-def _damaged(record: Path, error: Exception) -> InputError:
+def _damaged(record: Path, error: Exception, remedy: str) -> InputError:
     return InputError(
         f"is damaged: {type(error).__name__}: {error}",
         where=str(record),
-        hint=_REMOVE_IT,
+        hint=remedy,
     )
 
 
