@@ -103,11 +103,7 @@ def runtime_of(name: str) -> "Runtime":
     Raises:
         InputError: There is none of this name, or it is not installed.
     """
-    runtime = runtimes.load(name)
-    reason = runtime.unavailable("cpu")
-    if reason is not None:
-        raise InputError(reason, where=name)
-    return runtime
+    return runtimes.installed(name, where=name)
 
 
 def runtime_named(given: str) -> str:

@@ -274,11 +274,7 @@ def _recognised(path: Path) -> "Runtime":
 def _installed(name: str, path: Path, device: str = "cpu") -> "Runtime":
     from squeeze.runtimes import runtime
 
-    found = runtime.load(name)
-    reason = found.unavailable(device)
-    if reason is not None:
-        raise InputError(reason, where=str(path))
-    return found
+    return runtime.installed(name, where=str(path), device=device)
 
 
 def _layout(text: str | None, path: Path, runtime: "Runtime") -> str | None:

@@ -87,10 +87,7 @@ def runtime(path: Path, flag: str) -> "Runtime":
     if not reading.is_file(path):
         raise InputError("no such file", where=where)
     file.refuse_changed(path)
-    reason = found.unavailable("cpu")
-    if reason is not None:
-        raise InputError(reason, where=where)
-    return found
+    return runtimes.installed(found.name, where=where)
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -9,12 +9,14 @@ entry-point group of the same name, for example::
 """
 
 import sys
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from squeeze.core.errors import InputError, unknown_name
 
@@ -48,7 +50,7 @@ ONE_OF = {
 }
 _FOLDERS = {BACKENDS, DATASETS, RUNTIMES, TASKS}
 """Groups whose extensions are folders: their parts are loaded one by one."""
-_NOT_EXTENSIONS = {"__init__", "base", "record"}
+_NOT_EXTENSIONS = {"__init__", "base"}
 
 
 def names(group: str) -> dict[str, str]:
@@ -88,6 +90,20 @@ def load_part(group: str, name: str, part: str) -> ModuleType:
         InputError: No extension of the group has this name or part, or it cannot be imported.
     """
     return imported(f"{_module(group, name)}.{part}")
+
+
+def load_function(group: str, name: str, part: str, function: str) -> Callable[..., Any]:
+    """Import one function of a module inside an extension's folder.
+
+    Raises:
+        InputError: No extension of the group has it, or its module cannot be imported.
+    """
+    module = load_part(group, name, part)
+    found: Callable[..., Any] | None = getattr(module, function, None)
+    if found is None:
+        what = f"has no {function}, which {ONE_OF[group]} {name} needs"
+        raise InputError(what, where=module.__name__)
+    return found
 
 
 def has_part(group: str, name: str, part: str) -> bool:

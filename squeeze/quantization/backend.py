@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from squeeze.core import plugins, specs
-from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
     from squeeze.core.cpu import Cpu
@@ -49,12 +48,7 @@ class Backend:
         return None if self.spec.keeps_recovered else self.name
 
     def _function(self, name: str) -> Callable[..., Any]:
-        module = plugins.load_part(plugins.BACKENDS, self.name, "quantize")
-        found: Callable[..., Any] | None = getattr(module, name, None)
-        if found is None:
-            what = f"has no {name}, which backend {self.name} needs"
-            raise InputError(what, where=module.__name__)
-        return found
+        return plugins.load_function(plugins.BACKENDS, self.name, "quantize", name)
 
 
 def load(name: str) -> Backend:

@@ -173,12 +173,7 @@ class Runtime:
         return plugins.has_part(plugins.RUNTIMES, self.name, part)
 
     def _function(self, part: str, name: str) -> "Callable[..., Any]":
-        module = plugins.load_part(plugins.RUNTIMES, self.name, part)
-        found: Callable[..., Any] | None = getattr(module, name, None)
-        if found is None:
-            what = f"has no {name}, which runtime {self.name} needs"
-            raise InputError(what, where=module.__name__)
-        return found
+        return plugins.load_function(plugins.RUNTIMES, self.name, part, name)
 
 
 def load(name: str) -> Runtime:
@@ -188,6 +183,24 @@ def load(name: str) -> Runtime:
         InputError: There is none of this name, or it is not one.
     """
     return Runtime(name, specs.runtime(name))
+
+
+def installed(name: str, *, where: str, device: str = "cpu") -> Runtime:
+    """Return a runtime that can run files here.
+
+    Args:
+        name: In recipes.
+        where: What an error is about: a file, or the name itself.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: There is none of this name, or it cannot run here.
+    """
+    found = load(name)
+    reason = found.unavailable(device)
+    if reason is not None:
+        raise InputError(reason, where=where)
+    return found
 
 
 def of_file(path: "Path") -> Runtime | None:
