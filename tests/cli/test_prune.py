@@ -128,6 +128,7 @@ def test_all_other_flags_make_a_recipe(planned: Callable[..., dict[str, Any]]) -
         (("--epochs", "1"), "trains, which needs --train"),
         (("--ranking", "all"), "ranking: found 'all', allowed: local, global, isomorphic"),
         (("--max-ratio", "1"), "--max-ratio: found 1.0, allowed: less than 1"),
+        (("--task", "pose", "--max-drop", "0.1"), "--task: found 'pose', allowed: classification"),
     ],
 )
 def test_wrong_flags_of_prune_exit_with_2(
