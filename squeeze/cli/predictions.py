@@ -118,7 +118,7 @@ def _of_sample(each: CasePredictions, position: int) -> dict[str, Any]:
     predicted = each.predictions[position]
     if not each.split.has_boxes:
         best = [classes[int(index)] for index in predicted]
-        return {"label": classes[int(each.split.labels[position])], "predicted": best}
+        return {"label": classes[int(each.split.class_indices[position])], "predicted": best}
     return {
         "detections": [
             {"class": classes[int(index)], "score": float(score), "xyxy": box.tolist()}

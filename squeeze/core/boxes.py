@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def areas_of(xyxy: "NDArray[np.float32]") -> "NDArray[np.float32]":
-    """Return the areas ``(n,)`` of boxes ``(n, 4)``; boxes turned inside out have none."""
+    """Return the areas ``(n,)`` of boxes ``(n, 4)``; inverted boxes have none."""
     sides = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0)
     areas: NDArray[np.float32] = (sides[:, 0] * sides[:, 1]).astype(np.float32)
     return areas

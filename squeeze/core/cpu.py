@@ -1,4 +1,4 @@
-"""What this machine's processor can do, and those that targets name."""
+"""What processors can do: this machine's, and those that targets may name."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from pathlib import Path
 from squeeze.core.errors import InputError, unknown_name
 
 OVERRIDE = "SQUEEZE_CPU"
-"""Environment variable that names the processor to take this machine for: one of ``NAMED``.
+"""Environment variable with the processor to assume instead of this one: one of ``NAMED``.
 
 ``unknown`` hides what the processor can do. The test suite runs under every value.
 """
@@ -96,21 +96,21 @@ def named(name: str) -> Cpu:
 
 
 def elsewhere(name: str) -> str | None:
-    """Return a target's processor by name if files are made otherwise for it, or None."""
+    """Return a target's processor by name if its files differ from this machine's, or None."""
     return None if named(name).kernels == host().kernels else name
 
 
 def other_than_host(name: str) -> str | None:
-    """Return a target's processor by name if this machine cannot stand for it, or None.
+    """Return a target's processor by name if latency here says nothing about it, or None.
 
-    It cannot where their architectures or their vector instructions differ, also where both run
-    the same files: their kernels are others and so is the latency.
+    That is so where architecture or vector instructions differ, even if both run the same files:
+    other kernels run, and latency differs.
     """
     return name if difference(name) else None
 
 
 def difference(name: str) -> str:
-    """Return in words how this machine's processor differs from a target's; empty if it does not.
+    """Describe how this machine's processor differs from a target's; empty if it does not.
 
     Args:
         name: One of ``NAMED``, or ``host``.
@@ -124,8 +124,8 @@ def difference(name: str) -> str:
         return "this host does not report its instruction set"
     mine, its = _instructions(here), _instructions(wanted)
     parts = (("lacks", its - mine), ("also has", mine - its))
-    told = [f"{verb} {', '.join(sorted(some))}" for verb, some in parts if some]
-    return f"this host {' and '.join(told)}" if told else ""
+    found = [f"{verb} {', '.join(sorted(names))}" for verb, names in parts if names]
+    return f"this host {' and '.join(found)}" if found else ""
 
 
 def _instructions(machine: Cpu) -> set[str]:
@@ -134,10 +134,10 @@ def _instructions(machine: Cpu) -> set[str]:
 
 
 def host() -> Cpu:
-    """Return this machine's processor; features are empty where the system does not tell.
+    """Return this machine's processor; features are empty where the system does not list them.
 
     Raises:
-        InputError: ``SQUEEZE_CPU`` names a processor that is not known.
+        InputError: ``SQUEEZE_CPU`` names an unknown processor.
     """
     name = os.environ.get(OVERRIDE)
     if not name:

@@ -1,4 +1,4 @@
-"""What an extension's docstring says about it, read from its file without importing it."""
+"""What extensions' docstrings say about them, read from their files without importing them."""
 
 import ast
 import re

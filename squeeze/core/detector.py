@@ -4,8 +4,8 @@ A detector's module ends at its heads. ``forward(images)`` returns a tuple of te
 ``(N, A, columns)``, box regression ``(N, A, 4)`` and, where ``DetectorSpec.quality`` says so, one
 logit of objectness or centerness per place ``(N, A, 1)``. A place is an anchor, a point of a grid
 or a query. Places run through the levels in their order, and in a level row by row, then column by
-column, then anchor by anchor. What happens after that (decoding, non-maximum suppression) is the
-same code for every runtime, so that no file is scored by another rule.
+column, then anchor by anchor. What follows (decoding, non-maximum suppression) is the same code for
+every runtime, so that all files are scored by one rule.
 
 A ``two_stage`` detector's places are proposals that its graph makes itself. It regresses a box for
 every column, ``(N, P, 4 * columns)``, and returns the proposals as a third output ``(N, P, 5)``:
@@ -16,13 +16,11 @@ The module carries its ``DetectorSpec`` as the attribute ``detector``.
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 Decoder = Literal["anchor_grid", "anchor_free", "ssd", "retinanet", "detr", "two_stage"]
@@ -79,7 +77,7 @@ class DetectorSpec:
         candidates: The best of each level (``ssd``: of each class) that go into suppression; of
             ``two_stage`` there are no more proposals than that, and all of them do.
         nms: ``greedy`` and ``soft`` act within each class; ``none`` for queries.
-        nms_iou: Boxes of a class that overlap a better one by more go, (0, 1].
+        nms_iou: Boxes of a class that overlap a better one by more are removed, (0, 1].
         soft_sigma: Width of the Gaussian by which ``soft`` lowers scores, > 0.
         max_detections: Kept per image, best first.
         size: Height and width of the only input that fits; None if any does.
@@ -108,7 +106,7 @@ class DetectorSpec:
     __pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}  # noqa: RUF012  (of records)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work.
+        """Check the values.
 
         Raises:
             ValueError: With the field, what was found and what is allowed.
@@ -174,12 +172,12 @@ class DetectorSpec:
         grids = [(self.grid(level, size), len(level.anchors)) for level in self.levels]
         return sum(rows * columns * anchors for (rows, columns), anchors in grids)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the spec as plain data."""
         return asdict(self)
 
     @classmethod
-    def of_json(cls, record: "Mapping[str, Any]") -> Self:
+    def of_json(cls, record: object) -> Self:
         """Return the spec that ``as_json`` wrote.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Progress as plain lines: where there is not a terminal for bars, and in the log of a run."""
+"""Progress as plain lines: where there is no terminal for bars, and in the log of a run."""
 
 import threading
 import time
@@ -76,7 +76,7 @@ class Lines:
 
 
 class Journal:
-    """A ``Progress`` that shows on another one, and keeps all of it for the run's log.
+    """A ``Progress`` that passes everything on to another one and writes the run's log.
 
     Attributes:
         warnings: In order.
@@ -98,16 +98,16 @@ class Journal:
         self._early.clear()
 
     def close(self) -> None:
-        """Close the file, without the colours that libraries have written into it."""
+        """Close the file and strip the colour codes that libraries have written to it."""
         if self._file is None:
             return
         path = Path(self._file.name)
         self._file.close()
         self._file = None
         with suppress(OSError):  # the folder may have been removed
-            said = path.read_bytes().decode(errors="replace")
-            if plain(said) != said:
-                path.write_bytes(plain(said).encode())
+            text = path.read_bytes().decode(errors="replace")
+            if plain(text) != text:
+                path.write_bytes(plain(text).encode())
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:
@@ -136,7 +136,7 @@ class Journal:
             self.warnings.append(text)
 
     def failed(self, error: BaseException) -> None:
-        """Log why the run ends, with the traceback of what is not a wish of the user."""
+        """Log why the run ends: with a traceback, unless the user has stopped it."""
         if isinstance(error, KeyboardInterrupt):
             self._log.say("stopped")
             return
@@ -151,5 +151,5 @@ class Journal:
         if self._file is None:
             self._early.append(line)
         else:
-            with suppress(OSError):  # a full disk is told by what cannot do without it
+            with suppress(OSError):  # a full disk is reported by whatever cannot go on without it
                 self._file.write(line.encode(errors="replace"))

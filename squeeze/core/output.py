@@ -31,7 +31,7 @@ def redirect_output(log: Path | None) -> Iterator[None]:
     """Redirect everything that is written to stdout and stderr, C++ included, and warnings.
 
     Args:
-        log: Appended to; None throws the chatter away.
+        log: Appended to; None discards the output.
     """
     sys.stdout.flush()
     sys.stderr.flush()

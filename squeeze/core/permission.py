@@ -1,6 +1,6 @@
-"""Whose code a bundle may run: squeeze's own sources, and factories that the user has named.
+"""Which code a bundle may run: squeeze's own sources, and factories that the user has allowed.
 
-A bundle is data that may come from anywhere. Its ``build`` is followed by itself only where it
+A bundle is data that may come from anywhere. Its ``build`` is called without asking only where it
 names one of ``OWN_SOURCES``; a Python function is called only if the user names the same one.
 """
 
@@ -9,23 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
-
 from squeeze.core import reading
 from squeeze.core.errors import InputError
 
 OWN_SOURCES = ("torchvision", "timm", "builtin", "transformers")
-"""What a reference's head names without code of the user's."""
+"""What stands before the colon of a reference that runs none of the user's code."""
 
 FORMS = (
     "torchvision:NAME, timm:NAME, builtin:NAME, transformers:NAME, package.module:function, "
     "./file.py:function"
 )
-"""What a model's factory may be written as."""
+"""The forms of a model factory's reference."""
 
 _LONGEST = 120
 _HOW = (
-    "where you trust that code, name it: --allow-code {0}, load_bundle(path, allow_code='{0}'), or "
+    "if you trust that code, allow it: --allow-code {0}, load_bundle(path, allow_code='{0}'), or "
     "the same as 'build' beside 'weights' in a recipe"
 )
 _allowed: ContextVar[tuple[str, ...]] = ContextVar("allowed", default=())
@@ -110,7 +108,7 @@ def mismatch(named: str, reference: str, folder: Path) -> str | None:
     return f"the bundle is built by {reference}: name the same factory, or leave 'build' out"
 
 
-def refusal(reference: str, args: Mapping[str, Any], folder: Path) -> tuple[str, str] | None:
+def refusal(reference: str, args: Mapping[str, object], folder: Path) -> tuple[str, str] | None:
     """Return why a bundle's factory is not called and what to do about it, or None where it is.
 
     Args:
@@ -120,14 +118,14 @@ def refusal(reference: str, args: Mapping[str, Any], folder: Path) -> tuple[str,
     """
     head, _, name = reference.rpartition(":")
     if not head or not name:
-        return f"its record says build: '{reference}', allowed: {FORMS}", "this is not a bundle's"
+        return f"its record has build: '{reference}', allowed: {FORMS}", "its record is damaged"
     if is_own(reference):
         return None
     given = ", ".join(f"{key}={value!r}" for key, value in args.items())
     call = f"{reference}({given if len(given) <= _LONGEST else given[:_LONGEST] + '…'})"
     if in_standard_library(reference):
         what = f"its record asks to run {call} of Python's standard library, which builds no models"
-        return what, "nothing was run, and nothing may allow it: do not trust this bundle"
+        return what, "nothing was run, and no option allows it: do not trust this bundle"
     wanted = resolved(reference, folder)
     if any(resolved(one, folder) == wanted for one in allowed()):
         return None

@@ -39,6 +39,9 @@ KINDS = {
     "datasets": DATASETS,
     "tasks": TASKS,
 }
+ExtensionFunction = Callable[..., Any]
+"""A function of an extension; its group says what it takes and returns."""
+
 ONE_OF = {
     SPARSE: "sparse training",
     LOSSES: "loss",
@@ -92,14 +95,14 @@ def load_part(group: str, name: str, part: str) -> ModuleType:
     return imported(f"{_module(group, name)}.{part}")
 
 
-def load_function(group: str, name: str, part: str, function: str) -> Callable[..., Any]:
+def load_function(group: str, name: str, part: str, function: str) -> ExtensionFunction:
     """Import one function of a module inside an extension's folder.
 
     Raises:
         InputError: No extension of the group has it, or its module cannot be imported.
     """
     module = load_part(group, name, part)
-    found: Callable[..., Any] | None = getattr(module, function, None)
+    found: ExtensionFunction | None = getattr(module, function, None)
     if found is None:
         what = f"has no {function}, which {ONE_OF[group]} {name} needs"
         raise InputError(what, where=module.__name__)

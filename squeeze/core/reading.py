@@ -1,15 +1,14 @@
-"""Read the text files that users hand in: bounded, decoded by one rule, and wrong with a place.
+"""Read the text files that users hand in: bounded in size, decoded alike, errors with their place.
 
-All readers of annotations, lists and recipes come through here. Text is UTF-8, with or without a
+All readers of annotations, lists and recipes use this module. Text is UTF-8, with or without a
 byte-order mark. What cannot be read is an ``InputError`` with the file, and the line where there
-is one, whatever the operating system, a codec or a parser made of it.
+is one, whatever the operating system, a codec or a parser has raised.
 """
 
 import codecs
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from squeeze.core.errors import InputError
 
@@ -82,7 +81,7 @@ def lines(file: Path, limit: int = TEXT_BYTES) -> list[tuple[int, str]]:
     return [(n, line.strip()) for n, line in enumerate(every, 1) if line.strip()]
 
 
-def json_value(file: Path, limit: int = JSON_BYTES) -> Any:  # noqa: ANN401
+def json_value(file: Path, limit: int = JSON_BYTES) -> object:
     """Return what a JSON file holds; whole numbers beyond 64 bits become floats.
 
     Raises:
@@ -91,12 +90,13 @@ def json_value(file: Path, limit: int = JSON_BYTES) -> Any:  # noqa: ANN401
     where = shortened(file)
     content = text(file, limit)
     try:
-        return json.loads(content, parse_int=_whole)
+        found: object = json.loads(content, parse_int=_whole)
     except json.JSONDecodeError as error:
         place = f"{where}:{error.lineno}:{error.colno}"
         raise InputError(f"is broken JSON: {error.msg}", where=place) from None
     except RecursionError:
         raise InputError("is nested too deeply", where=where) from None
+    return found
 
 
 def exists(path: Path) -> bool:

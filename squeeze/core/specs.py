@@ -25,8 +25,8 @@ class RuntimeSpec:
         needs: The modules that running a file imports, with the distributions that bring them.
         export_needs: The same of writing files.
         install: What to give to ``pip install`` for all of them.
-        backend: The quantization backend that ``auto`` stands for; None for the one that is called
-            like the runtime.
+        backend: The quantization backend that ``auto`` stands for; None for the one of the
+            runtime's own name.
         refuses: Why it cannot hold a scheme, by scheme, or by precision for all schemes of one
             kind (``int8``). What ``precisions`` leaves out needs no entry here.
         fp16_emulated: Why fp16 is refused on a CPU that has no fp16 arithmetic; empty where it is
@@ -34,11 +34,11 @@ class RuntimeSpec:
         fp16_widened: Why any CPU computes the files' fp16 weights in fp32; empty where it does
             not.
         fp16_widened_on_x86: Why an x86 CPU does.
-        layout: ``NCHW`` or ``NHWC``: of a file's input where its shape does not tell.
+        layout: ``NCHW`` or ``NHWC``: of a file's input whose shape is ambiguous.
         fixed_batch: Whether a file holds one batch size.
         ends_at_boxes: Whether decoding and suppression may be written into a detector's file.
         suppresses: Whether a graph may suppress boxes inside, as two-stage detectors do.
-        slow_export: Whether writing a file takes so long that a search tries few of them.
+        slow_export: Whether writing a file takes so long that a search should try few of them.
         session_imports: The modules that opening a session imports: they count as code, not as a
             model's memory.
     """
@@ -67,7 +67,7 @@ class RuntimeSpec:
 
     @property
     def kind(self) -> str:
-        """The file type as the command line calls it: the suffix without its first point."""
+        """The file type as the command line calls it: the suffix without its leading dot."""
         return self.suffix.removeprefix(".")
 
     @property
@@ -87,7 +87,7 @@ class BackendSpec:
     Attributes:
         runtimes: Those that its files are for.
         schemes: Those that it makes.
-        keeps_recovered: Whether it keeps what accuracy recovery does to the weights; not where it
+        keeps_recovered: Whether it keeps what accuracy recovery does to the weights; false where it
             rounds to a grid of its own.
         ignores: Keys of a quantize step that have no effect on it.
         autotunes: Whether it takes ``autotune``.
@@ -119,8 +119,8 @@ class FormatSpec:
 
     Attributes:
         labels: What a sample's label is: a class, boxes, or either, as the data has it.
-        needs: Keys of a data block that it cannot do without.
-        uses: Further keys that it looks at, besides those of every format.
+        needs: Keys of a data block that it requires.
+        uses: Further keys that it reads, besides those of every format.
     """
 
     labels: Literal["classes", "boxes", "either"]
@@ -135,7 +135,7 @@ def runtime(name: str) -> RuntimeSpec:
     """Return what a runtime says about itself.
 
     Raises:
-        InputError: There is none of this name, or it is not one.
+        InputError: There is none of this name, or it has no valid SPEC.
     """
     return _read(plugins.RUNTIMES, name, RuntimeSpec)
 
@@ -144,7 +144,7 @@ def backend(name: str) -> BackendSpec:
     """Return what a quantization backend says about itself.
 
     Raises:
-        InputError: There is none of this name, or it is not one.
+        InputError: There is none of this name, or it has no valid SPEC.
     """
     return _read(plugins.BACKENDS, name, BackendSpec)
 
@@ -153,18 +153,18 @@ def data_format(name: str) -> FormatSpec:
     """Return what a dataset format says about itself.
 
     Raises:
-        InputError: There is none of this name, or it is not one.
+        InputError: There is none of this name, or it has no valid SPEC.
     """
     return _read(plugins.DATASETS, name, FormatSpec)
 
 
 def runtimes() -> dict[str, RuntimeSpec]:
-    """Return all runtimes that can be read; ``unreadable`` tells of the others."""
+    """Return all runtimes that can be read; ``unreadable`` lists the others."""
     return _every(plugins.RUNTIMES, RuntimeSpec)
 
 
 def backends() -> dict[str, BackendSpec]:
-    """Return all quantization backends that can be read; ``unreadable`` tells of the others."""
+    """Return all quantization backends that can be read; ``unreadable`` lists the others."""
     return _every(plugins.BACKENDS, BackendSpec)
 
 
@@ -220,6 +220,6 @@ def _read(group: str, name: str, kind: type[_Spec]) -> _Spec:
     module = plugins.load(group, name)
     found = getattr(module, "SPEC", None)
     if not isinstance(found, kind):
-        what = f"is no {plugins.ONE_OF[group]}: its SPEC is no squeeze.core.specs.{kind.__name__}"
+        what = f"is not a {plugins.ONE_OF[group]}: its SPEC is not a squeeze.core.specs.{kind.__name__}"
         raise InputError(what, where=module.__name__)
     return found

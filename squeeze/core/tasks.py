@@ -1,4 +1,4 @@
-"""What is true of a task before anything is opened: its labels, its metrics, and where they show.
+"""What is known of a task before anything is opened: its labels, its metrics, and their names.
 
 The package of every task holds a ``TaskSpec`` as ``SPEC``. Recipes are checked with it, so it needs
 neither torch nor data.
@@ -40,7 +40,7 @@ class TaskSpec:
         name: In recipes.
         labels: What the samples are labelled with: one class each, or boxes.
         metrics: What gates may limit; the first one is the main figure, which training reports and
-            mixed precision holds unless told otherwise. Percent in reports.
+            mixed precision holds unless the recipe names another. Percent in reports.
         decodes: Whether reading outputs is work that an application has to do too; latency then is
             given with and without it.
     """
@@ -70,7 +70,7 @@ def spec_of(name: str) -> TaskSpec:
     module = plugins.load(plugins.TASKS, name)
     spec = getattr(module, "SPEC", None)
     if not isinstance(spec, TaskSpec):
-        raise InputError("is no task: it has no SPEC, a TaskSpec", where=module.__name__)
+        raise InputError("is not a task: it has no SPEC (a TaskSpec)", where=module.__name__)
     return spec
 
 

@@ -21,7 +21,7 @@ class Progress(Protocol):
         """Print one line of narration."""
 
     def warn(self, text: str) -> None:
-        """Print one line about what went wrong and was got over; reports repeat it."""
+        """Print one line about a problem that the run survives; reports repeat it."""
 
 
 class Silent:

@@ -7,7 +7,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class UnionFind(Generic[T]):
-    """Disjoint sets of hashable things; a thing nobody has joined is a set of its own.
+    """Disjoint sets of hashable things; a thing that was never joined is a set of its own.
 
     Finding shortens the paths it walks (path halving), so that long chains stay cheap.
     """

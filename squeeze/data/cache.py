@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Read = Callable[[int], NDArray[Any]]
+    from squeeze.data.samples import Pixels
+
+    Read = Callable[[int], Pixels]
 
 _MOST_BYTES = 2**30
 _SHARE_OF_MEMORY = 0.25
@@ -38,10 +40,10 @@ class EqualImages:
 
     count: int
     limit: int
-    _whole: "NDArray[Any] | None" = None
+    _whole: "Pixels | None" = None
     _there: "NDArray[np.bool_] | None" = None
 
-    def take(self, positions: "NDArray[np.int64]", read: "Read") -> "NDArray[Any]":
+    def take(self, positions: "NDArray[np.int64]", read: "Read") -> "Pixels":
         """Return ``(n, C, H, W)``, reading what is not there yet."""
         if self._whole is None or self._there is None:
             first = read(int(positions[0]))
@@ -56,7 +58,7 @@ class EqualImages:
             self._there[position] = True
         return self._whole[positions]
 
-    def _same_kind(self, image: "NDArray[Any]") -> "NDArray[Any]":
+    def _same_kind(self, image: "Pixels") -> "Pixels":
         if self._whole is not None and image.dtype != self._whole.dtype:
             raise InputError(
                 f"some images are {image.dtype} and some {self._whole.dtype}",
@@ -75,10 +77,10 @@ class UnequalImages:
     """
 
     limit: int
-    _kept: "dict[int, NDArray[Any]]" = field(default_factory=dict)
+    _kept: "dict[int, Pixels]" = field(default_factory=dict)
     _bytes: int = 0
 
-    def take(self, position: int, read: "Read") -> "NDArray[Any]":
+    def take(self, position: int, read: "Read") -> "Pixels":
         """Return one picture, read or kept."""
         if position in self._kept:
             return self._kept[position]

@@ -20,7 +20,7 @@ _FEWEST = 8
 
 
 def handle_corrupt(corrupt: Sequence[str], total: int, rule: str, where: str) -> tuple[str, ...]:
-    """Return what to tell about images that cannot be read.
+    """Return a note about images that cannot be read.
 
     Raises:
         InputError: The rule is ``refuse``, or none can be read.
@@ -42,7 +42,7 @@ def check_labels(split: "Split", where: str, *, only_looked_at: bool = False) ->
     Args:
         split: Just opened.
         where: What messages call it.
-        only_looked_at: Nothing is learned from its labels, so one class will do.
+        only_looked_at: Nothing is learned from its labels, so one class is enough.
 
     Raises:
         InputError: One class only, no boxes at all, labels out of range, or a way to fit images
@@ -50,7 +50,7 @@ def check_labels(split: "Split", where: str, *, only_looked_at: bool = False) ->
     """
     if split.has_boxes:
         return _check_boxes(split, where, only_looked_at=only_looked_at)
-    found = np.unique(split.labels)
+    found = np.unique(split.class_indices)
     if len(found) == 1 and not only_looked_at:
         name = split.samples.classes[int(found[0])]
         raise InputError(
@@ -59,7 +59,7 @@ def check_labels(split: "Split", where: str, *, only_looked_at: bool = False) ->
     _check_range(found, len(split.samples.classes), where)
     if only_looked_at:
         return split
-    counts = np.bincount(split.labels, minlength=len(split.samples.classes))
+    counts = np.bincount(split.class_indices, minlength=len(split.samples.classes))
     return _without(counts.tolist(), "images", split, where)
 
 
@@ -174,7 +174,7 @@ def enough(calibration: "Split") -> "Split":
     if count >= _FEWEST:
         return calibration
     note = (
-        f"data.calibration: {count} sample{'s' * (count > 1)} only. What activations reach on so "
-        "few is a matter of luck; take 100 or more"
+        f"data.calibration: {count} sample{'s' * (count > 1)} only. Activation ranges from so few "
+        "are a matter of chance; use 100 or more"
     )
     return replace(calibration, notes=(*calibration.notes, note))

@@ -7,7 +7,7 @@ is only numbered (``0``, ``1``, …) is taken as the numbers of the outputs.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Renumbered:
         return tuple(getattr(self.samples, "notes", ()))
 
     @cached_property
-    def _known(self) -> dict[int, Any]:
+    def _known(self) -> dict[int, int | Boxes]:
         return {}
 
     def __len__(self) -> int:
@@ -60,8 +60,7 @@ class Renumbered:
         """
         if index not in self._known:
             self._known[index] = self._relabelled(index)
-        found: int | Boxes = self._known[index]
-        return found
+        return self._known[index]
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the picture."""
@@ -96,8 +95,8 @@ def in_order(
 
     Args:
         samples: Just opened.
-        given: The recipe's ``classes``; empty if it says nothing.
-        of_model: The classes that the model's outputs are known to be; empty if nothing says it.
+        given: The recipe's ``classes``; empty if it names none.
+        of_model: The classes that the model's outputs are known to be; empty if that is not known.
         where: What messages call the set.
 
     Raises:
@@ -112,11 +111,11 @@ def in_order(
             raise InputError(f"has {len(own)} classes, {source} {len(known)}", where=where)
         return Renumbered(samples, known, np.arange(len(own)))
     order = {name: number for number, name in enumerate(known)}
-    strange = [name for name in own if name not in order]
-    if strange:
-        others = f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
+    unknown = [name for name in own if name not in order]
+    if unknown:
+        others = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         raise InputError(
-            f"{unknown_name('class', strange[0], known)}{others}",
+            f"{unknown_name('class', unknown[0], known)}{others}",
             where=where,
             hint=None
             if given

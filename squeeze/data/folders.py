@@ -1,7 +1,7 @@
 """Look for images below a folder, and remember what else lies there.
 
 Links are followed, as torchvision's ``ImageFolder`` does, but never back into a folder that is
-being looked through. What is hidden (``.name``) is passed over.
+being looked through. What is hidden (``.name``) is skipped.
 """
 
 import os
@@ -35,21 +35,21 @@ class Listing:
     loops: int = 0
 
     def add(self, other: "Listing") -> None:
-        """Take in what lies below another folder."""
+        """Add what lies below another folder."""
         self.files += other.files
         self.others += other.others
         self.hidden += other.hidden
         self.loops += other.loops
 
-    def passed_over(self) -> tuple[str, ...]:
-        """Return a sentence for every kind of thing that is not read."""
-        told = {
-            f"{self.others.total()} files are no images of a kind that is read here "
+    def skipped(self) -> tuple[str, ...]:
+        """Return a sentence for every kind of entry that is not read."""
+        counts = {
+            f"{self.others.total()} files are not images of a kind that is read "
             f"({self.kinds()})": self.others.total(),
-            f"{self.hidden} hidden files and folders were passed over": self.hidden,
+            f"{self.hidden} hidden files and folders were skipped": self.hidden,
             f"{self.loops} links lead back to a folder above and were not followed": self.loops,
         }
-        return tuple(sentence for sentence, count in told.items() if count)
+        return tuple(sentence for sentence, count in counts.items() if count)
 
     def kinds(self) -> str:
         """Return the other files' suffixes, the most frequent first."""

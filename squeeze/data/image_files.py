@@ -1,7 +1,7 @@
-"""Image files on disk: decode one, hash one, look only at its head.
+"""Image files on disk: decode one, hash one, read only its header.
 
-Phones store pictures as the sensor lay and note in the EXIF data how to turn them. Here they are
-turned, as viewers and annotation tools show them.
+Phones store pictures as the sensor was held and note in the EXIF data how to turn them. Here they
+are turned, as viewers and annotation tools show them.
 
 A picture comes out with 8 bits per channel, grey or RGB. 16-bit grey is scaled from its whole
 range, transparency is left out, of several frames the first is taken. Where nothing says which
@@ -169,8 +169,8 @@ def upright(file: Path, xyxy: "NDArray[np.float64]") -> "NDArray[np.float64]":
     return np.stack(found, axis=1)
 
 
-def told_of_frames(files: Sequence[Path]) -> tuple[str, ...]:
-    """Return what to tell about files of several frames, as ``digest`` collected them."""
+def frame_notes(files: Sequence[Path]) -> tuple[str, ...]:
+    """Return a note about files of several frames, as ``digest`` collected them."""
     if not files:
         return ()
     first = reading.shortened(min(files))
@@ -228,7 +228,7 @@ def _named(file: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise CorruptImageError(f"{name}: no such file") from error
     except UnidentifiedImageError as error:
-        raise CorruptImageError(f"{name}: is not an image of a kind that is read here") from error
+        raise CorruptImageError(f"{name}: is not an image of a kind that is read") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         what = f"claims more than {Image.MAX_IMAGE_PIXELS:,} pixels, the most that is read"
         raise CorruptImageError(f"{name}: {what}") from error

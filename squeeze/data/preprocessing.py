@@ -1,7 +1,7 @@
 """The one preprocessing that training, calibration, evaluation and every runtime share."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from squeeze.recipe.schema import InputSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
+
+    from squeeze.data.samples import Picture, Pixels
 
 PAD = 114
 """The grey of a letterbox's bars, the one that YOLO models are trained with."""
@@ -30,7 +32,7 @@ def settled(spec: InputSpec, sizes: Callable[[], Sequence[tuple[int, int]]]) -> 
 
     A fraction that was given stays. Where it was left out, nothing is cut off images that all have
     about the input's size (4 pixels or an eighth of a side more or less, whichever is fewer): there
-    is no border that a crop would be meant for.
+    is no border for a crop to remove.
     """
     if spec.fit != "crop" or "crop_fraction" not in spec.left_out:
         return spec
@@ -43,7 +45,7 @@ def settled(spec: InputSpec, sizes: Callable[[], Sequence[tuple[int, int]]]) -> 
     return spec.model_copy(update={"crop_fraction": 1.0 if about else spec.crop_fraction})
 
 
-def fit(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: ANN401
+def fit(picture: "Picture", spec: InputSpec, where: str) -> "Pixels":
     """Bring a picture to ``(C, H, W)``: uint8 for pixels, float32 if already preprocessed.
 
     Raises:
@@ -64,7 +66,7 @@ def fit(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: A
 def placement(size: tuple[int, int], spec: InputSpec) -> Placement:
     """Return where ``fit`` puts a picture of this height and width, in continuous coordinates.
 
-    ``letterbox`` keeps the proportions up to whole pixels and centres the picture; what is odd
+    ``letterbox`` keeps the proportions up to whole pixels and centres the picture; an odd pixel
     goes to the right and to the bottom. ``stretch`` fills the input.
 
     Raises:
@@ -80,14 +82,14 @@ def placement(size: tuple[int, int], spec: InputSpec) -> Placement:
     return Placement(wide / width, tall / height, left, top, size)
 
 
-def pixels(picture: Any, spec: InputSpec, where: str) -> "NDArray[Any]":  # noqa: ANN401
+def pixels(picture: "Picture", spec: InputSpec, where: str) -> "Pixels":
     """Bring a picture to ``(C, h, w)`` uint8 of its own size; preprocessed floats as in ``fit``."""
     if isinstance(picture, np.ndarray) and picture.dtype == np.float32:
         return fit(picture, spec, where)
     return _channels_first(_image(picture, spec), spec)
 
 
-def _image(picture: Any, spec: InputSpec) -> "Image":  # noqa: ANN401
+def _image(picture: "Picture", spec: InputSpec) -> "Image":
     from PIL import Image
 
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
@@ -139,7 +141,7 @@ def _resize_and_pad(image: "Image", spec: InputSpec) -> "Image":
     return padded
 
 
-def normalise(images: "NDArray[Any]", spec: InputSpec) -> "NDArray[np.float32]":
+def normalise(images: "Pixels", spec: InputSpec) -> "NDArray[np.float32]":
     """Turn ``(N, C, H, W)`` uint8 into the float32 that the model is fed; floats pass as is."""
     if images.dtype != np.uint8:
         return images.astype(np.float32, copy=False)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     Picture = Image | NDArray[np.uint8] | NDArray[np.float32]
+    """A sample's image, as a format gives it."""
+
+    Pixels = NDArray[np.uint8 | np.float32]
+    """An image as an array: uint8, or float32 where it came already preprocessed."""
+
+    Labels = NDArray[np.int64] | list[Boxes]
+    """Of several samples: class indices ``(n,)``, or boxes in pixels of the input."""
+
+    Batch = tuple[NDArray[np.float32], Labels]
+    """Model inputs ``(n, C, H, W)`` and their labels."""
 
 
 class CorruptImageError(InputError):
@@ -37,7 +47,7 @@ class Samples(Protocol):
         """Return what messages call the sample."""
         ...
 
-    def label(self, index: int) -> Any:  # noqa: ANN401
+    def label(self, index: int) -> int | Boxes:
         """Return the class index, or the ``Boxes`` in pixels of the picture."""
         ...
 

@@ -1,10 +1,10 @@
-"""Open the sets of a run, and make sure that they are what they claim."""
+"""Open the sets of a run, and check that they can be used together."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from squeeze.data.samples import CorruptImageError, Samples
 from squeeze.data.splits import Split
 from squeeze.recipe import dataset_formats
 from squeeze.recipe.schema import (
+    Calibration,
     CalibrationDraw,
     DataBlock,
     DataSource,
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from squeeze.core.types import Progress
-
-    Batch = tuple[NDArray[np.float32], Any]
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class Opening:
     """How to open sets: where paths start, the model's input, the seed.
 
     Attributes:
-        classes: What the model's outputs are, in order; empty where nothing says it. A recipe's
-            ``classes`` count more.
+        classes: What the model's outputs are, in order; empty where that is not known. A recipe's
+            ``classes`` take precedence.
         module: The float model, which synthetic calibration images are fitted to.
     """
 
@@ -82,13 +81,7 @@ def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: b
     train = None
     if block.train is not None and (trains or from_train):
         train = _open(block.train, "train", opening, keep=trains)
-    calibration = None
-    if isinstance(draw, CalibrationDraw):
-        calibration, validation = _draw(draw, train, validation, opening.seed)
-    elif isinstance(draw, SyntheticCalibration):
-        calibration = _made_up(draw, opening)
-    elif draw is not None:
-        calibration = _open(draw, "calibration", opening, keep=False)
+    calibration, validation = _calibration(draw, train, validation, opening)
     if train is not None:
         checks.same_classes(train, validation)
         train = checks.without_overlap(
@@ -106,6 +99,19 @@ def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: b
         for note in calibration.notes:
             opening.progress.say(note)
     return Data(validation, train, calibration, validation.samples.classes)
+
+
+def _calibration(
+    block: Calibration | None, train: Split | None, validation: Split, opening: Opening
+) -> tuple[Split | None, Split]:
+    """Return the calibration set, and validation without what was drawn from it."""
+    if isinstance(block, CalibrationDraw):
+        return _draw(block, train, validation, opening.seed)
+    if isinstance(block, SyntheticCalibration):
+        return _synthetic(block, opening), validation
+    if block is None:
+        return None, validation
+    return _open(block, "calibration", opening, keep=False), validation
 
 
 def _open(source: DataSource, role: str, opening: Opening, *, keep: bool) -> Split:
@@ -135,7 +141,7 @@ def _open(source: DataSource, role: str, opening: Opening, *, keep: bool) -> Spl
     return checks.check_labels(split, where, only_looked_at=role == "calibration")
 
 
-def _made_up(block: SyntheticCalibration, opening: Opening) -> Split:
+def _synthetic(block: SyntheticCalibration, opening: Opening) -> Split:
     if opening.module is None:
         raise InputError("needs the model", where="data.calibration")
     made = synthetic.make(block, opening.module, opening.spec, opening.seed, opening.progress)

@@ -1,11 +1,11 @@
-"""Open the train, calibration and validation sets, and make sure that they are what they claim."""
+"""Some samples of a dataset, prepared for the model as they are read."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -21,9 +21,7 @@ from squeeze.recipe.schema import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from squeeze.data.samples import Picture
-
-    Batch = tuple[NDArray[np.float32], Any]
+    from squeeze.data.samples import Batch, BoxedSamples, Labels, Picture, Pixels
 
 
 _LOOKED_AT = 16
@@ -56,11 +54,19 @@ class Split:
         return len(self.indices)
 
     @cached_property
-    def labels(self) -> Any:  # noqa: ANN401 - what it is depends on the samples
+    def labels(self) -> "Labels":
         """Class indices ``(N,)`` int64, or a list of N ``Boxes`` in pixels of the input."""
-        if self.has_boxes:
-            return [boxes.into(self.placement(p)) for p, boxes in enumerate(self.truth)]
-        return np.array([self.samples.label(i) for i in self.indices], np.int64)
+        return self.input_boxes if self.has_boxes else self.class_indices
+
+    @cached_property
+    def class_indices(self) -> "NDArray[np.int64]":
+        """Class indices ``(N,)`` of samples that are labelled with a class."""
+        return np.array([self.samples.label(index) for index in self.indices], np.int64)
+
+    @cached_property
+    def input_boxes(self) -> list[Boxes]:
+        """The boxes of every sample, in pixels of the model's input."""
+        return [boxes.into(self.placement(p)) for p, boxes in enumerate(self.truth)]
 
     @cached_property
     def has_boxes(self) -> bool:
@@ -70,11 +76,12 @@ class Split:
     @cached_property
     def truth(self) -> list[Boxes]:
         """The boxes of every sample, in pixels of its picture: what detections are scored with."""
-        return [self.samples.label(index) for index in self.indices]
+        boxed = cast("BoxedSamples", self.samples)
+        return [boxed.label(index) for index in self.indices]
 
     def placement(self, position: int) -> Placement:
         """Return how the picture of a sample with boxes lies in the model's input."""
-        size = self.samples.size(self.indices[position])  # type: ignore[attr-defined]  # BoxedSamples
+        size = cast("BoxedSamples", self.samples).size(self.indices[position])
         return preprocessing.placement(size, self.spec)
 
     @cached_property
@@ -86,7 +93,7 @@ class Split:
                 for part in (boxes.xyxy, boxes.classes, boxes.ignored):
                     whole.update(part.tobytes())
         else:
-            whole.update(self.labels.tobytes())
+            whole.update(self.class_indices.tobytes())
         for digest in self.digests:
             whole.update(digest)
         return whole.hexdigest()
@@ -99,8 +106,8 @@ class Split:
         chosen = np.asarray(positions, np.int64)
         images = preprocessing.normalise(self._prepared.take(chosen, self._fit), self.spec)
         if self.has_boxes:
-            return images, [self.labels[position] for position in chosen]
-        return images, self.labels[chosen]
+            return images, [self.input_boxes[position] for position in chosen]
+        return images, self.class_indices[chosen]
 
     def batches(self, size: int) -> "Iterator[Batch]":
         """Iterate over the whole split in order; one batch is prepared ahead."""
@@ -127,12 +134,12 @@ class Split:
             digests=[self.digests[p] for p in positions],
         )
 
-    def image(self, position: int) -> "NDArray[Any]":
+    def image(self, position: int) -> "Pixels":
         """Return one image ``(C, H, W)`` of the model's size: uint8, or float32 as it came."""
-        image: NDArray[Any] = self._prepared.take(np.array([position]), self._fit)[0]
+        image: Pixels = self._prepared.take(np.array([position]), self._fit)[0]
         return image
 
-    def original(self, position: int) -> "NDArray[Any]":
+    def original(self, position: int) -> "Pixels":
         """Return one picture ``(C, h, w)`` of its own size, in the model's colours."""
         return self._originals.take(position, self._decode)
 
@@ -158,10 +165,10 @@ class Split:
     def _originals(self) -> UnequalImages:
         return UnequalImages(limit_bytes() if self.keep else 0)
 
-    def _fit(self, position: int) -> "NDArray[Any]":
+    def _fit(self, position: int) -> "Pixels":
         return preprocessing.fit(self._picture(position), self.spec, self.name(position))
 
-    def _decode(self, position: int) -> "NDArray[Any]":
+    def _decode(self, position: int) -> "Pixels":
         return preprocessing.pixels(self._picture(position), self.spec, self.name(position))
 
     def sizes(self) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ deviation, so that layers of large values do not decide alone.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class SyntheticSamples:
         return f"synthetic[{index}]"
 
     def label(self, index: int) -> int:
-        """Return 0: there is not a label."""
+        """Return 0: there are no labels."""
         del index
         return 0
 
@@ -82,17 +82,17 @@ def make(
     noise = np.random.default_rng(seed).standard_normal((block.samples, *spec.shape))
     images = noise.astype(np.float32)
     norms = _norms(module) if block.match == "batch_norm" else []
-    told = f"data.calibration: SYNTHETIC, {block.samples} images of noise (seed {seed})"
+    note = f"data.calibration: SYNTHETIC, {block.samples} images of noise (seed {seed})"
     if norms:
         before, after = _fit_(images, module, norms, block.iterations, progress)
-        told += (
+        note += (
             f", fitted to {len(norms)} batch norms in {block.iterations} iterations (squared "
             f"difference {before:.3g} -> {after:.3g})"
         )
     elif block.match == "batch_norm":
-        told += ", not fitted, because the model has no batch norms"
-    told += "; no real image set the ranges, so check the accuracy and prefer real samples"
-    return SyntheticSamples(images, ("none",), (told,))
+        note += ", not fitted, because the model has no batch norms"
+    note += "; the ranges come from no real image: check the accuracy and prefer real samples"
+    return SyntheticSamples(images, ("none",), (note,))
 
 
 def _norms(module: "nn.Module") -> "list[nn.BatchNorm2d]":
@@ -125,7 +125,7 @@ def _fit_(
         for start in starts:
             batch = torch.from_numpy(images[start : start + _BATCH].copy()).requires_grad_()
             optimizer = torch.optim.Adam([batch], lr=_RATE)
-            told = []
+            losses = []
             for _ in range(iterations):
                 differences.clear()
                 with torch.enable_grad():
@@ -134,10 +134,10 @@ def _fit_(
                     optimizer.zero_grad()
                     loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
                 optimizer.step()
-                told.append(loss.item())
+                losses.append(loss.item())
                 advance()
             images[start : start + _BATCH] = batch.detach().numpy()
-            ends.append((told[0], told[-1]))
+            ends.append((losses[0], losses[-1]))
     before, after = np.mean(ends, axis=0)
     return float(before), float(after)
 
@@ -162,7 +162,9 @@ def _watching(norms: "list[nn.BatchNorm2d]") -> "Iterator[list[Tensor]]":
     """Collect how far the input of every batch norm is from what it has recorded."""
     found: list[Tensor] = []
 
-    def look(norm: Any, inputs: "tuple[Tensor, ...]") -> None:  # noqa: ANN401
+    def look(norm: "nn.BatchNorm2d", inputs: "tuple[Tensor, ...]") -> None:
+        if norm.running_mean is None or norm.running_var is None:
+            return
         deviation, mean = _moments(inputs[0])
         expected = (norm.running_var + norm.eps).sqrt()
         off = (mean - norm.running_mean) / expected, deviation / expected - 1

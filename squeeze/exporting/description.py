@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
@@ -28,7 +28,7 @@ class FileDescription:
         warnings: Where two descriptions disagree.
     """
 
-    values: dict[str, Any]
+    values: dict[str, object]
     source: str
     layout: str | None = None
     detector: "DetectorSpec | None" = None
@@ -68,13 +68,14 @@ def described(path: Path, *, is_bundle: bool, remedy: str) -> FileDescription:
     return FileDescription({}, "defaults")
 
 
-def _read(record: Path, remedy: str) -> dict[str, Any]:
+def _read(record: Path, remedy: str) -> dict[str, object]:
     try:
-        return dict(reading.json_value(record))
+        found = reading.json_value(record)
     except InputError as error:
         raise InputError(f"is damaged: {error.what}", where=error.where, hint=remedy) from error
-    except (ValueError, TypeError) as error:
-        raise _damaged(record, error, remedy) from error
+    if not isinstance(found, dict):
+        raise InputError("is damaged: it holds no mapping", where=str(record), hint=remedy)
+    return found
 
 
 def _of_record(plain: Mapping[str, Any], place: Path, source: str, remedy: str) -> FileDescription:

@@ -146,7 +146,7 @@ def _state(name: str, method: str, key: str, context: RunContext, work: "Work") 
         return ModelState(record, bundle.load(source), place, key, simulation.read(source))
     context.progress.say(f"{name}: starts")
     started = time.perf_counter()
-    left = context.folder.take_up(name, key, warn, fresh=context.fresh)
+    left = context.folder.resume_checkpoints(name, key, warn, fresh=context.fresh)
     done = work(Checkpoints(left, key))
     model = done.model
     if distributed.rank():  # the first process writes

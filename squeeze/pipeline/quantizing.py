@@ -194,7 +194,7 @@ class Quantizer:
         context.progress.say(f"{path.stem}: quantizing for {place.target.label}")
         backend = self._backend(place)
         warn = context.progress.warn
-        left = context.folder.take_up(path.name, key, warn, fresh=context.fresh)
+        left = context.folder.resume_checkpoints(path.name, key, warn, fresh=context.fresh)
         store = TrialStore(left, key, path.suffix, warn)
         with scratch() as floats:
             request, source = self._request(place, path, floats)

@@ -128,6 +128,6 @@ def perform(
     started = time.perf_counter()
     result = step.work()
     seconds = time.perf_counter() - started
-    record = {"result": result.model_dump(mode="json"), "seconds": seconds}
+    record = outcomes.StepRecord(result=result.model_dump(mode="json"), seconds=seconds)
     outcomes.keep(folder, step.name, step.key, record, step.files)
     return Outcome(step.key, result, seconds)

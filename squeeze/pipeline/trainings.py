@@ -13,7 +13,7 @@ from squeeze.pipeline.steps import RunContext
 from squeeze.recipe.loaded import LoadedRecipe
 from squeeze.recipe.schema import DistillStep, QatStep, Recipe, TrainSettings
 from squeeze.results import Epoch
-from squeeze.store import RunFolder, start_or_take_up
+from squeeze.store import RunFolder, prepare_checkpoints
 from squeeze.training.checkpoint import Checkpoints
 from squeeze.training.preview import contact_sheet
 
@@ -75,5 +75,5 @@ def train_baseline(
     recipe = with_input(loaded.recipe, model)
     context = RunContext(recipe, loaded.folder, data, task, RunFolder(Path()), progress)
     key = baseline_key(model, context)
-    checkpoints = Checkpoints(start_or_take_up(unfinished, key), key)
+    checkpoints = Checkpoints(prepare_checkpoints(unfinished, key), key)
     return models.train_baseline(model, settings, context, checkpoints)

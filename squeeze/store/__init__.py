@@ -1,6 +1,6 @@
 """What lies on disk: atomic and durable writes, checksums, and a folder per experiment."""
 
-from squeeze.store.owners import claim, left_behind, start_or_take_up
+from squeeze.store.owners import claim, left_behind, prepare_checkpoints
 from squeeze.store.run_folder import LOG, RECIPE, STEP_FILE, UNFINISHED, RunFolder, key_of
 from squeeze.store.writing import (
     new_file,
@@ -23,8 +23,8 @@ __all__ = [
     "left_behind",
     "new_file",
     "new_folder",
+    "prepare_checkpoints",
     "scratch",
-    "start_or_take_up",
     "sweep",
     "unusable",
     "unwritable",

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
@@ -23,8 +22,8 @@ def of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def of_plain(content: Any) -> str:  # noqa: ANN401
-    """Return the SHA-256 of plain data, the same after a way through a JSON file."""
+def of_plain(content: object) -> str:
+    """Return the SHA-256 of plain data; a round trip through a JSON file does not change it."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -80,7 +79,7 @@ def faults(folder: Path, expected: Mapping[str, str]) -> Iterator[str]:
     for name, digest in expected.items():
         path = folder / name
         if path.exists() and not (path.is_file() or path.is_dir()):
-            yield f"{name} is a pipe or a device and no file"  # which may never end
+            yield f"{name} is a pipe or a device, not a file"  # reading it may never end
             continue
         try:
             found = of_file(path)

@@ -1,10 +1,10 @@
-"""What steps leave besides bundles: a record per step in ``outcomes/``, and files that it lists."""
+"""What steps leave besides bundles: a record per step in ``outcomes/``, and the files it lists."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from squeeze.store import checksums, sealed
 from squeeze.store.run_folder import RunFolder
@@ -14,31 +14,36 @@ OUTCOMES = "outcomes"
 _OF_THE_KEY = 16
 
 
+class StepRecord(TypedDict):
+    """What a step gave, as plain data, and how many seconds it took."""
+
+    result: dict[str, object]
+    seconds: float
+
+
 @dataclass(frozen=True)
 class StoredOutcome:
     """An outcome as it lies on disk.
 
     Attributes:
         run: The run that computed it.
-        record: Plain data.
+        record: What the step gave.
         new: Whether it came into this run's folder just now.
     """
 
     run: str
-    record: dict[str, Any]
+    record: StepRecord
     new: bool
 
 
-def keep(
-    folder: RunFolder, name: str, key: str, record: dict[str, Any], paths: Iterable[Path]
-) -> None:
+def keep(folder: RunFolder, name: str, key: str, record: StepRecord, paths: Iterable[Path]) -> None:
     """Write down what a step gave, so that this run and later ones find it.
 
     Args:
         folder: Of this run.
         name: The step's.
         key: Of its work.
-        record: Plain data.
+        record: What it gave.
         paths: The files and folders that it has made in ``folder``.
     """
     files = checksums.of_files(folder.path, _files(paths))

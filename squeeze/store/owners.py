@@ -5,7 +5,6 @@ import os
 import platform
 import shutil
 from pathlib import Path
-from typing import Any
 
 from squeeze.core.errors import InputError
 from squeeze.store import processes
@@ -14,8 +13,8 @@ from squeeze.store.writing import write_text
 OWNER = "owner.json"
 
 
-def start_or_take_up(folder: Path, key: str) -> Path:
-    """Make sure that a folder of checkpoints belongs to this work; those of other work go.
+def prepare_checkpoints(folder: Path, key: str) -> Path:
+    """Make sure that a folder of checkpoints belongs to this work; remove those of other work.
 
     Raises:
         InputError: Another process is writing into it.
@@ -47,14 +46,14 @@ def left_behind(folder: Path, key: str) -> bool:
         return False
     if owner.get("host") != platform.node() or owner.get("pid") == os.getpid():
         return True
-    try:
-        return processes.gone(int(owner["pid"]), float(owner["started"]))
-    except (KeyError, TypeError, ValueError):
+    pid, started = owner.get("pid"), owner.get("started")
+    if not isinstance(pid, int) or not isinstance(started, int | float):
         return True
+    return processes.gone(pid, started)
 
 
-def read_owner(folder: Path) -> dict[str, Any]:
-    """Return who a folder belongs to; nothing where that is not told or damaged."""
+def read_owner(folder: Path) -> dict[str, object]:
+    """Return whom a folder belongs to; empty where that is not recorded or damaged."""
     try:
         found = json.loads((folder / OWNER).read_text(encoding="utf-8"))
     except (OSError, ValueError):

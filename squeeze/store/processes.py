@@ -18,7 +18,7 @@ def mark() -> str:
 def abandoned(name: str) -> bool:
     """Tell whether a temporary name carries the mark of a process that ran here and is gone."""
     found = _MARK.search(name)
-    if found is None or found[1] != _host():  # nobody here knows whether that process is alive
+    if found is None or found[1] != _host():  # another host's processes cannot be seen from here
         return False
     return gone(int(found[2]), float(found[3]))
 

@@ -6,11 +6,10 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.store import checksums, processes, sealed
@@ -33,7 +32,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, root: Path, name: str) -> "RunFolder":
-        """Make a new folder whose id sorts by time, and clear away what killed runs have left.
+        """Make a new folder whose id sorts by time, and remove what killed runs have left.
 
         Raises:
             InputError: The place cannot be written.
@@ -54,7 +53,7 @@ class RunFolder:
         raise InputError("no free name for a run", where=str(parent))
 
     def release(self) -> None:
-        """Take away the mark that this process is working in it."""
+        """Remove the mark that this process is working in it."""
         for mark in self.path.glob(f"{_RUNNING}*"):
             mark.unlink(missing_ok=True)
 
@@ -95,7 +94,7 @@ class RunFolder:
         """Return the place of a step's bundle."""
         return self.path / "steps" / state
 
-    def take_up(
+    def resume_checkpoints(
         self, state: str, key: str, warn: Callable[[str], None], *, fresh: bool = False
     ) -> Path:
         """Return the place for a step's checkpoints, with those of an equal run that was killed.
@@ -103,26 +102,26 @@ class RunFolder:
         Args:
             state: The step's name.
             key: Of its work.
-            warn: Told of checkpoints that cannot be used because nothing tells whose they are.
-            fresh: Take nothing from earlier runs.
+            warn: Called with checkpoints that cannot be used because their owner is unknown.
+            fresh: Use nothing of earlier runs.
         """
         place = self.path / "steps" / f"{state}{UNFINISHED}"
         for owner in [] if fresh else self.path.parent.glob(f"*/steps/{state}{UNFINISHED}/{OWNER}"):
             if not read_owner(owner.parent):
                 warn(f"{owner}: is damaged, so the checkpoints beside it are not used")
         for folder in [] if fresh else self._unfinished(key):
-            with contextlib.suppress(OSError):  # another run may have been faster
+            with contextlib.suppress(OSError):  # another run may have taken it first
                 place.parent.mkdir(parents=True, exist_ok=True)
                 if read_owner(folder).get("host") == platform.node():
                     folder.rename(place)
                     RunFolder(folder.parents[1]).discard_if_empty()
-                else:  # nobody here knows whether that run is alive
+                else:  # that run may be alive: another host's processes cannot be seen
                     shutil.copytree(folder, place)
                 claim(place, key)
                 break
         return place
 
-    def finish_step(self, state: str, key: str, record: dict[str, Any]) -> None:
+    def finish_step(self, state: str, key: str, record: Mapping[str, object]) -> None:
         """Mark a step as done, so that later runs can reuse it; drop its checkpoints."""
         folder = self.step(state)
         files = [path for path in folder.rglob("*") if path.is_file()]
@@ -131,7 +130,7 @@ class RunFolder:
         self.drop_unfinished(state, key)
 
     def drop_unfinished(self, state: str, key: str) -> None:
-        """Remove what work that is done has left behind on its way, here and in earlier runs."""
+        """Remove the checkpoints of work that is done, here and in earlier runs."""
         shutil.rmtree(self.path / "steps" / f"{state}{UNFINISHED}", ignore_errors=True)
         for left in self._unfinished(key):
             shutil.rmtree(left, ignore_errors=True)
@@ -141,13 +140,13 @@ class RunFolder:
         folders = sorted(self.path.parent.glob(f"*/steps/*{UNFINISHED}"), reverse=True)
         return [folder for folder in folders if left_behind(folder, key)]
 
-    def reuse(self, state: str, key: str, warn: Callable[[str], None]) -> dict[str, Any] | None:
+    def reuse(self, state: str, key: str, warn: Callable[[str], None]) -> dict[str, object] | None:
         """Copy the step of an earlier run with the same key here; return its record.
 
         Args:
             state: The step's name.
             key: Of its work.
-            warn: Told of every copy that is damaged, which is not reused.
+            warn: Called with every copy that is damaged, which is not reused.
         """
         for marker in sorted(self.path.parent.glob(f"*/steps/*/{STEP_FILE}"), reverse=True):
             if marker.parents[2] == self.path:
@@ -162,11 +161,11 @@ class RunFolder:
                 if marker.parent.name == state:
                     warn(f"{marker.parent}: {damage}, so this copy of {state} is not reused")
                 continue
-            return dict(step["record"]) | {"reused_from": marker.parents[2].name}
+            return {**step["record"], "reused_from": marker.parents[2].name}
         return None
 
     def write_sums(self) -> None:
-        """Write the SHA-256 of all that the run leaves, except reports and log."""
+        """Write the SHA-256 of everything that the run leaves, except reports and log."""
         every = [path for path in self.path.rglob("*") if path.is_file()]
         left_out = {self.path / name for name in (*_MADE_AGAIN, checksums.SUMS)}
         kept = [p for p in every if p not in left_out and not p.name.startswith(".")]
@@ -195,13 +194,13 @@ def _copy(source: Path, destination: Path, files: dict[str, str]) -> None:
         raise sealed.DamagedError("; ".join(wrong))
 
 
-def _goes_on(path: Path) -> bool:
-    """Tell whether a file of unfinished work is a result that the next run goes on from."""
+def _continues(path: Path) -> bool:
+    """Tell whether a file of unfinished work is a result that the next run can continue from."""
     return path.suffix in {".safetensors", ".json"} and path.name != OWNER
 
 
 def _clear(parent: Path) -> None:
-    """Remove temporary files of killed runs, and the folders of those that got nowhere."""
+    """Remove temporary files of killed runs, and the folders of those that finished nothing."""
     sweep(Path(tempfile.gettempdir()))
     for mark in list(parent.glob(f"*/{_RUNNING}*")):
         if processes.abandoned(mark.name):
@@ -210,14 +209,14 @@ def _clear(parent: Path) -> None:
                 sweep(folder)
             for step in list(run.glob("steps/*")):
                 whole = (step / STEP_FILE).is_file()
-                goes_on = (step / OWNER).is_file() and any(map(_goes_on, step.iterdir()))
-                if not (whole or goes_on):  # killed before its first checkpoint or its last file
+                continues = (step / OWNER).is_file() and any(map(_continues, step.iterdir()))
+                if not (whole or continues):  # killed before its first checkpoint or its last file
                     shutil.rmtree(step, ignore_errors=True)
             mark.unlink(missing_ok=True)
             RunFolder(run).discard_if_empty()
 
 
-def key_of(*parts: Any) -> str:  # noqa: ANN401
+def key_of(*parts: object) -> str:
     """Hash plain data to a step key; equal inputs give equal keys."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,6 +1,7 @@
-"""Records in JSON that hold their own SHA-256 and the key of the work that they are of."""
+"""JSON records that hold their own SHA-256 and the key of the work that they describe."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ class DamagedError(Exception):
     """A record, or a file that it lists, is not what was written."""
 
 
-def write(path: Path, content: dict[str, Any]) -> Path:
+def write(path: Path, content: Mapping[str, object]) -> Path:
     """Write a record; ``content`` holds the ``key`` of its work."""
     return write_text(
         path, json.dumps({**content, "sha256": checksums.of_plain(content)}, indent=1)
@@ -20,7 +21,7 @@ def write(path: Path, content: dict[str, Any]) -> Path:
 
 
 def read(path: Path, key: str) -> dict[str, Any] | None:
-    """Return a record if it is of this work, else None.
+    """Return a record, as it was written, if it is of this work, else None.
 
     Raises:
         DamagedError: It is not what was written.
@@ -33,5 +34,7 @@ def read(path: Path, key: str) -> dict[str, Any] | None:
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path.name} is damaged: {error}") from error
     if found != checksums.of_plain(content):
-        raise DamagedError(f"{path.name} is damaged or was changed: its SHA-256 is another one")
+        raise DamagedError(
+            f"{path.name} is damaged or was changed: its SHA-256 is not the recorded one"
+        )
     return content if content["key"] == key else None

@@ -31,7 +31,7 @@ _LONGEST_STEM, _LONGEST_SUFFIX = 40, 20
 
 
 def unwritable(error: OSError) -> InputError | None:
-    """Return the error to show when a place is full or closed to us, else None."""
+    """Return the error to show when a place is full or cannot be written to, else None."""
     hint = _HINTS.get(error.errno or 0)
     if hint is None:
         return None
@@ -157,7 +157,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some file systems know no fsync
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some file systems have no fsync
             raise
     finally:
         os.close(handle)
@@ -165,10 +165,10 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def explained(place: Path) -> Iterator[None]:
-    """Turn errors of the place that the block writes into ones that are told to the user.
+    """Turn errors of the place that the block writes to into errors that are explained to the user.
 
     Raises:
-        InputError: It is full or closed to us.
+        InputError: It is full or cannot be written to.
         SqueezeError: It was removed meanwhile.
     """
     try:

@@ -61,7 +61,7 @@ def test_a_broken_plug_in_breaks_nothing_else(install: Install) -> None:
     assert set(found) == {"broken", "empty"}
     assert found["broken"].startswith("broken_plug_in: cannot be imported: ModuleNotFoundError")
     assert found["empty"] == (
-        "empty_plug_in: is no runtime: its SPEC is no squeeze.core.specs.RuntimeSpec"
+        "empty_plug_in: is not a runtime: its SPEC is not a squeeze.core.specs.RuntimeSpec"
     )
     with pytest.raises(InputError, match=r"unknown runtime 'onnxrt'.*did you mean"):
         specs.runtime("onnxrt")

@@ -171,7 +171,7 @@ def test_hidden_annotations_are_no_annotations(tmp_path: Path) -> None:
     (tmp_path / "JPEGImages" / "._a.png").write_bytes(b"\0\1")
     found = voc_samples(tmp_path)
     assert len(found) == 3
-    assert found.notes == ("1 hidden files and folders were passed over",)
+    assert found.notes == ("1 hidden files and folders were skipped",)
 
 
 @pytest.mark.parametrize(

@@ -162,12 +162,12 @@ def test_bombs_and_other_files_that_are_no_picture(tmp_path: Path) -> None:
     bad = {
         "bomb.png": (claiming(2**31 - 1, 2**31 - 1), "claims more than 89,478,485 pixels"),
         "warned.png": (claiming(10_000, 10_000), "claims more than 89,478,485 pixels"),
-        "nothing.pgm": (b"P5 0 4 255\n", "is not an image of a kind that is read here"),
+        "nothing.pgm": (b"P5 0 4 255\n", "is not an image of a kind that is read"),
         "program.png": (
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
             "is not an image of a",
         ),
-        "empty.jpg": (b"", "is not an image of a kind that is read here"),
+        "empty.jpg": (b"", "is not an image of a kind that is read"),
         "cut.png": (whole.read_bytes()[:2000], ""),
     }
     for name, (content, text) in bad.items():

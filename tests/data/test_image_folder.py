@@ -73,8 +73,8 @@ def test_what_is_not_read_is_told(picture_folder: Path) -> None:
     assert len(split) == 12
     assert split.notes == (
         "data.validation: 1 images lie beside the class folders, unread",
-        "data.validation: 3 files are no images of a kind that is read here (.heic 2, .txt 1)",
-        "data.validation: 2 hidden files and folders were passed over",
+        "data.validation: 3 files are not images of a kind that is read (.heic 2, .txt 1)",
+        "data.validation: 2 hidden files and folders were skipped",
         "data.validation: no images of dog",
     )
 

@@ -96,7 +96,7 @@ def test_few_samples_are_taken_with_a_warning(samples: int, warned: bool, traine
         split = opened(calibration, trained).calibration
         assert split is not None
         assert len(split) == samples
-        assert any("is a matter of luck" in note for note in split.notes) == warned
+        assert any("are a matter of chance" in note for note in split.notes) == warned
         assert "with seed 3" in split.drawn
 
 

@@ -195,8 +195,8 @@ def test_links_are_followed_and_hidden_files_are_not(tmp_path: Path) -> None:
     samples = opened(tmp_path / "set")
     assert found_in(samples) == ["a.png"]
     assert samples.notes == (
-        "1 files are no images of a kind that is read here (.heic 1)",
-        "1 hidden files and folders were passed over",
+        "1 files are not images of a kind that is read (.heic 1)",
+        "1 hidden files and folders were skipped",
     )
 
 

@@ -68,7 +68,7 @@ def test_a_bundles_own_python_file_is_not_imported(stranger: Path, mark: Path) -
     evil = f"{stranger}/evil.py"
     assert refusal(stranger) == (
         f"{stranger}: its record asks to run ./evil.py:make(), which is {evil}: code from "
-        f"outside squeeze, so nothing was run\n  where you trust that code, name it: --allow-code "
+        f"outside squeeze, so nothing was run\n  if you trust that code, allow it: --allow-code "
         f"{evil}:make, load_bundle(path, allow_code='{evil}:make'), or the same as 'build' beside "
         "'weights' in a recipe"
     )
@@ -218,8 +218,8 @@ def test_squeezes_own_sources_build_models_and_fetch_nothing(
         ("[]", "is damaged: found a list, allowed: a mapping"),
         ("", "is damaged: it is not JSON (EOF while parsing a value at line 1 column 0)"),
         ("[" * 5000, "is damaged: it is not JSON (recursion limit exceeded"),
-        ({"build": ""}, "its record says build: '', allowed: torchvision:NAME"),
-        ({"build": "resnet18"}, "its record says build: 'resnet18', allowed: torchvision:NAME"),
+        ({"build": ""}, "its record has build: '', allowed: torchvision:NAME"),
+        ({"build": "resnet18"}, "its record has build: 'resnet18', allowed: torchvision:NAME"),
         ({"build": "./a\0b.py:make"}, "is not where it was when this bundle was saved"),
         ({"build": f"./{'a' * 5000}.py:make"}, "is not where it was when this bundle was saved"),
         ({"build": 3}, "is damaged: build: found 3, allowed: a valid string"),
@@ -263,7 +263,7 @@ def test_a_recipe_refuses_a_bundle_whose_factory_no_file_can_hold(
 def test_a_record_that_never_ends_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "architecture.json").symlink_to("/dev/zero")
     (tmp_path / "weights.safetensors").touch()
-    assert "is a pipe or a device and no file" in refusal(tmp_path)
+    assert "is a pipe or a device, not a file" in refusal(tmp_path)
 
 
 def test_a_record_cannot_replace_what_a_layer_computes_with(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def test_a_changed_record_of_a_measurement_is_not_believed(finished: Results, ho
     record.write_text(record.read_text().replace('"median_s": 0.', '"median_s": 1.'))
     results, _, heard = run(RECIPE, home)
     (told,) = heard.warnings
-    assert "its SHA-256 is another one" in told
+    assert "its SHA-256 is not the recorded one" in told
     assert heard.reused == STEPS[:4]
     assert sources(results) == [finished.id, finished.id, None]
 

@@ -74,7 +74,7 @@ def test_labels_must_be_those_of_the_task(told: Told) -> None:
 
 
 def test_a_module_that_is_no_format(told: Told) -> None:
-    missing = "their_format: is no format: its SPEC is no squeeze.core.specs.FormatSpec"
+    missing = "their_format: is not a format: its SPEC is not a squeeze.core.specs.FormatSpec"
     assert told(OPEN) == [f".format: {missing}"]
     assert told(SPEC.format("'either'")) == [
         ".format: their_format is no format: it has no open_samples"

@@ -122,4 +122,4 @@ def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "weights").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe")
     told = list(checksums.faults(tmp_path, {"weights": "", "pipe": ""}))
-    assert told == [f"{name} is a pipe or a device and no file" for name in ("weights", "pipe")]
+    assert told == [f"{name} is a pipe or a device, not a file" for name in ("weights", "pipe")]

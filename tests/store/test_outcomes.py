@@ -47,7 +47,7 @@ def test_a_name_that_is_no_file_name_is_kept_too(tmp_path: Path) -> None:
     [
         ("file", "artifacts/a.onnx is damaged or was changed: its SHA-256 is not the recorded one"),
         ("missing", "artifacts/a.onnx is missing"),
-        ("record", "its SHA-256 is another one"),
+        ("record", "its SHA-256 is not the recorded one"),
         ("text", "is damaged: "),
     ],
 )

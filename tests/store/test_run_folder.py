@@ -18,7 +18,7 @@ from squeeze.store import (
     key_of,
     new_file,
     new_folder,
-    start_or_take_up,
+    prepare_checkpoints,
     unwritable,
     write_text,
 )
@@ -113,9 +113,9 @@ def test_checkpoints_of_a_killed_run_move_to_the_next_and_go_with_the_step(tmp_p
     checkpoints_of(first.path / "steps" / "baseline.unfinished", "key", alive=False)
     first.discard_if_empty()
     second = RunFolder.create(tmp_path, "run")
-    assert not second.take_up("baseline", "other", pytest.fail).exists()
-    assert not second.take_up("baseline", "key", pytest.fail, fresh=True).exists()
-    place = second.take_up("baseline", "key", pytest.fail)
+    assert not second.resume_checkpoints("baseline", "other", pytest.fail).exists()
+    assert not second.resume_checkpoints("baseline", "key", pytest.fail, fresh=True).exists()
+    place = second.resume_checkpoints("baseline", "key", pytest.fail)
     assert (place / "1.safetensors").read_text() == "state"
     assert [path.name for path in second.path.parent.iterdir()] == [second.path.name]
     second.step("baseline").mkdir(parents=True)
@@ -129,18 +129,18 @@ def test_checkpoints_of_a_living_run_stay_with_it(tmp_path: Path) -> None:
     process = checkpoints_of(left, "key", alive=True)
     try:
         second = RunFolder.create(tmp_path, "run")
-        assert not second.take_up("baseline", "key", pytest.fail).exists()
+        assert not second.resume_checkpoints("baseline", "key", pytest.fail).exists()
         second.step("baseline").mkdir(parents=True)
         second.finish_step("baseline", "key", {})
         assert (left / "1.safetensors").exists()
         with pytest.raises(InputError, match="another process is training into it"):
-            start_or_take_up(left, "key")
+            prepare_checkpoints(left, "key")
     finally:
         process.kill()
         process.wait()
-    start_or_take_up(left, "key")
+    prepare_checkpoints(left, "key")
     assert left.exists()
-    start_or_take_up(left, "other")
+    prepare_checkpoints(left, "other")
     assert not left.exists()
 
 
@@ -211,7 +211,7 @@ def test_checkpoints_that_nobody_owns_any_more_are_named(tmp_path: Path) -> None
     (left / "owner.json").write_text("{")
     said: list[str] = []
     second = RunFolder.create(tmp_path, "run")
-    assert not second.take_up("baseline", "key", said.append).exists()
+    assert not second.resume_checkpoints("baseline", "key", said.append).exists()
     assert said == [f"{left / 'owner.json'}: is damaged, so the checkpoints beside it are not used"]
 
 

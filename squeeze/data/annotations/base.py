@@ -30,8 +30,8 @@ class AnnotatedFiles:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was found out while reading; complete once every image was looked at."""
-        return (*self.found, *image_files.told_of_frames(self._several_frames))
+        """What was noticed while reading; complete once every image was read."""
+        return (*self.found, *image_files.frame_notes(self._several_frames))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -63,7 +63,7 @@ class AnnotatedFiles:
 
 
 def annotated(
-    pages: Sequence[ImageAnnotations],
+    images: Sequence[ImageAnnotations],
     listed: Sequence[str] | None,
     source: DataSource,
     *,
@@ -73,7 +73,7 @@ def annotated(
     """Name the classes, check the boxes, and return what training and measuring read.
 
     Args:
-        pages: Of all images.
+        images: Of all images.
         listed: Class names that the format itself lists, in order.
         source: The recipe's classes, class map, and rule for bad boxes.
         where: What messages call the set.
@@ -82,28 +82,28 @@ def annotated(
     Raises:
         InputError: An unknown class; bad boxes that are not to be repaired.
     """
-    names, indices, said = classes.resolve(
-        [page.names for page in pages], [page.places for page in pages], listed, source, where
+    names, indices, class_notes = classes.resolve(
+        [image.names for image in images], [image.places for image in images], listed, source, where
     )
     with ThreadPoolExecutor(4) as pool:
-        sizes = list(pool.map(_size, [page.file for page in pages]))
-    pages = [_upright(page, size) for page, size in zip(pages, sizes, strict=True)]
-    boxes, told = faults.check(pages, indices, sizes, rule=source.on_bad_boxes, where=where)
-    files = [page.file for page in pages]
-    return AnnotatedFiles(files, boxes, sizes, names, (*notes, *said, *told))
+        sizes = list(pool.map(_size, [image.file for image in images]))
+    images = [_upright(image, size) for image, size in zip(images, sizes, strict=True)]
+    boxes, repairs = faults.check(images, indices, sizes, rule=source.on_bad_boxes, where=where)
+    files = [image.file for image in images]
+    return AnnotatedFiles(files, boxes, sizes, names, (*notes, *class_notes, *repairs))
 
 
-def _upright(page: ImageAnnotations, size: tuple[int, int] | None) -> ImageAnnotations:
+def _upright(image: ImageAnnotations, size: tuple[int, int] | None) -> ImageAnnotations:
     """Turn the boxes of a picture that was annotated as it is stored, and not as it is shown."""
-    if size is None or page.size is None or size == page.size or size != page.size[::-1]:
-        return page
-    if not image_files.lies(page.file):
-        return page  # another picture: the check of boxes says so
-    return replace(page, xyxy=image_files.upright(page.file, page.xyxy), size=size)
+    if size is None or image.size is None or size == image.size or size != image.size[::-1]:
+        return image
+    if not image_files.lies(image.file):
+        return image  # another picture: the check of boxes reports it
+    return replace(image, xyxy=image_files.upright(image.file, image.xyxy), size=size)
 
 
 def _size(file: Path) -> tuple[int, int] | None:
     try:
         return image_files.size(file)
     except CorruptImageError:
-        return None  # digest() says it, under the recipe's rule for corrupt images
+        return None  # digest() reports it, by the recipe's rule for corrupt images

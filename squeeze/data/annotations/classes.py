@@ -26,7 +26,7 @@ def resolve(
     source: DataSource,
     where: str,
 ) -> "tuple[Sequence[str], list[NDArray[np.int64]], tuple[str, ...]]":
-    """Return the class names, the indices of every image's boxes, and what to tell.
+    """Return the class names, the indices of every image's boxes, and notes for the reader.
 
     Args:
         names: Per image and box.
@@ -48,45 +48,45 @@ def resolve(
         known = sorted({n for n in mapped.values() if n is not None})
     order = {name: index for index, name in enumerate(known)}
     number = {n: LEFT_OUT if to is None else order.get(to) for n, to in mapped.items()}
-    strange = sorted(name for name in found if number[name] is None)
-    if strange:
-        _refuse(strange, mapped, known, _first(strange[0], names, places), where)
-    indices = [np.array([number[name] for name in page], np.int64) for page in names]
-    return known, indices, _tell(source, mapped, indices)
+    unknown = sorted(name for name in found if number[name] is None)
+    if unknown:
+        _refuse(unknown, mapped, known, _first(unknown[0], names, places), where)
+    indices = [np.array([number[name] for name in image], np.int64) for image in names]
+    return known, indices, _notes(source, mapped, indices)
 
 
 def _refuse(
-    strange: Sequence[str],
+    unknown: Sequence[str],
     mapped: dict[str, str | None],
     known: Sequence[str],
     place: str,
     where: str,
 ) -> None:
-    name = mapped[strange[0]] or strange[0]
-    others = f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
+    name = mapped[unknown[0]] or unknown[0]
+    others = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
     raise InputError(
         f"{place}: {unknown_name('class', name, known)}{others}",
         where=where,
-        hint=f"add it to 'classes', rename it ('class_map: {{{strange[0]}: NAME}}') or leave its "
-        f"boxes out ('class_map: {{{strange[0]}: null}}')",
+        hint=f"add it to 'classes', rename it ('class_map: {{{unknown[0]}: NAME}}') or leave its "
+        f"boxes out ('class_map: {{{unknown[0]}: null}}')",
     )
 
 
 def _first(name: str, names: Sequence[Sequence[str]], places: Sequence[Sequence[str]]) -> str:
-    for page, where in zip(names, places, strict=True):
-        if name in page:
-            return where[list(page).index(name)]
+    for image, where in zip(names, places, strict=True):
+        if name in image:
+            return where[list(image).index(name)]
     return ""
 
 
-def _tell(
+def _notes(
     source: DataSource, mapped: dict[str, str | None], indices: "list[NDArray[np.int64]]"
 ) -> tuple[str, ...]:
-    said = []
+    notes = []
     idle = sorted(set(source.class_map) - set(mapped))
     if idle:
-        said.append(f"class_map renames {', '.join(idle)}, which no annotation has")
-    dropped = sum(int((page == LEFT_OUT).sum()) for page in indices)
+        notes.append(f"class_map renames {', '.join(idle)}, which no annotation has")
+    dropped = sum(int((image == LEFT_OUT).sum()) for image in indices)
     if dropped:
-        said.append(f"{dropped} boxes left out by class_map")
-    return tuple(said)
+        notes.append(f"{dropped} boxes left out by class_map")
+    return tuple(notes)

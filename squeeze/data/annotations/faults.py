@@ -29,7 +29,7 @@ _OTHER_SIZE = "drawn on a picture of another size than the file"
 
 
 def check(
-    pages: "Sequence[ImageAnnotations]",
+    images: "Sequence[ImageAnnotations]",
     indices: "Sequence[NDArray[np.int64]]",
     sizes: Sequence[tuple[int, int] | None],
     *,
@@ -39,8 +39,8 @@ def check(
     """Return the boxes of every image, all inside their picture, and what was repaired.
 
     Args:
-        pages: What the format read.
-        indices: Class index per box; ``LEFT_OUT`` for those that nobody wants.
+        images: What the format read.
+        indices: Class index per box; ``LEFT_OUT`` for those that the recipe leaves out.
         sizes: Height and width of every picture; None where the file cannot be read.
         rule: ``refuse`` or ``repair``.
         where: What messages call the set.
@@ -50,18 +50,12 @@ def check(
     """
     found: dict[str, list[str]] = {}
     checked = [
-        _one(page, classes, size, found)
-        for page, classes, size in zip(pages, indices, sizes, strict=True)
+        _one(image, classes, size, found)
+        for image, classes, size in zip(images, indices, sizes, strict=True)
     ]
     if not found:
         return checked, ()
-    total = sum(len(page.xyxy) for page in pages)
-    bad = len({place for places in found.values() for place in places})
-    kinds = (
-        f"{len(places)} {kind} ({', '.join(places[:_SHOWN])}{', …' * (len(places) > _SHOWN)})"
-        for kind, places in sorted(found.items())
-    )
-    text = f"{bad} of {total} boxes are bad: {'; '.join(kinds)}"
+    text = _summary(found, sum(len(image.xyxy) for image in images))
     if rule == "refuse":
         raise InputError(
             text,
@@ -72,21 +66,31 @@ def check(
     return checked, (f"repaired, {text}",)
 
 
+def _summary(found: dict[str, list[str]], total: int) -> str:
+    """Say how many boxes are bad, of which kinds, and where the first of each are."""
+    bad = len({place for places in found.values() for place in places})
+    kinds = (
+        f"{len(places)} {kind} ({', '.join(places[:_SHOWN])}{', …' * (len(places) > _SHOWN)})"
+        for kind, places in sorted(found.items())
+    )
+    return f"{bad} of {total} boxes are bad: {'; '.join(kinds)}"
+
+
 def _one(
-    page: "ImageAnnotations",
+    image: "ImageAnnotations",
     classes: "NDArray[np.int64]",
     size: tuple[int, int] | None,
     found: dict[str, list[str]],
 ) -> Boxes:
     """Check one image's boxes and note the bad ones' places by kind."""
-    height, width = size or page.size or (np.inf, np.inf)
-    cut = np.clip(page.xyxy, 0, (width, height, width, height))
-    finite = (np.abs(page.xyxy) < _FARTHEST).all(1)
-    solid = finite & (page.xyxy[:, 2:] > page.xyxy[:, :2]).all(1)
+    height, width = size or image.size or (np.inf, np.inf)
+    cut = np.clip(image.xyxy, 0, (width, height, width, height))
+    finite = (np.abs(image.xyxy) < _FARTHEST).all(1)
+    solid = finite & (image.xyxy[:, 2:] > image.xyxy[:, :2]).all(1)
     inside = solid & (cut[:, 2:] > cut[:, :2]).all(1)
-    over = inside & (np.abs(cut - page.xyxy).max(1, initial=0) > ROUNDING_PX)
+    over = inside & (np.abs(cut - image.xyxy).max(1, initial=0) > ROUNDING_PX)
     wanted = classes != LEFT_OUT
-    elsewhere = np.full_like(wanted, None not in {size, page.size} and size != page.size)
+    elsewhere = np.full_like(wanted, None not in {size, image.size} and size != image.size)
     for kind, bad in (
         (_NOT_FINITE, ~finite),
         (_NO_AREA, finite & ~solid),
@@ -96,9 +100,9 @@ def _one(
     ):
         if (bad & wanted).any():
             found.setdefault(kind, []).extend(
-                page.places[i] for i in np.flatnonzero(bad & wanted).tolist()
+                image.places[i] for i in np.flatnonzero(bad & wanted).tolist()
             )
     kept = inside & wanted
     drawn = (cut[:, 2:] - cut[:, :2]).prod(1)
-    areas = np.where((page.areas > 0) & (page.areas < _FARTHEST**2), page.areas, drawn)
-    return Boxes.of(cut[kept], classes[kept], ignored=page.ignored[kept], areas=areas[kept])
+    areas = np.where((image.areas > 0) & (image.areas < _FARTHEST**2), image.areas, drawn)
+    return Boxes.of(cut[kept], classes[kept], ignored=image.ignored[kept], areas=areas[kept])

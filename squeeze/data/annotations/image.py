@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ImageAnnotations:
-    """What a format found out about one image, unchecked.
+    """What a format has read about one image, unchecked.
 
     Attributes:
         file: The image.
-        xyxy: Corners in pixels ``(n, 4)`` float64, whatever numbers stood there.
+        xyxy: Corners in pixels ``(n, 4)`` float64, as they stand there.
         names: Class name of every box.
         ignored: ``(n,)`` bool, as in ``Boxes``.
         areas: Annotated areas ``(n,)``; NaN where there is none.
         places: What messages call every box, for example ``file.xml:12``.
-        size: Height and width as annotated, if they are. Boxes are turned with a picture that is
-            stored lying if this is the size as stored.
+        size: Height and width as annotated, if they are. Where this is the size of a picture as it
+            is stored, on its side, its boxes are turned with it.
     """
 
     file: Path

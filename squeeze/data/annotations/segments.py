@@ -1,7 +1,6 @@
 """Boxes around outlines, for annotations that have no box of their own."""
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -53,7 +52,7 @@ def _area(points: list[tuple[float, float]]) -> float:
     return abs(sum(x * y2 - x2 * y for (x, y), (x2, y2) in zip(points, following, strict=True))) / 2
 
 
-def _of_runs(runs: dict[str, Any]) -> tuple[Corners, float] | None:
+def _of_runs(runs: dict[str, object]) -> tuple[Corners, float] | None:
     """Return what runs of pixels cover, without making the pixels: files may claim billions."""
     size, counts = runs.get("size"), runs.get("counts")
     if not isinstance(size, list) or [type(side) for side in size] != [int, int]:

@@ -81,10 +81,10 @@ def _object(line: int, found: dict[str, str], file: str) -> VocObject:
     except ValueError as error:
         what = f"a corner of this object is not a number: {reading.reason(error)}"
         raise InputError(what, where=where) from None
-    said = found.get("difficult", "")
-    difficult = _FLAGS.get(said.lower())
+    text = found.get("difficult", "")
+    difficult = _FLAGS.get(text.lower())
     if difficult is None:
-        shown = reading.shortened(said)
+        shown = reading.shortened(text)
         raise InputError(f"this object has difficult '{shown}', expected 0 or 1", where=where)
     return VocObject(line, found["name"], (left, top, right, bottom), difficult)
 

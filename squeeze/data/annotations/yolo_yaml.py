@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError, RecipeError
@@ -33,7 +32,7 @@ class YoloYaml:
     """
 
     folder: Path
-    content: dict[str, Any]
+    content: dict[str, object]
     source: document.SourceMap
     notes: tuple[str, ...] = ()
 
@@ -76,14 +75,14 @@ class YoloYaml:
         shape = self.content.get("kpt_shape")
         if shape is None:
             return 0
-        pair = isinstance(shape, list) and [type(number) for number in shape] == [int, int]
-        if not pair or not 0 < shape[0] <= MOST_CLASSES or shape[1] not in {2, 3}:
-            raise self._wrong(
-                f"has kpt_shape {reading.shortened(shape)}, expected [count, 2] or [count, 3]",
-                "kpt_shape",
-            )
-        product: int = shape[0] * shape[1]
-        return product
+        if isinstance(shape, list) and [type(number) for number in shape] == [int, int]:
+            count, numbers = shape
+            if 0 < count <= MOST_CLASSES and numbers in {2, 3}:
+                return int(count * numbers)
+        raise self._wrong(
+            f"has kpt_shape {reading.shortened(shape)}, expected [count, 2] or [count, 3]",
+            "kpt_shape",
+        )
 
     def images(self, keys: tuple[str, ...]) -> list[Path]:
         """Return the folders and lists of one set; none where no key names it.
@@ -115,7 +114,7 @@ class YoloYaml:
             f"names '{shown}' as {key}, and there is no {reading.shortened(tried[0])}", key
         )
 
-    def _in_order(self, found: dict[str, Any]) -> list[Any]:
+    def _in_order(self, found: dict[str, object]) -> list[object]:
         if not all(_NUMBER.fullmatch(key) for key in found):
             raise self._wrong("has names by keys that are no class numbers", "names")
         by_number = {int(key): name for key, name in found.items()}

@@ -67,7 +67,7 @@ def changed(
 
     Those that got worse come first.
     """
-    first, last, labels = before[:, 0], after[:, 0], split.labels
+    first, last, labels = before[:, 0], after[:, 0], split.class_indices
     worse = [int(i) for i in ((first == labels) & (last != labels)).nonzero()[0]]
     better = [int(i) for i in ((first != labels) & (last == labels)).nonzero()[0]]
     names = split.samples.classes

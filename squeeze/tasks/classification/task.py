@@ -111,14 +111,14 @@ def check_model(module: "nn.Module", spec: "InputSpec", classes: int) -> None:
 
 def score(predictions: "NDArray[np.int64]", split: "Split") -> "ClassificationAccuracy":
     """Return top-1 and top-5."""
-    return scores.score(predictions, split.labels)
+    return scores.score(predictions, split.class_indices)
 
 
 def compare(
     before: "NDArray[np.int64]", after: "NDArray[np.int64]", split: "Split"
 ) -> "ClassificationChange":
     """Return the paired change of top-1 and top-5."""
-    return scores.compare(before, after, split.labels)
+    return scores.compare(before, after, split.class_indices)
 
 
 def agreement(before: "NDArray[np.int64]", after: "NDArray[np.int64]") -> float:

@@ -1,9 +1,9 @@
 """Read images and boxes in COCO's form."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,17 @@ from squeeze.data.annotations.image import ImageAnnotations
 from squeeze.recipe.schema import DataSource
 
 _PARTS = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    """An entry of ``annotations`` with a box; ``crowd`` and ``area`` as they stand there."""
+
+    number: int
+    category: int
+    box: Sequence[float]
+    crowd: object
+    area: object
 
 
 def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles:
@@ -35,24 +46,27 @@ def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles
         raise InputError(f"has two categories named '{reading.shortened(twice)}'", where=where)
     boxes, drawn = _by_image(content["annotations"], images, names, where)
     root = folder / str(source.path)
-    pages = [_page(root, found, boxes[number], names, where) for number, found in images.items()]
+    annotations = [
+        _annotations(root, found, boxes[number], names, where) for number, found in images.items()
+    ]
     note = f"{drawn} annotations without a box have the one around their outline"
     notes = (note,) if drawn else ()
-    return annotated(pages, list(names.values()), source, where=where, notes=notes)
+    return annotated(annotations, list(names.values()), source, where=where, notes=notes)
 
 
-def _read(file: Path) -> dict[str, list[Any]]:
+def _read(file: Path) -> dict[str, list[object]]:
     content = reading.json_value(file)
+    parts = content if isinstance(content, dict) else {}
     for part in _PARTS:
-        if not isinstance(content, dict) or not isinstance(content.get(part), list):
+        if not isinstance(parts.get(part), list):
             raise InputError(
                 f"has no list '{part}', which COCO's form asks for", where=reading.shortened(file)
             )
-    return {part: content[part] for part in _PARTS}
+    return {part: parts[part] for part in _PARTS}
 
 
-def _by_id(entries: list[Any], part: str, key: str, file: str) -> dict[int, dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
+def _by_id(entries: list[object], part: str, key: str, file: str) -> dict[int, dict[str, object]]:
+    found: dict[int, dict[str, object]] = {}
     for position, entry in enumerate(entries):
         place = f"{part}[{position}]"
         if not isinstance(entry, dict) or not {"id", key} <= set(entry):
@@ -69,14 +83,14 @@ def _by_id(entries: list[Any], part: str, key: str, file: str) -> dict[int, dict
 
 
 def _by_image(
-    entries: list[Any], images: dict[int, Any], names: dict[int, str], file: str
-) -> tuple[dict[int, list[dict[str, Any]]], int]:
+    entries: list[object], images: Collection[int], names: Collection[int], file: str
+) -> tuple[dict[int, list[_Annotation]], int]:
     """Return the annotations of every image, all with a box, and how many had none of their own.
 
     Raises:
         InputError: One points to nothing, or has neither box nor outline.
     """
-    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    found: dict[int, list[_Annotation]] = defaultdict(list)
     drawn = 0
     for number, entry in _by_id(entries, "annotations", "image_id", file).items():
         place = f"annotation {number}"
@@ -97,11 +111,12 @@ def _by_image(
             raise InputError(
                 f"{place} has bbox {_shown(box)}, expected [left, top, width, height]", where=file
             )
-        found[image].append(whole)
+        crowd = entry.get("iscrowd", 0)
+        found[image].append(_Annotation(number, category, box, crowd, whole.get("area")))
     return found, drawn
 
 
-def _outlined(entry: dict[str, Any], place: str, file: str) -> dict[str, Any]:
+def _outlined(entry: dict[str, object], place: str, file: str) -> dict[str, object]:
     """Return an annotation with the box around its outline, and its area where it has none."""
     found = segments.around(entry.get("segmentation"))
     if found is None:
@@ -113,14 +128,14 @@ def _outlined(entry: dict[str, Any], place: str, file: str) -> dict[str, Any]:
     return {"area": area} | entry | {"bbox": [left, top, right - left, bottom - top]}
 
 
-def _page(
+def _annotations(
     root: Path,
-    image: dict[str, Any],
-    entries: Sequence[dict[str, Any]],
+    image: dict[str, object],
+    entries: Sequence[_Annotation],
     names: dict[int, str],
     where: str,
 ) -> ImageAnnotations:
-    boxes = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
+    boxes = np.array([entry.box for entry in entries], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     name = image["file_name"]
     if not isinstance(name, str) or not name:
@@ -136,15 +151,15 @@ def _page(
     return ImageAnnotations(
         root / inner,
         boxes,
-        [names[entry["category_id"]] for entry in entries],
+        [names[entry.category] for entry in entries],
         np.array([_is_crowd(entry, where) for entry in entries], np.bool_),
-        np.array([_area(entry.get("area")) for entry in entries], np.float64),
-        [f"annotation {entry['id']}" for entry in entries],
+        np.array([_area(entry.area) for entry in entries], np.float64),
+        [f"annotation {entry.number}" for entry in entries],
         _size(image),
     )
 
 
-def _name(category: dict[str, Any], where: str) -> str:
+def _name(category: dict[str, object], where: str) -> str:
     name = category["name"]
     if type(name) not in {str, int}:
         what = f"category {category['id']} has name {_shown(name)}, expected a text"
@@ -152,7 +167,7 @@ def _name(category: dict[str, Any], where: str) -> str:
     return str(name)
 
 
-def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+def _size(image: dict[str, object]) -> tuple[int, int] | None:
     """Return height and width; tools that do not know them leave them out or write 0 or -1."""
     height, width = image.get("height"), image.get("width")
     if type(height) is int and type(width) is int and height > 0 and width > 0:
@@ -160,17 +175,18 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def _is_crowd(entry: dict[str, Any], where: str) -> bool:
-    value = entry.get("iscrowd", 0)
-    if value in (0, 1, "0", "1", None):
-        return value in (1, "1")
+def _is_crowd(entry: _Annotation, where: str) -> bool:
+    if entry.crowd in (0, 1, "0", "1", None):
+        return entry.crowd in (1, "1")
     raise InputError(
-        f"annotation {entry['id']} has iscrowd {_shown(value)}, expected 0 or 1", where=where
+        f"annotation {entry.number} has iscrowd {_shown(entry.crowd)}, expected 0 or 1", where=where
     )
 
 
 def _area(value: object) -> float:
-    return float(value) if type(value) in {int, float} else np.nan  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return np.nan
+    return float(value)
 
 
 def _shown(value: object) -> str:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from squeeze.core.boxes import Boxes
 from squeeze.data.formats.digit_scenes import Options
 from squeeze.data.formats.digits import samples as digits
-from squeeze.data.samples import Samples, content_hash
+from squeeze.data.samples import ArraySamples, content_hash
 from squeeze.recipe.schema import DataSource
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Scenes:
         seed: Decides everything, together with part and index.
     """
 
-    scans: Samples
+    scans: ArraySamples
     part: str
     count: int
     side: int
@@ -123,14 +123,14 @@ def _background(rng: np.random.Generator, side: int) -> "NDArray[np.float64]":
     return canvas
 
 
-def _enlarged(scan: Any, rng: np.random.Generator, side: int) -> "NDArray[np.float64]":  # noqa: ANN401
+def _enlarged(scan: "Picture", rng: np.random.Generator, side: int) -> "NDArray[np.float64]":
     """Return one digit's ink ``(h, w)`` in [0, 1], cut out tightly."""
     from PIL import Image
 
     low, high = _DIGIT_SIDES
     height = int(rng.uniform(low, high) * side)
     width = max(8, int(height * rng.uniform(0.8, 1.2)))
-    large = Image.fromarray(scan).resize((width, height), Image.Resampling.BICUBIC)
+    large = Image.fromarray(np.asarray(scan)).resize((width, height), Image.Resampling.BICUBIC)
     ink = np.asarray(large, np.float64) / 255
     rows, columns = (np.flatnonzero((ink > _VISIBLE).any(axis)) for axis in (1, 0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from squeeze.data.samples import ArraySamples, Samples
+from squeeze.data.samples import ArraySamples
 from squeeze.recipe.schema import DataSource
 
 _BRIGHTEST = 16
 _HELD_OUT = 0.3
 
 
-def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
+def open_samples(source: DataSource, folder: Path, split: str) -> ArraySamples:
     """Return the train part (1257 scans) or the validation part (540), stratified and fixed."""
     del source, folder
     from sklearn.datasets import load_digits

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, SupportsInt, cast
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from squeeze.models import reference
 from squeeze.recipe.schema import DataSource
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from squeeze.data.samples import Picture
 
 
@@ -25,10 +27,22 @@ _PIXELS = {(2,), (3, 3), (3, 4)}
 """Dimensions and channels of the uint8 arrays that are pictures."""
 
 
+class MapDataset(Protocol):
+    """A dataset as torch knows them: items by index."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        ...
+
+    def __getitem__(self, index: int) -> object:
+        """Return an image with its label."""
+        ...
+
+
 class DatasetSamples:
     """Any map-style dataset as ``Samples``."""
 
-    def __init__(self, dataset: Any, where: str) -> None:  # noqa: ANN401
+    def __init__(self, dataset: MapDataset, where: str) -> None:
         self.dataset, self.where = dataset, where
         self._labels: dict[int, int | Boxes] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
@@ -61,7 +75,7 @@ class DatasetSamples:
         """Return a hash of the pixels."""
         return content_hash(np.asarray(self.picture(index)))
 
-    def _item(self, index: int) -> Any:  # noqa: ANN401
+    def _item(self, index: int) -> object:
         from PIL import Image
 
         corrupt = (OSError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -76,7 +90,7 @@ class DatasetSamples:
                 f"failed: {type(error).__name__}: {reading.reason(error)}", where=self.name(index)
             ) from error
         try:
-            image, given = item
+            image, given = cast("tuple[object, object]", item)
             label = self._labels[index] = _as_label(given)
         except (TypeError, ValueError, KeyError, OverflowError):
             raise InputError(
@@ -104,25 +118,26 @@ class DatasetSamples:
 
     def _numbers(self) -> list[int]:
         """Return every sample's class index, or the largest of its boxes."""
+        targets = cast("Iterable[SupportsInt]", getattr(self.dataset, "targets", None))
         try:
-            return [int(target) for target in self.dataset.targets]
-        except (AttributeError, TypeError, ValueError, OverflowError):  # none, or something else
+            return [int(target) for target in targets]
+        except (TypeError, ValueError, OverflowError):  # there are none, or they are something else
             return [self._largest(index) for index in range(len(self))]
 
     def _largest(self, index: int) -> int:
         """Return a sample's class index, or the largest of its boxes; -1 if it cannot be read."""
         try:
             label = self.label(index)
-        except CorruptImageError:  # digest() says it, under the recipe's rule for corrupt images
+        except CorruptImageError:  # digest() reports it, by the recipe's rule for corrupt images
             return -1
         return int(label.classes.max(initial=-1)) if isinstance(label, Boxes) else label
 
 
-def _as_label(label: Any) -> int | Boxes:  # noqa: ANN401
+def _as_label(label: object) -> int | Boxes:
     if isinstance(label, Boxes):
         return label
     if not isinstance(label, Mapping):
-        number = int(label)
+        number = int(cast("SupportsInt", label))
         if number != label:
             raise ValueError(f"{label} is not a class index")
         return number
@@ -131,7 +146,7 @@ def _as_label(label: Any) -> int | Boxes:  # noqa: ANN401
     )
 
 
-def _size_around(boxes: Boxes, image: Any, where: str) -> tuple[int, int]:  # noqa: ANN401
+def _size_around(boxes: Boxes, image: object, where: str) -> tuple[int, int]:
     """Return height and width of an image, after making sure that its boxes are inside."""
     picture = _as_picture(image, where)
     if not isinstance(picture, np.ndarray):
@@ -148,7 +163,7 @@ def _size_around(boxes: Boxes, image: Any, where: str) -> tuple[int, int]:  # no
     return height, width
 
 
-def _as_picture(image: Any, where: str) -> "Picture":  # noqa: ANN401
+def _as_picture(image: object, where: str) -> "Picture":
     if hasattr(image, "detach"):
         array = image.detach().cpu().numpy()
         is_pixels = array.dtype == np.uint8 and array.ndim == _TENSOR_RANK
@@ -157,11 +172,9 @@ def _as_picture(image: Any, where: str) -> "Picture":  # noqa: ANN401
         if image.dtype == np.uint8 and image.ndim == _TENSOR_RANK and image.shape[2] == 1:
             image = image[..., 0]
         if image.dtype == np.uint8 and (image.ndim, *image.shape[2:]) in _PIXELS:
-            pixels: Picture = image
-            return pixels
+            return cast("Picture", image)
         if np.issubdtype(image.dtype, np.floating) and image.ndim == _TENSOR_RANK:
-            floats: Picture = image.astype(np.float32)
-            return floats
+            return image.astype(np.float32)
         raise InputError(
             f"an image is {image.dtype} {image.shape}, expected uint8 (H, W[, C]) or "
             "float (C, H, W)",
@@ -172,7 +185,7 @@ def _as_picture(image: Any, where: str) -> "Picture":  # noqa: ANN401
             f"an image is a {type(image).__name__}, expected PIL, array or tensor", where=where
         )
     try:
-        return image_files.eight_bit(image)
+        return image_files.eight_bit(cast("Image", image))
     except ValueError as error:
         raise CorruptImageError(f"{where}: {error}") from error
 

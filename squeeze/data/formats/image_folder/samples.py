@@ -26,13 +26,13 @@ class FolderSamples:
 
     files: Sequence[tuple[Path, int]]
     classes: Sequence[str]
-    passed_over: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     _several_frames: list[Path] = field(default_factory=list, repr=False)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was not read; complete once every image was looked at."""
-        return (*self.passed_over, *image_files.told_of_frames(self._several_frames))
+        """What was not read; complete once every image was read."""
+        return (*self.skipped, *image_files.frame_notes(self._several_frames))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -66,8 +66,10 @@ def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
     beside = folders.look_through(root, deep=False)
     classes = folders.sub_folders(root)
     if not classes:
-        lie = f", and {len(beside.files)} images lie in it" if beside.files else ""
-        raise InputError(f"has no sub-folders{lie}; an image folder has one per class", where=where)
+        beside_them = f", and {len(beside.files)} images lie in it" if beside.files else ""
+        raise InputError(
+            f"has no sub-folders{beside_them}; an image folder has one per class", where=where
+        )
     listings = {name: folders.look_through(root / name) for name in classes}
     _refuse_sets(root, listings)
     whole = folders.Listing(others=beside.others, hidden=beside.hidden)
@@ -83,7 +85,7 @@ def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
     files = [
         (file, label) for label, listing in enumerate(listings.values()) for file in listing.files
     ]
-    notes = whole.passed_over()
+    notes = whole.skipped()
     if beside.files:
         notes = (f"{len(beside.files)} images lie beside the class folders, unread", *notes)
     return FolderSamples(files, classes, notes)

@@ -2,12 +2,16 @@
 
 import inspect
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.data.formats.function.samples import DatasetSamples
 from squeeze.data.samples import Samples
 from squeeze.recipe.schema import DataSource
+
+if TYPE_CHECKING:
+    from squeeze.data.formats.function.samples import MapDataset
 
 
 def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
@@ -34,4 +38,4 @@ def open_samples(source: DataSource, folder: Path, split: str) -> Samples:
             where=f"torchvision:{name}",
             hint="squeeze downloads nothing: put the files under 'path'",
         ) from error
-    return DatasetSamples(dataset, f"torchvision:{name}")
+    return DatasetSamples(cast("MapDataset", dataset), f"torchvision:{name}")

@@ -34,8 +34,8 @@ def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles
     stems = _stems(root, source.image_set, _LISTS[split])
     pictures = folders.look_through(root / "JPEGImages", deep=False)
     by_stem = {file.stem: file for file in pictures.files}
-    pages = [_page(root, stem, by_stem) for stem in stems]
-    return annotated(pages, None, source, where=where, notes=pictures.passed_over())
+    annotations = [_annotations(root, stem, by_stem) for stem in stems]
+    return annotated(annotations, None, source, where=where, notes=pictures.skipped())
 
 
 def _stems(root: Path, image_set: str | None, usual: str) -> Sequence[str]:
@@ -79,7 +79,7 @@ def _is_annotation(path: Path) -> bool:
     return path.suffix == ".xml"
 
 
-def _page(root: Path, stem: str, pictures: dict[str, Path]) -> ImageAnnotations:
+def _annotations(root: Path, stem: str, pictures: dict[str, Path]) -> ImageAnnotations:
     file = root / "Annotations" / f"{stem}.xml"
     found = voc_xml.read(file)
     corners = np.array([thing.corners for thing in found.objects], np.float64).reshape(-1, 4)

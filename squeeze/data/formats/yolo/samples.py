@@ -23,7 +23,7 @@ _YAML = {".yaml", ".yml"}
 
 @dataclass
 class _Pairs:
-    """Image and label file of every sample, and what to tell about how they were found."""
+    """Image and label file of every sample, and notes on how they were found."""
 
     files: list[tuple[Path, Path]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -53,13 +53,18 @@ def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles
         names = [str(number) for number in range(most + 1)]
     bare = sum(not reading.is_file(one.file) for one in rows)
     drawn = sum(one.outlines for one in rows)
-    notes = {
+    counts = {
         f"{bare} of {len(rows)} images have no label file: they count as without objects": bare,
         f"{drawn} outlines have the box around them": drawn,
     }
-    told = (*pairs.notes, *(note for note, count in notes.items() if count))
-    pages = [_page(image, one, names) for image, one in read]
-    return annotated(pages, names, source, where=reading.shortened(root), notes=told)
+    annotations = [_annotations(image, one, names) for image, one in read]
+    return annotated(
+        annotations,
+        names,
+        source,
+        where=reading.shortened(root),
+        notes=(*pairs.notes, *(note for note, count in counts.items() if count)),
+    )
 
 
 def _pairs(
@@ -128,7 +133,7 @@ def _add_folder(found: _Pairs, images: Path, labels: Path) -> None:
     if labels == images:
         listing.others.pop(".txt", None)
     found.files += pairs + lost
-    found.notes += listing.passed_over()
+    found.notes += listing.skipped()
 
 
 def _add_listed(found: _Pairs, root: Path, listing: Path) -> None:
@@ -202,7 +207,7 @@ def _listed_names(file: Path) -> list[str]:
     return [text for _, text in found]
 
 
-def _page(image: Path, rows: Rows, names: Sequence[str]) -> ImageAnnotations:
+def _annotations(image: Path, rows: Rows, names: Sequence[str]) -> ImageAnnotations:
     label, count = rows.file, len(rows)
     for number, line in zip(rows.classes.tolist(), rows.lines.tolist(), strict=True):
         if number >= len(names):
