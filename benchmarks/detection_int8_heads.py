@@ -207,7 +207,7 @@ def rows(detector: Detector, runtime: str, folder: Path) -> list[str]:
     calls = {
         name: partial(session.invoke, session.prepare(batch)) for name, session in sessions.items()
     }
-    timed = latency.in_turns(calls, Silent(), runtime)
+    timed = latency.interleaved(calls, Silent(), runtime)
     lines = []
     for name, path in paths.items():
         score = detector.task.score(found[name], images)

@@ -186,7 +186,7 @@ def retime(folder: Path, names: list[str]) -> None:
     calls = {
         name: partial(session.invoke, session.prepare(image)) for name, session in sessions.items()
     }
-    for name, timing in latency.in_turns(calls, Silent(), folder.name).items():
+    for name, timing in latency.interleaved(calls, Silent(), folder.name).items():
         sessions[name].close()
         median, noisy = timing.latency.median_s, timing.latency.noisy
         told = {"rounds_s": timing.rounds_s, "median_s": median, "noisy": noisy}

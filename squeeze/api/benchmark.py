@@ -133,7 +133,7 @@ def _timed(
     for name, one in opened.items():
         images = rng.standard_normal((batch_size, *one.input.shape), dtype=np.float32)
         calls[name] = partial(one.session.invoke, one.session.prepare(images))
-    return latency.in_turns(calls, progress, "timing")
+    return latency.interleaved(calls, progress, "timing")
 
 
 def _notes(

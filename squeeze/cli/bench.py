@@ -85,7 +85,7 @@ def _timed(group: "Sequence[Case]", progress: "Progress") -> "Measured":
             images = session.prepare(rng.standard_normal(shape, dtype=np.float32))
             calls[place] = partial(session.invoke, images)
         title = f"timing, threads {group[0].threads}, batch {group[0].batch_size}"
-        timings = latency.in_turns(calls, progress, title)
+        timings = latency.interleaved(calls, progress, title)
     found = []
     for place, case in enumerate(group):
         first = timings[group.index(reference(case, group))]

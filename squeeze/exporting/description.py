@@ -1,15 +1,15 @@
 """What is written about a file: in the JSON beside it, inside it, or in a bundle's record."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
     from squeeze.core.detector import DetectorSpec
+    from squeeze.exporting.file_record import FileRecord
 
 LAYOUTS = ("NCHW", "NHWC")
 
@@ -19,7 +19,7 @@ class FileDescription:
     """What a file says of itself.
 
     Attributes:
-        values: Of its input; empty where nothing is written about it.
+        values: Those of its input; empty where nothing is written about it.
         source: Where that is written, in words.
         layout: ``NCHW`` or ``NHWC``.
         detector: How a detector's outputs are read.
@@ -43,7 +43,7 @@ def described(path: Path, *, is_bundle: bool, remedy: str) -> FileDescription:
     Args:
         path: A file, or a bundle's folder.
         is_bundle: Which of them.
-        remedy: What to do about a damaged one, in terms of whoever asks.
+        remedy: What to do about a damaged one, in the caller's terms.
 
     Raises:
         InputError: A description is damaged.
@@ -60,7 +60,7 @@ def described(path: Path, *, is_bundle: bool, remedy: str) -> FileDescription:
             return found
         warning = (
             f"{path}: {record.name} and the description inside the file disagree "
-            f"({'; '.join(differing)}); {record.name} counts: remove it to go by the file itself"
+            f"({'; '.join(differing)}); {record.name} is used: remove it to use the one inside"
         )
         return replace(found, warnings=(warning,))
     if inside is not None:
@@ -68,17 +68,18 @@ def described(path: Path, *, is_bundle: bool, remedy: str) -> FileDescription:
     return FileDescription({}, "defaults")
 
 
-def _read(record: Path, remedy: str) -> dict[str, object]:
+def _read(record: Path, remedy: str) -> "FileRecord":
+    """Return a record as it stands there; ``_of_record`` finds out what is wrong with it."""
     try:
         found = reading.json_value(record)
     except InputError as error:
         raise InputError(f"is damaged: {error.what}", where=error.where, hint=remedy) from error
     if not isinstance(found, dict):
         raise InputError("is damaged: it holds no mapping", where=str(record), hint=remedy)
-    return found
+    return cast("FileRecord", found)
 
 
-def _of_record(plain: Mapping[str, Any], place: Path, source: str, remedy: str) -> FileDescription:
+def _of_record(plain: "FileRecord", place: Path, source: str, remedy: str) -> FileDescription:
     from squeeze.core.detector import DetectorSpec
 
     try:
@@ -101,7 +102,7 @@ def _damaged(record: Path, error: Exception, remedy: str) -> InputError:
     )
 
 
-def _differing(beside: Mapping[str, Any], inside: Mapping[str, Any]) -> list[str]:
+def _differing(beside: "FileRecord", inside: "FileRecord") -> list[str]:
     """Return what two descriptions say differently, in words."""
     pair = [dict(each.get("input") or {}) for each in (beside, inside)]
     names = sorted(pair[0].keys() | pair[1].keys())

@@ -1,8 +1,8 @@
-"""One exported file: write it, say in it and beside it how to feed it, compare it with torch."""
+"""One exported file: write it, describe its input inside and beside it, compare it with torch."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, SqueezeError
@@ -16,6 +16,7 @@ from squeeze.store import checksums, write_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from squeeze.exporting.file_record import FileRecord
     from squeeze.models.types import Model
 
 PARITY_LIMIT = 0.01
@@ -65,19 +66,18 @@ def describe_detections(path: Path, model: "Model", outputs: "Mapping[str, str]"
     return _write(path, _input(path, model, 1) | {"detections": dict(outputs)})
 
 
-def _write(path: Path, record: "dict[str, Any]") -> Path:
-    sums = {}
+def _write(path: Path, record: "FileRecord") -> Path:
+    beside: FileRecord = {"file": path.name}
     if path.is_file():
         embedded.embed_(path, record)
-        sums["sha256"] = checksums.of_file(path)
-    text = json.dumps({"file": path.name} | sums | record, indent=1)
-    return write_text(description_of(path), text)
+        beside["sha256"] = checksums.of_file(path)
+    return write_text(description_of(path), json.dumps(beside | record, indent=1))
 
 
 def refuse_changed(path: Path) -> None:
     """Refuse a file that is not the one that was described when it was exported.
 
-    Files of others, without a description or a checksum in it, pass.
+    Files without a description, or without a checksum in it, pass.
 
     Raises:
         InputError: It is damaged, or was changed.
@@ -85,7 +85,12 @@ def refuse_changed(path: Path) -> None:
     record = description_of(path)
     try:
         expected = json.loads(record.read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):  # whoever reads the rest tells of damage
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # damage is reported by whoever reads the rest
         return
     if path.is_file() and checksums.of_file(path) != expected:
         raise InputError(
@@ -100,17 +105,19 @@ def description_of(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _input(path: Path, model: "Model", batch_size: int) -> "dict[str, Any]":
+def _input(path: Path, model: "Model", batch_size: int) -> "FileRecord":
     place, spec = of_file(path), model.input
     is_fixed = place is not None and place.spec.fixed_batch
     order = " with blue first" if spec.channel_order == "bgr" else ""
     classes = list(model.architecture.classes)
-    return ({"classes": classes} if classes else {}) | {
+    record: FileRecord = {"classes": classes} if classes else {}
+    record |= {
         "layout": "NCHW" if place is None else place.spec.layout,
         "batch": batch_size if is_fixed else "dynamic",
         "input": spec.model_dump(mode="json"),
         "prepare": f"(pixels / 255 - mean) / std{order}, after {_FITS[spec.fit]}",
     }
+    return record
 
 
 def difference(runtime: Runtime, path: Path, model: "Model", batch_size: int) -> float:
@@ -134,6 +141,6 @@ def difference(runtime: Runtime, path: Path, model: "Model", batch_size: int) ->
     pairs = distances(found, expected, getattr(model.module, "detector", None))
     for distance, scale in pairs:
         if not distance <= PARITY_LIMIT * scale:
-            told = f"its outputs differ from torch by up to {distance:.3g}"
-            raise SqueezeError(told, where=str(path))
+            what = f"its outputs differ from torch by up to {distance:.3g}"
+            raise SqueezeError(what, where=str(path))
     return max(distance for distance, _ in pairs)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from squeeze.models.types import Model
@@ -25,11 +25,11 @@ def params(model: "Model") -> int:
 
         def __torch_dispatch__(
             self,
-            func: Callable[..., Any],
+            func: Callable[..., object],
             types: object,
-            args: tuple[Any, ...] = (),
-            kwargs: dict[str, Any] | None = None,
-        ) -> Any:  # noqa: ANN401
+            args: tuple[object, ...] = (),
+            kwargs: dict[str, object] | None = None,
+        ) -> object:
             del types
             read.update(id(leaf) for leaf in tree_leaves((args, kwargs)) if id(leaf) in own)
             return func(*args, **(kwargs or {}))
@@ -42,8 +42,8 @@ def params(model: "Model") -> int:
 def macs(model: "Model") -> int:
     """Return the multiply-adds of one image, a multiply-add counting as one.
 
-    Counted are convolutions and matrix products, as torch's own counter sees them, those inside of
-    attention among them; element-wise operations, norms and pooling are not.
+    Convolutions and matrix products count, as torch's own counter sees them, also those inside
+    attention; element-wise operations, norms and pooling do not.
     """
     from torch.utils.flop_counter import FlopCounterMode
 

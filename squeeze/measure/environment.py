@@ -4,7 +4,6 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -34,7 +33,7 @@ def needed_by() -> dict[str, str]:
     return found | _MODELS
 
 
-def describe() -> dict[str, Any]:
+def describe() -> dict[str, object]:
     """Return plain data: system, processor, memory, load, versions; no host or user names."""
     host = cpu.host()
     return {
@@ -62,7 +61,7 @@ def packages() -> dict[str, str]:
 
 
 def arithmetic() -> dict[str, str | int]:
-    """Return what decides in which order torch adds up, and so its last bits. Imports torch.
+    """Return what decides the order in which torch sums, and so its last bits. Imports torch.
 
     Threads are those inside one operator (``OMP_NUM_THREADS``).
     """

@@ -35,7 +35,7 @@ class Timing:
     rounds_s: tuple[tuple[float, ...], ...]
 
 
-def in_turns(
+def interleaved(
     calls: Mapping[Name, Callable[[], object]],
     progress: "Progress",
     label: str,

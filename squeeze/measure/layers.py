@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from squeeze.core.errors import InputError
 from squeeze.runtimes import runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -106,14 +106,12 @@ def compare(
     clashing: dict[str, tuple[int, int]] = {}
     for batch in batches:
         images += len(batch)
-        theirs = dict(quantized.read(batch))
+        others = dict(quantized.read(batch))
         for name, values in real.read(batch):
-            if name not in pairs:
-                continue
-            other = theirs[pairs[name]]
-            if values.size != other.size:
+            other = others[pairs[name]] if name in pairs else None
+            if other is not None and values.size != other.size:
                 clashing[name] = (int(values.size), int(other.size))
-            else:
+            elif other is not None:
                 sums[name].add(_flat(values), _flat(other))
     if not pairs.keys() - clashing.keys():
         raise InputError(
@@ -121,15 +119,9 @@ def compare(
             "size in the quantized file",
             hint="give the float file that the quantized one was made from",
         )
-    order = {name: place for place, name in enumerate(real.operators)}
-    layers = [
-        Layer(name, real.operators[name], order[name], each.sqnr_db, each.cosine)
-        for name, each in sums.items()
-        if name not in clashing
-    ]
     matched = set(pairs.values())
     return Compared(
-        tuple(sorted(layers, key=lambda layer: layer.sqnr_db)),
+        _ranked(real, {name: each for name, each in sums.items() if name not in clashing}),
         tuple(name for name in real.operators if name not in pairs),
         tuple(name for name in quantized.operators if name not in matched),
         images,
@@ -138,7 +130,17 @@ def compare(
     )
 
 
-def _flat(values: "NDArray[Any]") -> "NDArray[np.float64]":
+def _ranked(real: "Activations", sums: "Mapping[str, _Sums]") -> tuple[Layer, ...]:
+    """Return the layers of the float file that were compared, worst first."""
+    order = {name: position for position, name in enumerate(real.operators)}
+    layers = [
+        Layer(name, real.operators[name], order[name], each.sqnr_db, each.cosine)
+        for name, each in sums.items()
+    ]
+    return tuple(sorted(layers, key=lambda layer: layer.sqnr_db))
+
+
+def _flat(values: "NDArray[np.float32]") -> "NDArray[np.float64]":
     return values.astype(np.float64).ravel()
 
 
@@ -147,7 +149,7 @@ def open_activations(path: Path, layout: str | None = None) -> "Activations":
 
     Args:
         path: The file.
-        layout: ``NCHW`` or ``NHWC``, where the shape of its input does not tell.
+        layout: ``NCHW`` or ``NHWC``, where the shape of its input is ambiguous.
 
     Raises:
         InputError: Of another kind, or its runtime cannot load it.

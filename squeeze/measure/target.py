@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from squeeze.core import cpu
 from squeeze.measure import accuracy, latency, layer_times, memory, statistics
 from squeeze.recipe import schemes
-from squeeze.results import Estimate, KernelCoverage, LayerTime, Parity, Row
+from squeeze.results import ChangeBlock, Estimate, KernelCoverage, LayerTime, Parity, Row
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.runtime import load as load_runtime
 
@@ -55,7 +55,7 @@ class Bench:
     """What all targets share.
 
     Attributes:
-        readers: Who reads the outputs of a state, by its name; ``task`` where it is missing.
+        readers: What reads the outputs of a state, by its name; ``task`` where it is missing.
     """
 
     validation: "Split"
@@ -65,7 +65,7 @@ class Bench:
     readers: "Mapping[str, Evaluator]" = field(default_factory=dict)
 
     def reader(self, state: str) -> "Evaluator":
-        """Return who reads the outputs of a state."""
+        """Return what reads the outputs of a state."""
         return self.readers.get(state, self.task)
 
 
@@ -94,8 +94,8 @@ def measure(
     """
     runtime = load_runtime(target.runtime)
     sessions = {c.name: runtime.open_session(c.path, _execution(target, c)) for c in candidates}
+    evaluation_batch = batch_size if runtime.spec.fixed_batch else _EVALUATION_BATCH
     try:
-        evaluation_batch = batch_size if runtime.spec.fixed_batch else _EVALUATION_BATCH
         predictions = {
             c.name: accuracy.predict(
                 sessions[c.name],
@@ -107,13 +107,7 @@ def measure(
             )
             for c in candidates
         }
-        parities = {
-            c.name: accuracy.parity(
-                c.model, sessions[c.name], bench.validation, batch_size, bench.reader(c.name)
-            )
-            for c in candidates
-            if c.model is not None and c.precision == "fp32"
-        }
+        parities = _parities(candidates, sessions, batch_size, bench)
         timings, network = _time(sessions, batch_size, bench, target.label)
     finally:
         for session in sessions.values():
@@ -126,6 +120,19 @@ def measure(
             rows.append(_row(place, c, bench))
             advance()
     return rows, predictions
+
+
+def _parities(
+    candidates: list[Candidate], sessions: "Mapping[str, Session]", batch_size: int, bench: Bench
+) -> dict[str, Parity]:
+    """Compare the float files with the torch models that they were exported from."""
+    return {
+        c.name: accuracy.parity(
+            c.model, sessions[c.name], bench.validation, batch_size, bench.reader(c.name)
+        )
+        for c in candidates
+        if c.model is not None and c.precision == "fp32"
+    }
 
 
 @dataclass(frozen=True)
@@ -148,23 +155,9 @@ class _TargetRun:
 def _row(place: _TargetRun, candidate: Candidate, bench: Bench) -> Row:
     """Put one candidate's figures together, against the baseline's."""
     target, measured = place.target, place.measured
-    state, baseline = candidate.name, place.candidates[0].name
-    runtime = load_runtime(target.runtime)
-    change = speedup = network_speedup = over_float = slow = None
-    network = measured.network.get(state)
-    if state != baseline:
-        change = bench.task.compare(
-            measured.predictions[baseline], measured.predictions[state], bench.validation
-        )
-        speedup = _ratio(measured.timings, baseline, state)
-        if network is not None:
-            network_speedup = _ratio(measured.network, baseline, state)
-    source = place.source(candidate)
-    if source is not None:
-        over_float = _ratio(measured.timings, source.name, state)
-        if over_float.high < 1:
-            slow = _slow_layers(place, source, candidate, bench)
-    is_int8 = schemes.is_int8(candidate.precision)
+    state, network = candidate.name, measured.network.get(candidate.name)
+    compared = _against_baseline(place, candidate, bench)
+    over_float, slow = _against_float(place, candidate, bench)
     return Row(
         model=state,
         target=target.label,
@@ -178,17 +171,50 @@ def _row(place: _TargetRun, candidate: Candidate, bench: Bench) -> Row:
         with_nms=candidate.with_nms and _relative(candidate.with_nms, bench.root),
         size_bytes=size_bytes(candidate.path),
         accuracy=bench.task.score(measured.predictions[state], bench.validation),
-        change=change,
+        change=compared.change,
         latency=measured.timings[state].latency,
-        speedup=speedup,
+        speedup=compared.speedup,
         network_latency=None if network is None else network.latency,
-        network_speedup=network_speedup,
+        network_speedup=compared.network_speedup,
         over_float=over_float,
         slow_layers=slow,
-        coverage=_coverage(runtime.coverage(candidate.path), candidate.kept) if is_int8 else None,
+        coverage=_coverage(target, candidate),
         parity=measured.parities.get(state),
         peak_memory_bytes=_memory(target, candidate, place.batch_size, bench),
     )
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """A candidate against the baseline; None of the baseline itself, and of what is not timed."""
+
+    change: ChangeBlock | None = None
+    speedup: Estimate | None = None
+    network_speedup: Estimate | None = None
+
+
+def _against_baseline(place: _TargetRun, candidate: Candidate, bench: Bench) -> _Comparison:
+    measured, state, baseline = place.measured, candidate.name, place.candidates[0].name
+    if state == baseline:
+        return _Comparison()
+    found = measured.predictions
+    return _Comparison(
+        bench.task.compare(found[baseline], found[state], bench.validation),
+        _ratio(measured.timings, baseline, state),
+        _ratio(measured.network, baseline, state) if state in measured.network else None,
+    )
+
+
+def _against_float(
+    place: _TargetRun, candidate: Candidate, bench: Bench
+) -> tuple[Estimate | None, tuple[LayerTime, ...] | None]:
+    """Return the speed-up over the float file, and the layers that make the candidate slower."""
+    source = place.source(candidate)
+    if source is None:
+        return None, None
+    speedup = _ratio(place.measured.timings, source.name, candidate.name)
+    slow = _slow_layers(place, source, candidate, bench) if speedup.high < 1 else None
+    return speedup, slow
 
 
 def _ratio(timings: "Mapping[str, latency.Timing]", baseline: str, state: str) -> Estimate:
@@ -230,7 +256,7 @@ def _time(
             (state, True): partial(_decoded, session, prepared[state], bench.reader(state))
             for state, session in sessions.items()
         }
-    timings = latency.in_turns(calls, bench.progress, f"timing {label}, batch {batch_size}")
+    timings = latency.interleaved(calls, bench.progress, f"timing {label}, batch {batch_size}")
     plain, decoded = (
         {state: timing for (state, way), timing in timings.items() if way is wanted}
         for wanted in (False, True)
@@ -248,8 +274,11 @@ def _decoded(session: "Session", prepared: object, reader: "Evaluator") -> objec
     return reader.predictions(session.invoke(prepared))
 
 
-def _coverage(found: KernelCoverage | None, kept: "Mapping[str, str]") -> KernelCoverage | None:
-    """Give the recipe's reasons to what it keeps in float."""
+def _coverage(target: "Target", candidate: Candidate) -> KernelCoverage | None:
+    """Count the kernels of an int8 file; what the recipe keeps in float gets its reason there."""
+    if not schemes.is_int8(candidate.precision):
+        return None
+    found, kept = load_runtime(target.runtime).coverage(candidate.path), candidate.kept
     if found is None:
         return None
     survivors = tuple(replace(n, reason=kept.get(n.name, n.reason)) for n in found.survivors)

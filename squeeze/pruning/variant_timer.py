@@ -67,7 +67,7 @@ class VariantTimer:
                 for number, variant in enumerate(variants)
             }
             every = {"full": self._baseline(draft=False), **calls}
-            timings = timing.in_turns(every, progress or Silent(), label, self._clock)
+            timings = timing.interleaved(every, progress or Silent(), label, self._clock)
         full = timings["full"].rounds_s
         return [statistics.speedup(full, timings[name].rounds_s) for name in calls]
 

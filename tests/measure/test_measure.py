@@ -77,7 +77,7 @@ def test_timing_takes_turns_and_rotates() -> None:
 
         return call
 
-    timings = latency.in_turns({n: recording(n) for n in "abc"}, Silent(), "x")
+    timings = latency.interleaved({n: recording(n) for n in "abc"}, Silent(), "x")
     runs = [name for name, _ in itertools.groupby(calls)][3:]  # warm-ups first
     assert runs[:6] == ["a", "b", "c", "b", "c", "a"] or runs[:5] == ["b", "c", "b", "c", "a"]
     rounds = timings["a"].latency.rounds
@@ -85,7 +85,7 @@ def test_timing_takes_turns_and_rotates() -> None:
 
 
 def test_known_costs_give_their_ratio() -> None:
-    timings = latency.in_turns(
+    timings = latency.interleaved(
         {"slow": lambda: time.sleep(0.03), "fast": lambda: time.sleep(0.01)}, Silent(), "x"
     )
     found = statistics.speedup(timings["slow"].rounds_s, timings["fast"].rounds_s)

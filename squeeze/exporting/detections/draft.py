@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Value = Any
-"""A tensor of the graph: an ``onnx_ir.Value``, which has no types to check against here."""
+"""A tensor of a graph, or the graph: onnx_ir's, which has no types to check against here."""
 
 
 class Draft:
@@ -20,7 +20,7 @@ class Draft:
         graph: An ``onnx_ir.Graph``.
     """
 
-    def __init__(self, graph: Any) -> None:  # noqa: ANN401
+    def __init__(self, graph: Value) -> None:
         from onnx_ir.tape import Tape
 
         self._tape = Tape(graph)

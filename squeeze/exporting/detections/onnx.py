@@ -73,8 +73,15 @@ def attach(
     graph = model.graph
     opset = model.opset_imports.get("", 0)
     if opset < _OPSET:
-        told = f"its operator set is {opset}, suppression inside takes {_OPSET} or newer"
-        raise SqueezeError(told, where=str(source))
+        what = f"its operator set is {opset}, suppression inside takes {_OPSET} or newer"
+        raise SqueezeError(what, where=str(source))
+    _end_at_boxes_(graph, spec, size)
+    with new_file(destination) as inside:
+        onnx_ir.save(model, inside)
+
+
+def _end_at_boxes_(graph: "Value", spec: "DetectorSpec", size: tuple[int, int]) -> None:
+    """Put decoding and suppression behind a graph of raw outputs."""
     raw: list[Value] = list(graph.outputs)
     for value in raw:
         value.name = f"raw_{value.name}"  # the new outputs have plain names
@@ -88,8 +95,6 @@ def attach(
     found = min([*limits, spec.candidates] if spec.nms == "none" else limits)
     outputs = _best(draft, boxes, kept, spec, (places, found))
     _declare_(graph, outputs, found)
-    with new_file(destination) as inside:
-        onnx_ir.save(model, inside)
 
 
 def _as_float(draft: Draft, value: "Value") -> "Value":
@@ -132,7 +137,7 @@ def _largest(draft: Draft, scores: "Value", width: int, count: int) -> "Value":
 
 
 def _suppressed(draft: Draft, boxes: "Value", scores: "Value", spec: "DetectorSpec") -> "Value":
-    """Return scores ``(N, K, A)`` with zeros for what tells of the object of a better box."""
+    """Return scores ``(N, K, A)`` with zeros for boxes that overlap a better one of their class."""
     if spec.nms == "none":
         return scores
     limit = np.array([spec.max_detections], np.int64)

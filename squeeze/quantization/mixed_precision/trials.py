@@ -307,7 +307,7 @@ def _timings(paths: Mapping[str, Path], mixtures: _Mixtures) -> dict[str, latenc
     try:
         prepared = {name: session.prepare(images) for name, session in sessions.items()}
         calls = {name: partial(_call, s, prepared[name], setup) for name, s in sessions.items()}
-        return latency.in_turns(
+        return latency.interleaved(
             calls, mixtures.request.progress, f"timing mixtures on {setup.label}"
         )
     finally:
