@@ -62,12 +62,13 @@ def _bundles(loaded: "LoadedRecipe") -> "Iterator[Problem]":
         where, place = loaded.source.where((*path, "weights")), ".".join(map(str, path))
         try:
             found = list(checksums.faults(folder, checksums.read_sums(folder) or {}))
-            adapters = records.read_mapping(folder / "architecture.json").get("adapters", ())
+            adapters = records.read_mapping(folder / "architecture.json").get("adapters")
         except InputError as error:
             yield Problem(where, f"{place}.weights: {error}")
             continue
         known = plugins.names("squeeze.models.adapters")
-        found += [unknown_name("adapter", str(one), known) for one in adapters if one not in known]
+        named = adapters if isinstance(adapters, list) else []
+        found += [unknown_name("adapter", str(one), known) for one in named if one not in known]
         for what in found:
             yield Problem(where, f"{place}.weights: {block.weights}: {what}")
 

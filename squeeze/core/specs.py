@@ -220,6 +220,7 @@ def _read(group: str, name: str, kind: type[_Spec]) -> _Spec:
     module = plugins.load(group, name)
     found = getattr(module, "SPEC", None)
     if not isinstance(found, kind):
-        what = f"is not a {plugins.ONE_OF[group]}: its SPEC is not a squeeze.core.specs.{kind.__name__}"
+        wanted = f"squeeze.core.specs.{kind.__name__}"
+        what = f"is not a {plugins.ONE_OF[group]}: its SPEC is not a {wanted}"
         raise InputError(what, where=module.__name__)
     return found

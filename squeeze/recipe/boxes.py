@@ -20,7 +20,7 @@ Mistakes = Iterator[tuple[Path_, str]]
 
 
 def mistakes(recipe: Recipe) -> Mistakes:
-    """Yield where the data, the model's input or a training belongs to the other task."""
+    """Yield where the data, the model's input or a training does not suit the task."""
     detects = tasks.spec_of(recipe.task).labels == "boxes"
     yield from _data(recipe, detects=detects)
     yield from _input(recipe, detects=detects)
@@ -69,7 +69,7 @@ def _data(recipe: Recipe, *, detects: bool) -> Mistakes:
 
 
 def _labels(name: str) -> str | None:
-    """Return what the labels of a format are; None of one that cannot be used."""
+    """Return what the labels of a format are; None for a format that cannot be used."""
     try:
         return specs.data_format(name).labels
     except InputError:

@@ -38,7 +38,7 @@ def factories(loaded: "LoadedRecipe") -> list[str]:
 
 
 def mistakes(block: ModelBlock, weights: Path, folder: Path) -> Mistakes:
-    """Yield where a bundle asks for code that nobody allowed, with the place inside the block.
+    """Yield where a bundle asks for code that is not allowed, with the place inside the block.
 
     Args:
         block: The recipe's.

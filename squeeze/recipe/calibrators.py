@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
 
 from squeeze.core import plugins
 from squeeze.core.errors import InputError, unknown_name
@@ -41,8 +40,8 @@ def mistakes(block: CalibratorBlock) -> Iterator[tuple[Path_, str]]:
         yield ("name",), unknown_name("calibrator", block.name, known)
 
 
-def _given(block: CalibratorBlock) -> dict[str, Any]:
-    own = {} if block.percentile is None else {"percentile": block.percentile}
+def _given(block: CalibratorBlock) -> dict[str, object]:
+    own: dict[str, object] = {} if block.percentile is None else {"percentile": block.percentile}
     return own | block.options
 
 

@@ -1,7 +1,6 @@
 """What a data block says, checked against what its format says about itself. Needs no torch."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from squeeze.core import plugins, specs
 from squeeze.core.errors import InputError, unknown_name
@@ -12,7 +11,7 @@ from squeeze.recipe.schema import DataSource
 Mistakes = Iterator[tuple[Path_, str]]
 
 _EVERY = {"format", "samples", "on_corrupt", "classes"}
-"""The keys that mean the same for all formats."""
+"""The keys that every format has."""
 
 _ARGS = "args"
 _SAMPLES, _OPEN = "samples", "open_samples"
@@ -32,7 +31,7 @@ def mistakes(source: DataSource) -> Mistakes:
         return
     has_samples = plugins.has_part(plugins.DATASETS, source.format, _SAMPLES)
     if not has_samples and not hasattr(module, _OPEN):
-        yield ("format",), f"{module.__name__} is no format: it has no {_OPEN}"
+        yield ("format",), f"{module.__name__} is not a format: it has no {_OPEN}"
         return
     for key in spec.needs:
         if getattr(source, key, None) is None:
@@ -42,7 +41,7 @@ def mistakes(source: DataSource) -> Mistakes:
         yield from wrong_args(source)
 
 
-def opener(name: str) -> Callable[..., Any]:
+def opener(name: str) -> plugins.ExtensionFunction:
     """Return a format's ``open_samples``: of a folder's module ``samples``, or of its one file.
 
     Raises:
@@ -52,9 +51,9 @@ def opener(name: str) -> Callable[..., Any]:
         module = plugins.load_part(plugins.DATASETS, name, _SAMPLES)
     else:
         module = plugins.load(plugins.DATASETS, name)
-    found: Callable[..., Any] | None = getattr(module, _OPEN, None)
+    found: plugins.ExtensionFunction | None = getattr(module, _OPEN, None)
     if found is None:
-        raise InputError(f"is no format: it has no {_OPEN}", where=module.__name__)
+        raise InputError(f"is not a format: it has no {_OPEN}", where=module.__name__)
     return found
 
 

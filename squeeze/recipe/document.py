@@ -8,7 +8,6 @@ keys be refused, runs no tags, and reads scalars by YAML 1.2's core rules (``3e-
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
 import yaml
 
@@ -27,11 +26,11 @@ _WORDS = {"": None, "~": None} | {
     for spelt in (word, word.capitalize(), word.upper())
 }
 _MOST_VALUES = 100_000
-"""A few aliases of aliases could ask for billions."""
+"""A few nested aliases could expand to billions."""
 
 _DEEPEST = 100
 _LARGEST = 2**64
-"""Whole numbers are below it in magnitude: no setting comes near, and libraries fail beyond."""
+"""Whole numbers must be below it in magnitude: no setting comes near, and libraries fail beyond."""
 
 
 @dataclass
@@ -48,11 +47,11 @@ class SourceMap:
         return self.marks.get(path, f"{self.file}:1:1")
 
 
-def read(text: str, file: str) -> tuple[Any, SourceMap, list[Problem]]:
+def read(text: str, file: str) -> tuple[object, SourceMap, list[Problem]]:
     """Read one YAML document.
 
     Returns:
-        Its plain data, the places of its values, and what is no part of a recipe's YAML.
+        Its plain data, the places of its values, and the YAML features that recipes do not allow.
 
     Raises:
         RecipeError: The text is not YAML at all.
@@ -72,13 +71,13 @@ def read(text: str, file: str) -> tuple[Any, SourceMap, list[Problem]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
-        told = "" if (error.context or "while").startswith("while") else f"{error.context}, "
-        raise RecipeError([Problem(where, f"is not YAML: {told}{error.problem}")]) from None
+        context = "" if (error.context or "while").startswith("while") else f"{error.context}, "
+        raise RecipeError([Problem(where, f"is not YAML: {context}{error.problem}")]) from None
     return data, reader.source, reader.problems
 
 
-def dump(data: Any) -> str:  # noqa: ANN401
-    """Write plain data as YAML that ``read`` gives back equal (``"3e-4"`` keeps its quotes)."""
+def dump(data: object) -> str:
+    """Return plain data as YAML that ``read`` gives back equal (``"3e-4"`` keeps its quotes)."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False)
 
 
@@ -98,13 +97,13 @@ def scalar(text: str) -> Scalar:
 
 
 class _Untyped(yaml.SafeLoader):
-    """Gives no node a type by itself: the only tags are those that the file spells out."""
+    """Infers no types: the only tags are those that the file spells out."""
 
-    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:  # noqa: ANN401
+    def resolve(self, kind: object, value: object, implicit: object) -> str:
         del kind, value, implicit
         return ""
 
-    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._depth = getattr(self, "_depth", 0) + 1
         if self._depth > _DEEPEST:
@@ -136,7 +135,7 @@ class _Reader:
         self._open: set[int] = set()
         self._values = 0
 
-    def value(self, node: yaml.Node, path: Path_) -> Any:  # noqa: ANN401
+    def value(self, node: yaml.Node, path: Path_) -> object:
         """Return a node as plain data."""
         mark = self._place(node)
         self.source.marks.setdefault(path, mark)
@@ -149,8 +148,10 @@ class _Reader:
         if self._values > _MOST_VALUES:
             raise RecipeError([Problem(mark, f"found more than {_MOST_VALUES:,} values")])
         self._open.add(id(node))
-        found = self._list(node, path) if isinstance(node, yaml.SequenceNode) else None
-        if isinstance(node, yaml.MappingNode):
+        found: object = None
+        if isinstance(node, yaml.SequenceNode):
+            found = [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
             found = self._mapping(node, path)
         self._open.remove(id(node))
         return found
@@ -165,11 +166,8 @@ class _Reader:
             return 0
         return found
 
-    def _list(self, node: yaml.SequenceNode, path: Path_) -> Any:  # noqa: ANN401
-        return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> Any:  # noqa: ANN401
-        found: dict[str, Any] = {}
+    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, object]:
+        found: dict[str, object] = {}
         for key_node, value_node in node.value:
             mark = self._place(key_node)
             self._refuse_tag(key_node, mark)

@@ -2,18 +2,17 @@
 
 import math
 import re
-from collections.abc import Iterable
-from typing import Any, get_args
+from collections.abc import Iterable, Mapping
+from typing import cast, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from squeeze.core import tasks
 from squeeze.core.errors import Problem, closest, nearest, unknown_name
 from squeeze.recipe.document import Path_
 from squeeze.recipe.schema import AccuracyGate, Block, Recipe
 from squeeze.recipe.schema.gates import UNKNOWN_METRIC
-
-Item = dict[str, Any]
 
 _TAGGED = ("steps", "gates")
 _LONGEST = 60
@@ -26,9 +25,9 @@ _KINDS = {
 }
 
 
-def mistakes(error: ValidationError, data: Any) -> list[tuple[Path_, str]]:  # noqa: ANN401
+def mistakes(error: ValidationError, data: object) -> list[tuple[Path_, str]]:
     """Return every mistake once: its place, and a sentence."""
-    items = _without_consequences([dict(item) for item in error.errors()])
+    items = _without_consequences(error.errors())
     return [
         (path, sentence(item, path))
         for item in _one_per_place(items, data)
@@ -46,46 +45,46 @@ def _position(problem: Problem) -> tuple[float, float]:
     return (int(line[1]), int(column)) if line else (math.inf, math.inf)
 
 
-def _without_consequences(items: list[Item]) -> list[Item]:
-    """Leave out missing keys that are there by a wrong name, and all but a list's first gap."""
+def _without_consequences(items: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out missing keys that are given by a wrong name, and all but a list's first gap."""
     unknown = [item["loc"] for item in items if item["type"] == "extra_forbidden"]
-    told = {(*loc[:-1], closest(str(loc[-1]), keys_at(loc[:-1]))) for loc in unknown}
-    told |= {
-        (*item["loc"][:-1], number)
-        for item in items
-        if item["type"] == "missing" and isinstance(item["loc"][-1], int)
-        for number in range(item["loc"][-1] + 1, item["loc"][-1] + _LONGEST)
+    implied: set[tuple[str | int | None, ...]] = {
+        (*loc[:-1], closest(str(loc[-1]), keys_at(loc[:-1]))) for loc in unknown
     }
-    return [item for item in items if item["type"] != "missing" or item["loc"] not in told]
+    for item in items:
+        *block, last = item["loc"] or ("",)
+        if item["type"] == "missing" and isinstance(last, int):
+            implied |= {(*block, number) for number in range(last + 1, last + _LONGEST)}
+    return [item for item in items if item["type"] != "missing" or item["loc"] not in implied]
 
 
-def _one_per_place(items: list[Item], data: Any) -> list[Item]:  # noqa: ANN401
+def _one_per_place(items: list[ErrorDetails], data: object) -> list[ErrorDetails]:
     """Keep one error per place: a union reports every branch, a list counts only valid items."""
     paths = [path_in(data, item["loc"]) for item in items]
-    kept: list[Item] = []
+    kept: list[ErrorDetails] = []
     for number, (item, path) in enumerate(zip(items, paths, strict=True)):
         deeper = any(len(other) > len(path) and other[: len(path)] == path for other in paths)
         mismatch = _is_mismatch(item)
-        told = any(
+        repeated = any(
             paths[n] == path and (n < number or not _is_mismatch(other))
             for n, other in enumerate(items)
             if n != number
         )
-        if (mismatch and (deeper or told)) or (item["type"] == "too_short" and deeper):
+        if (mismatch and (deeper or repeated)) or (item["type"] == "too_short" and deeper):
             continue
         kept.append(item)
     return kept
 
 
-def _is_mismatch(item: Item) -> bool:
-    """Whether the whole value is of another kind than this branch wants."""
-    kind: str = item["type"]
+def _is_mismatch(item: ErrorDetails) -> bool:
+    """Whether the whole value is of another kind than this branch of a union."""
+    kind = item["type"]
     return kind == "literal_error" or kind.endswith("_type")
 
 
-def sentence(item: Item, path: Path_) -> str:
+def sentence(item: ErrorDetails, path: Path_) -> str:
     """Say what is wrong at a place."""
-    loc: Path_ = item["loc"]
+    loc = item["loc"]
     if item["type"] == "extra_forbidden":
         return unknown_name("key", str(loc[-1]), keys_at(loc[:-1]))
     if item["type"] == "missing" and isinstance(loc[-1], str):
@@ -93,19 +92,21 @@ def sentence(item: Item, path: Path_) -> str:
     return f"{'.'.join(map(str, path))}: {rule(item)}"
 
 
-def rule(item: Item) -> str:
-    """Say what was found and what is allowed."""
+def rule(error: Mapping[str, object]) -> str:
+    """Say what was found and what is allowed, of one of pydantic's ``errors()``."""
+    item = cast("ErrorDetails", error)
     kind, context = item["type"], item.get("ctx", {})
     shown, rule = _shown(item["input"]), item["msg"].replace("Input should be", "allowed:")
     if kind.startswith("union_tag") or kind == UNKNOWN_METRIC:
-        return _tag(context, item["input"])
+        return _tag(item)
     if kind == "value_error":
         return str(rule.removeprefix("Value error, "))
     if kind == "missing":
-        shown, rule = _count(item["input"]), f"item {item['loc'][-1]} is missing"
+        shown, rule = f"{len(item['input'])} items", f"item {item['loc'][-1]} is missing"
     elif kind in {"too_long", "too_short"}:
         bound = {"too_long": ("most", "max_length"), "too_short": ("least", "min_length")}[kind]
-        shown, rule = _count(item["input"]), f"allowed: at {bound[0]} {context[bound[1]]}"
+        shown = f"{len(item['input'])} items"
+        rule = f"allowed: at {bound[0]} {context[bound[1]]}"
     elif kind == "string_too_short" and context["min_length"] == 1:
         rule = "allowed: a text that is not empty"
     elif kind == "literal_error":
@@ -116,8 +117,9 @@ def rule(item: Item) -> str:
     return f"found {shown}, {rule}"
 
 
-def _tag(context: dict[str, Any], found: Any) -> str:  # noqa: ANN401
-    key = context["discriminator"].strip("'")
+def _tag(item: ErrorDetails) -> str:
+    context, found = item.get("ctx", {}), item["input"]
+    key = str(context["discriminator"]).strip("'")
     given = found.get(key) if isinstance(found, dict) else None
     if "expected_tags" in context:
         allowed = [name.strip(" '") for name in context["expected_tags"].split(",")]
@@ -128,11 +130,7 @@ def _tag(context: dict[str, Any], found: Any) -> str:  # noqa: ANN401
     return unknown_name(key, str(given), allowed)
 
 
-def _count(value: Any) -> str:  # noqa: ANN401
-    return f"{len(value)} items"
-
-
-def _shown(value: Any) -> str:  # noqa: ANN401
+def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
@@ -141,17 +139,15 @@ def _shown(value: Any) -> str:  # noqa: ANN401
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def path_in(data: Any, loc: Path_) -> Path_:  # noqa: ANN401
+def path_in(data: object, loc: Path_) -> Path_:
     """Drop the union tags that pydantic puts into a location; keep keys and indices."""
     path: list[str | int] = []
     for depth, part in enumerate(loc):
         tag = depth == len(_TAGGED) and loc[0] in _TAGGED
-        inside = isinstance(data, dict) and part in data and not tag
-        if isinstance(data, list) and isinstance(part, int):
-            inside = part < len(data)
-        if inside:
+        values = dict(enumerate(data)) if isinstance(data, list) else data
+        if isinstance(values, dict) and part in values and not tag:
             path.append(part)
-            data = data[part]
+            data = values[part]
     return tuple(path)
 
 
@@ -188,7 +184,7 @@ def _literals(model: type[BaseModel]) -> set[object]:
     }
 
 
-def _models_in(annotation: Any) -> set[type[BaseModel]]:  # noqa: ANN401
+def _models_in(annotation: object) -> set[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, Block):
         return {annotation}
     return {model for part in get_args(annotation) for model in _models_in(part)}

@@ -1,8 +1,8 @@
-"""What stands in a recipe for a value that could not be read, so that the rest is checked too."""
+"""Placeholders in a recipe for values that could not be read, so that the rest is checked too."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 from squeeze.recipe.document import Path_
 
@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 class HoleError(Exception):
-    """A check has come upon a value that could not be read."""
+    """A check has reached a value that could not be read."""
 
 
 class Hole:
     """Is not None, is of no kind that a check knows, and ends the check that looks into it."""
 
-    def _end(self, *_: Any) -> NoReturn:  # noqa: ANN401
+    def _end(self, *_: object) -> NoReturn:
         raise HoleError
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -43,7 +43,7 @@ def read(items: Iterable[T]) -> Iterator[tuple[int, T]]:
 
 
 def ends_at_holes(check: Callable[P, Mistakes]) -> Callable[P, Mistakes]:
-    """Let a check yield what it finds before it comes upon a value that could not be read."""
+    """Let a check yield what it finds until it reaches a value that could not be read."""
 
     @wraps(check)
     def inside(*args: P.args, **kwargs: P.kwargs) -> Mistakes:

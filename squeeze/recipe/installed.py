@@ -1,7 +1,8 @@
 """The JSON Schema of recipes with the names and options of what is installed, for editors."""
 
 from collections.abc import Iterator
-from typing import Any
+
+from pydantic.json_schema import JsonSchemaValue
 
 from squeeze.core import plugins
 from squeeze.core.errors import InputError
@@ -28,7 +29,7 @@ _OPTIONS = {
 """Keys beside them that hold the extension's options."""
 
 
-def recipe_schema() -> dict[str, Any]:
+def recipe_schema() -> JsonSchemaValue:
     """Return the schema of recipes; an extension that cannot be imported has a name only."""
     schema = Recipe.model_json_schema(by_alias=True)
     blocks = schema["$defs"]
@@ -49,14 +50,15 @@ def recipe_schema() -> dict[str, Any]:
     return schema
 
 
-def _mapping(block: dict[str, Any]) -> dict[str, Any]:
+def _mapping(block: JsonSchemaValue) -> JsonSchemaValue:
     """Return the part of a block's schema that is a mapping: some may also be a text."""
     if "properties" in block:
         return block
-    return next(part for part in block["anyOf"] if "properties" in part)
+    found: JsonSchemaValue = next(part for part in block["anyOf"] if "properties" in part)
+    return found
 
 
-def _options(group: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _options(group: str) -> Iterator[tuple[str, JsonSchemaValue]]:
     for name in plugins.names(group):
         try:
             model = getattr(plugins.load(group, name), "Options", None)

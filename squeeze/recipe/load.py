@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from pydantic import ValidationError
 
@@ -38,7 +38,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
 
 
 def from_data(
-    data: dict[str, Any], folder: Path, overrides: Sequence[str] = (), *, name: str = "flags"
+    data: dict[str, object], folder: Path, overrides: Sequence[str] = (), *, name: str = "flags"
 ) -> LoadedRecipe:
     """Validate a recipe that was built from command-line flags or in Python.
 
@@ -55,7 +55,7 @@ def from_data(
 
 
 def _loaded(
-    data: Any,  # noqa: ANN401
+    data: object,
     folder: Path,
     source: SourceMap,
     overrides: Sequence[str],
@@ -79,7 +79,7 @@ def _loaded(
     return LoadedRecipe(recipe, folder, source)
 
 
-def _validated(data: dict[str, Any]) -> tuple[Recipe | None, Mistakes]:
+def _validated(data: dict[str, object]) -> tuple[Recipe | None, Mistakes]:
     """Check plain data against the schema; return the recipe or all its mistakes."""
     try:
         return Recipe.model_validate(data), []
@@ -87,7 +87,7 @@ def _validated(data: dict[str, Any]) -> tuple[Recipe | None, Mistakes]:
         return None, explain.mistakes(error, data)
 
 
-def _override(data: Any, source: SourceMap, override: str) -> list[Problem]:  # noqa: ANN401
+def _override(data: object, source: SourceMap, override: str) -> list[Problem]:
     key, equals, text = override.partition("=")
     where = f"--set {override}"
     if not equals or not key:
@@ -106,7 +106,7 @@ def _override(data: Any, source: SourceMap, override: str) -> list[Problem]:  # 
     return problems
 
 
-def _put(place: Any, parts: list[str], value: Any) -> tuple[Path_, int]:  # noqa: ANN401
+def _put(place: object, parts: list[str], value: object) -> tuple[Path_, int]:
     """Set a value deep inside plain data, making the blocks on the way that are left out.
 
     Returns:
@@ -123,8 +123,7 @@ def _put(place: Any, parts: list[str], value: Any) -> tuple[Path_, int]:  # noqa
             raise LookupError(".".join(parts[: depth + 1]))
         path.append(key)
         following = parts[depth + 1] if depth + 1 < len(parts) else None
-        given = place if isinstance(place, dict) else dict(enumerate(place))
-        found = given.get(key)
+        found = _given(place, key)
         if following is None:
             found = value
         elif found is None:
@@ -134,14 +133,20 @@ def _put(place: Any, parts: list[str], value: Any) -> tuple[Path_, int]:  # noqa
             if isinstance(found, str) and path[:-1] == ["data"]:
                 found = expand_data_reference(found)
         if isinstance(key, int):
-            place[key : key + 1] = [found]
+            cast("list[object]", place)[key : key + 1] = [found]
         else:
-            place[key] = found
+            cast("dict[str, object]", place)[key] = found
         place = found
     return tuple(path), there
 
 
-def _key(place: Any, part: str) -> str | int | None:  # noqa: ANN401
+def _given(place: object, key: str | int) -> object:
+    """Return what stands at a key of a mapping or an index of a list; None where nothing does."""
+    values = dict(enumerate(place)) if isinstance(place, list) else place
+    return values.get(key) if isinstance(values, dict) else None
+
+
+def _key(place: object, part: str) -> str | int | None:
     """Return the key or index that ``part`` names in ``place``; one past a list's end appends."""
     if isinstance(place, dict):
         return part

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
 
 from squeeze.core import plugins, tasks
 from squeeze.core.errors import InputError, unknown_name
@@ -68,7 +67,7 @@ def _suits(of_loss: str | None, task: str) -> bool:
 
 
 def _task_of(name: str) -> str | None:
-    """Return which task a loss is for, None for any; one that is not to be imported is for none."""
+    """Return which task a loss is for, None for any; empty for one that cannot be imported."""
     try:
         found: str | None = load(LossBlock(name=name)).TRAITS.task
     except InputError:
@@ -81,8 +80,8 @@ def too_few(name: str, found: int) -> str:
     return f"'{name}' compares the samples of a batch, found a batch of {found}; allowed: 2 or more"
 
 
-def _given(block: LossBlock) -> dict[str, Any]:
-    own = {} if block.temperature is None else {"temperature": block.temperature}
+def _given(block: LossBlock) -> dict[str, object]:
+    own: dict[str, object] = {} if block.temperature is None else {"temperature": block.temperature}
     return own | block.options
 
 

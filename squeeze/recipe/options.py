@@ -1,7 +1,6 @@
 """Options of an extension, checked against the model that its file holds."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -10,12 +9,12 @@ from squeeze.recipe.document import Path_
 
 
 def mistakes(
-    model: type[BaseModel], given: Mapping[str, Any], owner: str, *, noun: str = "option"
+    model: type[BaseModel], given: Mapping[str, object], owner: str, *, noun: str = "option"
 ) -> Iterator[tuple[Path_, str]]:
     """Yield what is wrong with options, each with its place inside them.
 
     Args:
-        model: Forbids what it does not know.
+        model: Refuses unknown keys.
         given: By the recipe.
         owner: The extension's name.
         noun: What the recipe calls one of them.

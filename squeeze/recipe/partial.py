@@ -1,14 +1,15 @@
 """As much of a recipe as can be read, with holes where its mistakes are.
 
-Every wrong value is replaced by one that would do, until the whole is valid; then holes are put in
+Every wrong value is replaced by one that is allowed, until the whole is valid; then holes take
 their places, at which the checks of the plan end (see ``holes``).
 """
 
 import copy
 from contextlib import suppress
-from typing import Any
+from typing import cast
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from squeeze.core.errors import closest
 from squeeze.recipe.document import Path_
@@ -20,12 +21,12 @@ _LISTS = ("steps", "gates", "targets")
 _TAGS = ("method", "metric", "runtime", "format", "name")
 _MOST_ROUNDS = 200
 _DELETE = object()
-_ITEMS: dict[str, Any] = {
+_ITEMS: dict[str, object] = {
     "steps": {"method": "prune", "pruning_ratio": 0.5},
     "gates": {"metric": "size", "max_bytes": 1},
     "targets": {"runtime": "onnxruntime"},
 }
-_BLOCKS: dict[Path_, Any] = {
+_BLOCKS: dict[Path_, object] = {
     ("version",): 1,
     ("name",): "x",
     ("model",): {"build": "builtin:resnet8", "input": {"shape": [1, 8, 8]}},
@@ -35,8 +36,11 @@ _BLOCKS: dict[Path_, Any] = {
 }
 _VALUES = (1, 0.5, 2.0, "x")
 
+_Container = dict[str | int, object]
+"""A mapping, or a list with its indices as keys."""
 
-def readable(data: dict[str, Any]) -> tuple[Recipe | None, list[tuple[Path_, str]]]:
+
+def readable(data: dict[str, object]) -> tuple[Recipe | None, list[tuple[Path_, str]]]:
     """Return a recipe with holes, and mistakes that others had hidden.
 
     Args:
@@ -54,18 +58,18 @@ def readable(data: dict[str, Any]) -> tuple[Recipe | None, list[tuple[Path_, str
         except ValidationError as error:
             places = [(path_in(plain, item["loc"]), item) for item in error.errors()]
             for index, (path, item) in enumerate(places):
-                if path in [place for place, _ in places[:index]] and _tells_kind(item):
+                if path in [place for place, _ in places[:index]] and _is_of_value(item):
                     continue  # a union has an error for every branch
                 if number and item["type"] == "value_error" and not _is_touched(path, holes):
-                    hidden.append((path, sentence(dict(item), path)))
+                    hidden.append((path, sentence(item, path)))
                 with suppress(LookupError, TypeError):  # an earlier repair has taken it away
-                    _repair_(plain, dict(item), path, holes)
+                    _repair_(plain, item, path, holes)
         if () in holes:
             break
     return None, hidden
 
 
-def _tells_kind(item: Any) -> bool:  # noqa: ANN401
+def _is_of_value(item: ErrorDetails) -> bool:
     """Tell whether an error is about the value at its place, not about a key inside of it."""
     return item["type"] not in {"missing", "extra_forbidden"}
 
@@ -75,12 +79,13 @@ def _is_touched(path: Path_, holes: dict[Path_, int]) -> bool:
     return any(hole[:-1] == path or path[: len(hole)] == hole for hole in holes)
 
 
-def _repair_(plain: Any, item: dict[str, Any], path: Path_, holes: dict[Path_, int]) -> None:  # noqa: ANN401
+def _repair_(plain: object, item: ErrorDetails, path: Path_, holes: dict[Path_, int]) -> None:
     """Change the data so that one error goes, and note where."""
     if item["type"] == "extra_forbidden":
-        del _at(plain, path[:-1])[path[-1]]
+        block = _block(plain, path[:-1])
+        del block[path[-1]]
         meant = closest(str(path[-1]), keys_at(item["loc"][:-1]))
-        if meant is not None and meant not in _at(plain, path[:-1]):
+        if meant is not None and meant not in block:
             _fill_(plain, (*path[:-1], meant), holes)
         return
     if item["type"] == "missing" and isinstance(item["loc"][-1], str):
@@ -90,7 +95,7 @@ def _repair_(plain: Any, item: dict[str, Any], path: Path_, holes: dict[Path_, i
     _fill_(plain, path, holes)
 
 
-def _leave_one_out_(plain: Any, path: Path_, holes: dict[Path_, int]) -> bool:  # noqa: ANN401
+def _leave_one_out_(plain: object, path: Path_, holes: dict[Path_, int]) -> bool:
     """Take the one value out of a block, or put the one in, without which it is wrong."""
     block = _at(plain, path)
     if not isinstance(block, dict) or path in holes:
@@ -107,7 +112,7 @@ def _leave_one_out_(plain: Any, path: Path_, holes: dict[Path_, int]) -> bool:  
     return False
 
 
-def _is_wrong(plain: Any, path: Path_) -> bool:  # noqa: ANN401
+def _is_wrong(plain: object, path: Path_) -> bool:
     try:
         Recipe.model_validate(plain)
     except ValidationError as error:
@@ -115,8 +120,8 @@ def _is_wrong(plain: Any, path: Path_) -> bool:  # noqa: ANN401
     return False
 
 
-def _fill_(plain: Any, path: Path_, holes: dict[Path_, int]) -> None:  # noqa: ANN401
-    """Put the next value that may do in a place; when all have failed, in that of its block."""
+def _fill_(plain: object, path: Path_, holes: dict[Path_, int]) -> None:
+    """Put the next candidate value in a place; when all have failed, replace its block instead."""
     path = _of_values(path)
     if not path:
         holes[()] = 0
@@ -129,7 +134,7 @@ def _fill_(plain: Any, path: Path_, holes: dict[Path_, int]) -> None:  # noqa: A
         return
     holes[path] = number
     if fillers[number] is _DELETE:
-        _at(plain, path[:-1]).pop(path[-1], None)
+        _block(plain, path[:-1]).pop(path[-1], None)
     else:
         _put_(plain, path, copy.deepcopy(fillers[number]))
 
@@ -141,20 +146,25 @@ def _of_values(path: Path_) -> Path_:
     return path if path[:-1] in {(name,) for name in _LISTS} else path[:-1]
 
 
-def _fillers(path: Path_) -> tuple[Any, ...]:
+def _fillers(path: Path_) -> tuple[object, ...]:
     if isinstance(path[-1], int):
         return (_ITEMS[str(path[0])],)
     return (_BLOCKS[path],) if path in _BLOCKS else _VALUES
 
 
-def _at(plain: Any, path: Path_) -> Any:  # noqa: ANN401
+def _at(plain: object, path: Path_) -> object:
     for part in path:
-        plain = plain[part]
+        plain = cast("_Container", plain)[part]
     return plain
 
 
-def _put_(plain: Any, path: Path_, value: Any) -> None:  # noqa: ANN401
-    _at(plain, path[:-1])[path[-1]] = value
+def _block(plain: object, path: Path_) -> _Container:
+    """Return the mapping or list at a path, to be changed."""
+    return cast("_Container", _at(plain, path))
+
+
+def _put_(plain: object, path: Path_, value: object) -> None:
+    _block(plain, path[:-1])[path[-1]] = value
 
 
 def _with_holes(recipe: Recipe, holes: list[Path_]) -> Recipe:
@@ -176,7 +186,7 @@ def _dig_(block: BaseModel, path: Path_) -> None:
             _dig_(items[number], path[2:])
         else:
             items[number] = Hole()
-        vars(block)[name] = tuple(items)  # frozen is what others may hold, and nobody does yet
+        vars(block)[name] = tuple(items)  # frozen for others, and no one else holds it yet
     else:
         vars(block)[name] = Hole()
 

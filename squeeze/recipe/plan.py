@@ -95,7 +95,7 @@ def _models(recipe: Recipe, folder: Path) -> Mistakes:
 
 @ends_at_holes
 def _trained(block: ModelBlock, path: Path_, folder: Path, *, may_train: bool = False) -> Mistakes:
-    """Yield what of a model is going to be random although nobody asked for it."""
+    """Yield which part of a model would be random without the recipe asking for it."""
     what = untrained.reason(block, folder)
     if what is not None:
         yield path, what + untrained.cure(trains=may_train)
@@ -181,7 +181,7 @@ def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
         yield path, f"no such file: {reading.shortened(head)}"
     elif head == "builtin" or (head in {"torchvision", "timm"} and model_names.of_source(head)):
         known = model_names.of_source(head)
-        # what follows a point is a tag of timm's weights, which timm has to be imported to know
+        # what follows a dot is a tag of timm's weights; checking it would take an import of timm
         name = tail.partition(".")[0] if head == "timm" else tail
         if name not in known and path[0] != "data":
             yield path, unknown_name(f"{head} model", name, known)
@@ -201,7 +201,7 @@ def _data(recipe: Recipe, folder: Path) -> Mistakes:
     if recipe.baseline is not None and recipe.data.train is None:
         yield ("baseline", "train"), "needs data.train"
     if isinstance(recipe.data.calibration, SyntheticCalibration):
-        yield from _made_up(recipe)
+        yield from _synthetic(recipe)
 
 
 @ends_at_holes
@@ -210,8 +210,8 @@ def _draw(source: CalibrationDraw, recipe: Recipe, path: Path_) -> Mistakes:
         yield path, f"draws from '{source.source}', but data.{source.source} is not given"
 
 
-def _made_up(recipe: Recipe) -> Mistakes:
-    """Tell what synthetic images cannot do: they have no labels, and know the loaded model only."""
+def _synthetic(recipe: Recipe) -> Mistakes:
+    """Yield what synthetic images cannot do: they have no labels, and fit the loaded model only."""
     path = ("data", "calibration")
     if recipe.baseline is not None:
         yield path, "is synthetic, which knows no trained baseline; use {from: train}"

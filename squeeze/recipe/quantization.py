@@ -62,7 +62,7 @@ def _backend(step: Quantization) -> Iterator[tuple[Path_, str]]:
 
 @ends_at_holes
 def _without_effect(step: Quantization, targets: Sequence[Target]) -> Iterator[tuple[Path_, str]]:
-    """Yield the keys that none of the backends that make files looks at."""
+    """Yield the keys that none of the backends that make files reads."""
     known, fields = specs.backends(), type(step).model_fields
     names = {
         schemes.backend_of(step.backend, target.runtime)
@@ -81,5 +81,5 @@ def nowhere(step: Quantization, targets: Sequence[Target]) -> str | None:
     reasons = {target.label: schemes.left_out(step, target) for target in targets}
     if not all(reasons.values()):
         return None
-    told = "; ".join(f"{label}: {reason}" for label, reason in reasons.items())
-    return f"the quantize step makes {step.scheme} files, which no target takes: {told}"
+    listed = "; ".join(f"{label}: {reason}" for label, reason in reasons.items())
+    return f"the quantize step makes {step.scheme} files, which no target takes: {listed}"

@@ -1,10 +1,10 @@
-"""JSON that lies beside models: read so that whatever is in it is right or told, with its place."""
+"""JSON files beside models, checked as they are read: every mistake is reported with its place."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
 from squeeze.core import reading
 from squeeze.core.errors import InputError
@@ -25,14 +25,14 @@ def read(path: Path, schema: type[Record]) -> Record:
     if not reading.exists(path):
         raise FileNotFoundError(str(path))
     if not (reading.is_file(path) or reading.is_folder(path)):
-        raise InputError("is a pipe or a device and no file", where=str(path))
+        raise InputError("is a pipe or a device, not a file", where=str(path))
     try:
         return schema.model_validate_json(reading.file_bytes(path))
     except ValidationError as error:
         raise InputError(f"is damaged: {mistakes(error)}", where=str(path)) from error
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, object]:
     """Read a JSON file that holds a mapping; an empty one where it does not, or cannot be read."""
     if not reading.is_file(path):
         return {}
@@ -45,12 +45,12 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 def mistakes(error: ValidationError) -> str:
     """Return what is wrong with a record, each mistake with its place."""
-    told = [_told(dict(item)) for item in error.errors()]
-    more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
-    return "; ".join(told[:_SHOWN]) + more
+    found = [_sentence(item) for item in error.errors()]
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join(found[:_SHOWN]) + more
 
 
-def _told(item: dict[str, Any]) -> str:
+def _sentence(item: ErrorDetails) -> str:
     place = ".".join(map(str, item["loc"]))
     if item["type"] == "json_invalid":
         return f"it is not JSON ({item['ctx']['error']})"

@@ -11,10 +11,10 @@ class Scheme:
     """One scheme of the quantize step.
 
     Attributes:
-        precision: What a row of it is said to hold.
-        calibrates: Whether it cannot do without calibration samples.
+        precision: What a report's row calls its files.
+        calibrates: Whether it needs calibration samples.
         int8_weights: Whether its weights are int8, so that rounding them can lose accuracy.
-        activation_bits: Of activations whose ranges calibration sets; None where none are set.
+        activation_bits: Of activations whose ranges come from calibration; None where none do.
     """
 
     precision: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from squeeze.core import cpu, plugins, specs
 from squeeze.core.errors import InputError, unknown_name
@@ -26,10 +26,10 @@ def mistakes(recipe: Recipe, folder: Path) -> Mistakes:
 
 
 def _quantization(recipe: Recipe) -> Quantization | None:
-    """Return the quantize step; a hole where one that could not be read may be it."""
+    """Return the quantize step; where a step could not be read, which may be it, that hole."""
     found = next((step for _, step in read(recipe.steps) if isinstance(step, Quantization)), None)
-    may_be: Any = next(filter(is_hole, recipe.steps), None)
-    return may_be if found is None else found
+    hole = next(filter(is_hole, recipe.steps), None)
+    return cast("Quantization | None", hole) if found is None else found
 
 
 @ends_at_holes
@@ -62,7 +62,7 @@ def _target(target: Target, path: Path_, quantize: Quantization | None) -> Mista
 
 @ends_at_holes
 def _holding(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
-    """Tell what a target cannot hold, or does not get."""
+    """Yield what a target cannot hold, or does not get."""
     holds = schemes.precisions(target.runtime, target.device, cpu.named(target.cpu))
     spec = specs.runtime(target.runtime)
     if holds is None:
@@ -86,14 +86,14 @@ def _holding(target: Target, path: Path_, quantize: Quantization | None) -> Mist
 
 @ends_at_holes
 def _cpu(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
-    if target.cpu != "host" and not _cares_for_its_cpu(target, quantize):
+    if target.cpu != "host" and not _depends_on_cpu(target, quantize):
         what = "decides how int8 and fp16 files are made, and this target takes none"
         yield (*path, "cpu"), what
 
 
 @ends_at_holes
 def _made_for(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
-    """Tell when nothing installed makes the quantized files of a runtime."""
+    """Yield that nothing installed makes the quantized files of a runtime."""
     if quantize is None or schemes.left_out(quantize, target) is not None:
         return
     if quantize.backend != "auto":
@@ -122,7 +122,7 @@ def _own_backend(name: str, target: Target) -> Iterator[str]:
         yield f"backend {specs.not_installed(name, missing, spec.install)}"
 
 
-def _cares_for_its_cpu(target: Target, quantize: Quantization | None) -> bool:
+def _depends_on_cpu(target: Target, quantize: Quantization | None) -> bool:
     """Tell whether it matters which processor a target names."""
     made = None if quantize is None else quantize.scheme
     half = "fp16" in {target.precision, made}

@@ -1,4 +1,4 @@
-"""Checks of what detectors of two stages cannot do; they need no torch."""
+"""Checks of what two-stage detectors cannot do; they need no torch."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether a model starts from weights that mean something, as far as its block tells."""
+"""Whether a model starts from trained weights, as far as its block says."""
 
 import json
 from contextlib import suppress
@@ -9,7 +9,7 @@ from squeeze.recipe.schema import RANDOM, ModelBlock
 LIBRARIES = ("builtin", "torchvision", "timm", "transformers")
 """Whose factories draw weights at random unless ``args`` say otherwise.
 
-A factory of the user's own may load its weights itself, so it is trusted to.
+A factory of the user's own may load its weights itself, so it is trusted to do so.
 """
 
 _LOADS = {
@@ -20,7 +20,7 @@ _LOADS = {
 
 
 def reason(block: ModelBlock, folder: Path) -> str | None:
-    """Return what of a model is going to be random although nobody asked for it, or None.
+    """Return which part of a model would be random without the recipe asking for it, or None.
 
     Args:
         block: Of a model that no baseline training precedes.
@@ -54,7 +54,7 @@ def _new_heads(block: ModelBlock, folder: Path) -> str | None:
     wanted, record = block.args.get("num_labels"), folder / str(block.weights) / "config.json"
     if wanted is None or block.build is not None or not record.is_file():
         return None
-    with suppress(ValueError, AttributeError, TypeError):  # damaged ones are told of when loaded
+    with suppress(ValueError, AttributeError, TypeError):  # damage is reported when it is loaded
         saved = json.loads(record.read_bytes())
         found = saved.get("num_labels") or len(saved["id2label"]) if "id2label" in saved else None
         if found is not None and found != wanted:

@@ -77,7 +77,7 @@ def test_a_module_that_is_no_format(told: Told) -> None:
     missing = "their_format: is not a format: its SPEC is not a squeeze.core.specs.FormatSpec"
     assert told(OPEN) == [f".format: {missing}"]
     assert told(SPEC.format("'either'")) == [
-        ".format: their_format is no format: it has no open_samples"
+        ".format: their_format is not a format: it has no open_samples"
     ]
     assert "cannot be imported" in told("import nowhere_to_be_found\n")[0]
     assert "cannot be imported: SyntaxError" in told("def (:\n")[0]

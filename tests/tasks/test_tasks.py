@@ -95,9 +95,7 @@ def test_a_task_that_is_not_there_is_named_with_those_that_are(recipe_data: dict
 
 def test_a_package_without_a_spec_is_no_task(third: str, tmp_path: Path) -> None:
     (tmp_path / "their_task" / "__init__.py").write_text("")
-    with pytest.raises(
-        InputError, match=r"is not a task: it has no SPEC \(a TaskSpec\)"
-    ):
+    with pytest.raises(InputError, match=r"is not a task: it has no SPEC \(a TaskSpec\)"):
         tasks.spec_of(third)
     assert tasks.accuracy_metrics() == ["top1", "top5", "map", "ap50"]
 
