@@ -1,4 +1,4 @@
-"""How right a model is, by task, how that changed against another one, and images that show it.
+"""How accurate a model is, by task, how that changed against another one, and examples of it.
 
 Every block names its ``kind``, by which ``results.json`` is read back.
 """
@@ -32,7 +32,7 @@ class ClassificationAccuracy(Block):
     """Shares of samples whose label is the best prediction, or among the best five.
 
     Attributes:
-        kind: The task, by which a block is told from those of others.
+        kind: The task, which says how the block is read.
         samples: Number of samples that were judged.
         top1: Share with the label as best answer, [0, 1].
         top5: Share with the label among the best five, [0, 1].
@@ -103,7 +103,7 @@ class DetectionAccuracy(Block):
     """COCO's average precisions, on images of their own size.
 
     Attributes:
-        kind: The task, by which a block is told from those of others.
+        kind: The task, which says how the block is read.
         samples: Number of images that were judged.
         boxes: Number of annotated boxes in them.
         map: Mean over classes and over IoU 0.5, 0.55, … 0.95; intervals by drawing images.
@@ -156,7 +156,7 @@ class ClassificationChange(Block):
     """Against the baseline in the same runtime, on the same samples.
 
     Attributes:
-        kind: The task, by which a block is told from those of others.
+        kind: The task, which says how the block is read.
         drop: Top-1 of the baseline minus top-1 here, with the paired interval.
         top5_drop: Top-5 of the baseline minus top-5 here.
         agreement: Share of samples on which both predict the same class.
@@ -182,7 +182,7 @@ class DetectionChange(Block):
     """Against the baseline in the same runtime, on the same images.
 
     Attributes:
-        kind: The task, by which a block is told from those of others.
+        kind: The task, which says how the block is read.
         drop: mAP of the baseline minus mAP here; the interval is that of a paired bootstrap over
             images, by percentiles.
         ap50_drop: AP50 of the baseline minus AP50 here, with the interval of the same bootstrap.
@@ -204,7 +204,7 @@ class ClassificationPicture(Block):
     """A validation image that the final model gets wrong and the baseline right, or the reverse.
 
     Attributes:
-        kind: The task, by which a block is told from those of others.
+        kind: The task, which says how the block is read.
         name: The sample's name, a file's path for example.
         label: Its class.
         baseline: Class that the baseline gives it.
@@ -224,7 +224,7 @@ class DetectionPicture(Block):
     """A validation image in which the baseline and the final model find different objects.
 
     Attributes:
-        kind: The task, by which a block is told from those of others.
+        kind: The task, which says how the block is read.
         name: The image's name, a file's path for example.
         objects: Number of annotated boxes.
         baseline: How many it has right, wrong and missed.

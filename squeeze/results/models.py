@@ -48,7 +48,7 @@ class MissedGoal(Block):
 
 
 class LayerSensitivity(Block):
-    """What a layer loses when it alone is quantized.
+    """What quantizing one layer alone costs.
 
     Attributes:
         layer: Its path in the module.
@@ -64,7 +64,7 @@ class MixedPrecisionTrial(Block):
 
     Attributes:
         layers: In float, besides those that the recipe keeps.
-        drop: Loss of the search's metric against the float file, absolute; minus is a gain.
+        drop: Loss of the search's metric against the float file, absolute; negative for a gain.
         latency_s: Median, taken interleaved with the other trials; of detectors with decoding.
         speedup: The float file's median latency divided by this one's, from the same rounds.
         size_bytes: Size of the file, in bytes.
@@ -126,7 +126,7 @@ class ModelRecord(Block):
         epochs: Training epochs, in order, those of all rounds together.
         reused_from: The earlier run whose result is reused.
         bundle: Path of its bundle in the run folder.
-        missed_goal: A goal that the step missed; the model is the best that it found.
+        missed_goal: A goal that the step missed; the model is then the best that it found.
         searches: Searches for mixed precision, one per file.
         computed_with: Threads, processes, device and version of torch where the step was done.
     """

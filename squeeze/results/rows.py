@@ -14,7 +14,7 @@ class Latency(Block):
         p95_s: 95th percentile, in seconds.
         iqr_s: Interquartile range, in seconds.
         calls: Number of calls that were timed.
-        rounds: In how many rounds; in each, every model of the target has its turn.
+        rounds: Number of rounds; each of them times every model of the target.
         noisy: The interquartile range is more than 10 % of the median.
         raw_s: Every timed call, in seconds and in order.
     """
@@ -47,7 +47,7 @@ class AuditedNode:
 
 @dataclass(frozen=True)
 class KernelCoverage:
-    """Which kernels the runtime really uses, in branches and loop bodies too.
+    """Which kernels the runtime uses, in branches and loop bodies too.
 
     Attributes:
         int8: Convolutions, matrix products and recurrent layers in optimised int8 kernels.
@@ -148,8 +148,8 @@ class Row(Block):
         network_speedup: For detectors: the ratio of these latencies.
         over_float: For a quantized file: the latency of the float file that it was made from,
             divided by this one's, from the same rounds.
-        slow_layers: For a quantized file that is slower than that float file: the layers that cost
-            it, worst first; None where it is not slower or the runtime gives no times of layers.
+        slow_layers: For a quantized file that is slower than that float file: the layers that
+            cause it, worst first; None where it is not slower or the runtime gives no layer times.
         coverage: Which kernels the runtime uses; None where it does not tell.
         parity: For a float file: how close it is to torch.
         provenance: When and where all this was measured.

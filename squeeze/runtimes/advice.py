@@ -1,6 +1,6 @@
-"""Say in sentences why a file is slow or big, and what to do about it."""
+"""Advice in sentences: why a file is slow or big, and what to do about it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from squeeze.results import AuditedNode
@@ -24,7 +24,9 @@ class Facts:
         is_half: Whether it stores float16.
         dynamic: How many convolutions and matrix products quantize their input while running.
         float_weights_bytes: Weights stored in float although a quantize node follows them.
-        undelegated: Operators of the main graph that run outside the fast delegate.
+        delegate: What computes most operators faster than the runtime's built-in kernels, if there
+            is such a thing.
+        undelegated: Operators of the main graph that run outside of it.
     """
 
     runtime: str
@@ -33,6 +35,7 @@ class Facts:
     is_half: bool = False
     dynamic: int = 0
     float_weights_bytes: int = 0
+    delegate: str = ""
     undelegated: tuple[str, ...] = ()
 
 
@@ -45,60 +48,67 @@ def _sentences(found: Audit, facts: Facts) -> list[str]:
     if not found.coverage.total:
         what = "convolutions, matrix products or recurrent layers"
         return [f"It has no {what}: there is nothing to run in int8."]
-    said = [*_speed(found, facts), *_size(found, facts)]
-    if not said:
-        said = ["Nothing stands out: all convolutions and matrix products run in int8 kernels."]
-    return said
+    sentences = [*_speed(found, facts), *_size(found, facts)]
+    if not sentences:
+        return ["Nothing stands out: all convolutions and matrix products run in int8 kernels."]
+    return sentences
 
 
 def _speed(found: Audit, facts: Facts) -> list[str]:
-    if not facts.is_quantized:
-        half = f" It stores float16 and {facts.runtime} computes in float32 on this CPU."
-        why = half if facts.is_half else ""
-        text = (
-            f"Not quantized: everything runs in float.{why} squeeze quantize makes an int8 file "
-            "from the torch model or bundle that this one was exported from; it takes no exported "
-            f"files. What quantizes this file itself is {facts.quantizer}."
-        )
-        return [text]
-    said = []
+    if facts.is_quantized:
+        return [*_products(found, facts), *_between_products(found, facts)]
+    half = f" It stores float16 and {facts.runtime} computes in float32 on this CPU."
+    text = (
+        f"Not quantized: everything runs in float.{half if facts.is_half else ''} squeeze quantize "
+        "makes an int8 file from the torch model or bundle that this one was exported from; it "
+        f"takes no exported files. What quantizes this file itself is {facts.quantizer}."
+    )
+    return [text]
+
+
+def _products(found: Audit, facts: Facts) -> Iterator[str]:
+    """Yield why convolutions and matrix products are slow."""
     coverage = found.coverage
     if coverage.survivors:
         most, count = _most(coverage.survivors)
-        said.append(
+        yield (
             f"Slow: {len(coverage.survivors)} of {coverage.total} convolutions and matrix products "
             f"run in float. Most frequent reason ({count} of them): {most}."
         )
     if coverage.slow:
         most, count = _most(coverage.slow)
-        said.append(
+        yield (
             f"Integer but slow: {len(coverage.slow)} of {coverage.total} convolutions and matrix "
             "products run in integer kernels that are slower than float ones. Most frequent reason "
             f"({count} of them): {most}."
         )
     if facts.dynamic:
-        said.append(
+        yield (
             f"Activations are quantized while running in {facts.dynamic} of {coverage.total} "
             "convolutions and matrix products: each measures its input's range first and gives its "
-            "output in float. Static ranges (static_int8) spare both."
+            "output in float. Static ranges (static_int8) avoid both."
         )
+
+
+def _between_products(found: Audit, facts: Facts) -> Iterator[str]:
+    """Yield what costs time between convolutions and matrix products."""
     if found.islands:
         ops = {node.op for node in found.islands}
         cure = " ReLU instead of hard-swish, SiLU or GELU avoids them." if ops & _SMOOTH else ""
-        said.append(
+        yield (
             f"Between integer operators, {len(found.islands)} run in float "
             f"({', '.join(sorted(ops))}), with conversions around them.{cure}"
         )
-    conversions = sum(coverage.conversions.values())
+    conversions = sum(found.coverage.conversions.values())
     share = conversions / max(1, sum(found.operators.values()))
     if share > _MANY_CONVERSIONS and conversions > _ENDS:
-        said.append(f"{share:.0%} of the nodes that run only convert types or layouts.")
+        yield f"{share:.0%} of the nodes that run only convert types or layouts."
     if facts.undelegated:
-        said.append(
+        yield (
             f"{len(facts.undelegated)} of {_main(found)} operators run outside of "
-            f"XNNPACK, in slower built-in kernels: {', '.join(sorted(set(facts.undelegated)))}."
+            f"{facts.delegate}, in slower built-in kernels: "
+            f"{', '.join(sorted(set(facts.undelegated)))}."
         )
-    return said
 
 
 def _size(found: Audit, facts: Facts) -> list[str]:

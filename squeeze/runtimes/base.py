@@ -34,7 +34,7 @@ class Execution:
         threads: Threads inside one operator.
         device: ``cpu`` or ``cuda``.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
-        layout: ``NCHW`` or ``NHWC`` where the shape of a file's input does not tell it.
+        layout: ``NCHW`` or ``NHWC`` where the shape of a file's input is ambiguous.
     """
 
     threads: int = 1
@@ -107,6 +107,9 @@ class FileInput:
         return (rest[2], rest[0], rest[1]) if layout == "NHWC" else (rest[0], rest[1], rest[2])
 
 
+Prepared = Any
+"""A batch as a runtime takes it; only the session that prepared it looks into it."""
+
 CONVERSIONS = "conversions of types and layouts"
 """What stands for all nodes that only convert, where a profile has names of layers."""
 
@@ -114,23 +117,23 @@ CONVERSIONS = "conversions of types and layouts"
 class Session(Protocol):
     """A loaded model. ``prepare`` is not timed, ``invoke`` is."""
 
-    def prepare(self, images: "NDArray[np.float32]") -> Any:  # noqa: ANN401  (the runtime's type)
+    def prepare(self, images: "NDArray[np.float32]") -> Prepared:
         """Turn images ``(N, C, H, W)`` into what the runtime takes."""
         ...
 
-    def invoke(self, prepared: Any) -> "Outputs":  # noqa: ANN401
+    def invoke(self, prepared: Prepared) -> "Outputs":
         """Run one prepared batch; return the output ``(N, …)``, or a tuple where it has several."""
         ...
 
     def close(self) -> None:
-        """Give back what the session holds."""
+        """Release what the session holds."""
         ...
 
 
 def chunks(
     images: "NDArray[np.float32]", layout: str, batch: int | None
 ) -> "list[NDArray[np.float32]]":
-    """Put images ``(N, C, H, W)`` into a file's layout and cut them to its batch size.
+    """Put images ``(N, C, H, W)`` into a file's layout and split them by its batch size.
 
     The last chunk is padded with its last image. Without a batch size there is one chunk.
     """
@@ -211,7 +214,7 @@ def path_text(path: "Path", runtime: str) -> str:
     """Return a path as runtimes take it, which is text.
 
     Raises:
-        InputError: It holds bytes that are no text.
+        InputError: It holds bytes that are not text.
     """
     text = str(path)
     try:

@@ -5,22 +5,22 @@ A runtime is a folder. Its ``__init__.py`` holds a ``SPEC``, the modules beside 
 - ``session``: ``open_session(path, execution)`` and, where it has files, ``file_input(path)``
 - ``export``: ``export(model, path, *, batch_size, log)``; it may have
   ``draft(model, path, *, batch_size)``, a quicker way to a file that is only timed
-- ``audit``, where files are looked into: ``audit(path)``
+- ``audit``, where it can say which kernels run: ``audit(path)``
 - ``activations``, where inner tensors can be read: ``open_activations(path, layout)``
-- ``timing``, where it tells the time of layers: ``profile(paths, execution, images)``
+- ``timing``, where it can time layers: ``profile(paths, execution, images)``
 - ``metadata``, where a file can hold a text: ``write(path, destination, text)`` and ``read(path)``
 """
 
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core import plugins, specs
 from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -37,7 +37,7 @@ class Runtime:
 
     Attributes:
         name: In recipes.
-        spec: What is true of it without its library.
+        spec: What is known of it without its library.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Runtime:
         return opened
 
     def file_input(self, path: "Path") -> "FileInput | None":
-        """Return what a file says of its input; None of a bundle, which is told otherwise.
+        """Return what a file says of its input; None for a bundle, whose record says it.
 
         Raises:
             InputError: It cannot be loaded.
@@ -112,7 +112,7 @@ class Runtime:
 
     @property
     def audits(self) -> bool:
-        """Whether files can be looked into."""
+        """Whether files can be audited."""
         return self._has("audit")
 
     def audit(self, path: "Path") -> "Audit":
@@ -125,7 +125,7 @@ class Runtime:
         return found
 
     def coverage(self, path: "Path") -> "KernelCoverage | None":
-        """Count the int8 kernels of a file; None where files cannot be looked into."""
+        """Count the int8 kernels of a file; None where files cannot be audited."""
         return self.audit(path).coverage if self.audits else None
 
     def activations(self, path: "Path", layout: str | None = None) -> "Activations":
@@ -133,7 +133,7 @@ class Runtime:
 
         Args:
             path: The file.
-            layout: ``NCHW`` or ``NHWC``, where the shape of its input does not tell.
+            layout: ``NCHW`` or ``NHWC``, where the shape of its input is ambiguous.
 
         Raises:
             InputError: Its inner tensors cannot be read, or it cannot be loaded.
@@ -148,7 +148,7 @@ class Runtime:
     ) -> "list[Seconds] | None":
         """Return per file the seconds of every run by layer, the files interleaved.
 
-        None where the runtime cannot tell.
+        None where the runtime cannot time layers.
         """
         if not self._has("timing"):
             return None
@@ -172,7 +172,7 @@ class Runtime:
     def _has(self, part: str) -> bool:
         return plugins.has_part(plugins.RUNTIMES, self.name, part)
 
-    def _function(self, part: str, name: str) -> "Callable[..., Any]":
+    def _function(self, part: str, name: str) -> plugins.ExtensionFunction:
         return plugins.load_function(plugins.RUNTIMES, self.name, part, name)
 
 

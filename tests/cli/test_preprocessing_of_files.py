@@ -105,8 +105,8 @@ def test_descriptions_that_disagree_are_told_and_the_one_beside_counts(
     found = evaluated(path, "--quiet")
     assert found["preprocessing"]["crop_fraction"] == 0.875
     assert (
-        "disagree (crop_fraction 0.875 beside, 1.0 inside); float.onnx.json counts: remove it to "
-        "go by the file itself" in found["stderr"]
+        "disagree (crop_fraction 0.875 beside, 1.0 inside); float.onnx.json is used: remove it "
+        "to use the one inside" in found["stderr"]
     )
 
 

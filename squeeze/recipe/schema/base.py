@@ -1,8 +1,9 @@
 """The numbers and names that all blocks use, and the block that they all are."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from squeeze.core import docstrings
 
@@ -18,7 +19,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 RANDOM = "random"
-"""What ``weights`` says where a model is meant to start from nothing."""
+"""The value of ``weights`` for a model that is meant to start untrained."""
 
 
 class StartsAtRecipe:
@@ -48,14 +49,15 @@ WeightsPath = Annotated[str, _InWeights()]
 """A file or folder, ``package:NAME/FILE``, or ``random``."""
 
 
-def _describe(schema: dict[str, Any], block: type) -> None:
+def _describe(schema: JsonDict, block: type) -> None:
     """Give a block's JSON schema what its docstring says about it and each of its keys."""
     schema["description"] = docstrings.body(block)
-    fields = getattr(block, "model_fields", {})
+    fields, properties = getattr(block, "model_fields", {}), schema.get("properties")
     for name, text in docstrings.attributes(block).items():
         key = getattr(fields.get(name), "alias", None) or name
-        if key in schema["properties"]:
-            schema["properties"][key]["description"] = text
+        described = properties.get(key) if isinstance(properties, dict) else None
+        if isinstance(described, dict):
+            described["description"] = text
 
 
 class Block(BaseModel):

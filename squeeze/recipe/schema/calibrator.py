@@ -1,6 +1,6 @@
 """How activation ranges come from calibration samples."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
@@ -8,20 +8,20 @@ from squeeze.recipe.schema.base import Block, Number
 
 
 class CalibratorBlock(Block):
-    """A calibrator (``squeeze list calibrators``); its name alone will do.
+    """A calibrator (``squeeze list calibrators``), which may be given by its name alone.
 
     Attributes:
         name: Name of a calibrator.
-        percentile: For a calibrator that has one, in percent; its own default when left out.
+        percentile: Of a calibrator that has one, in percent; its own default when left out.
         options: The calibrator's further settings, checked against its ``Options``.
     """
 
     name: str = "image_percentile"
     percentile: Number | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, object] = Field(default_factory=dict)
 
 
-def _named(value: Any) -> Any:  # noqa: ANN401
+def _named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 

@@ -1,6 +1,6 @@
 """The distill step."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from squeeze.recipe.schema.training import TrainSettings
 
 
 class LayerPatterns(Block):
-    """Layers to compare: patterns that name equally many modules, in their order.
+    """Layers to compare: patterns that match the same number of modules, paired in order.
 
     Attributes:
         teacher: Pattern of module paths in the teacher.
@@ -26,10 +26,10 @@ class LossBlock(Block):
 
     Attributes:
         name: Name of a loss.
-        weight: Its factor in the sum; the loss's own default when left out.
-        temperature: For a loss that has one: 1 keeps probabilities as they are, more softens them.
-            Its own default when left out.
-        layers: For a loss on features: the layers to compare. The last feature map of every spatial
+        weight: Its factor in the sum; the loss's default when left out.
+        temperature: Of a loss that has one: 1 keeps probabilities as they are, larger values soften
+            them. The loss's default when left out.
+        layers: Of a loss on features: the layers to compare; the last feature map of every spatial
             stage when left out.
         options: The loss's further settings, checked against its ``Options``.
     """
@@ -38,7 +38,7 @@ class LossBlock(Block):
     weight: NonNegative | None = None
     temperature: Positive | None = None
     layers: Annotated[tuple[LayerPatterns, ...], Field(min_length=1)] | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, object] = Field(default_factory=dict)
 
 
 class DistillStep(TrainSettings):
@@ -47,11 +47,10 @@ class DistillStep(TrainSettings):
     Attributes:
         method: The kind of step.
         teacher: ``baseline`` or a model block; must be given.
-        student: Another architecture that takes the current model's place; it starts from its
-            weights, or from the recipe's seed. The current model when left out.
-        losses: Added up by weight, on top of the labels' own loss.
-        label_weight: Weight of the labels' own loss beside the distillation losses; 0 learns from
-            the teacher alone.
+        student: Another architecture to train in place of the current model; it starts from the
+            block's weights, or untrained by the recipe's seed. The current model when left out.
+        losses: Distillation losses, summed with their weights and added to the loss on the labels.
+        label_weight: Weight of the loss on the labels; 0 learns from the teacher alone.
     """
 
     method: Literal["distill"] = "distill"

@@ -37,7 +37,7 @@ class AccuracyGate(LimitedGate):
     Attributes:
         metric: ``top1`` and ``top5`` for classification; COCO's mAP (``map``) and ``ap50`` for
             detection.
-        target: Name of the target it is about; every target that was measured when left out.
+        target: Name of the target to judge; every measured target when left out.
         max_drop: Largest allowed loss against the baseline on the same samples, absolute (0.01 is
             one percentage point).
         min: Smallest allowed value, as a share: 0.9 is 90 %.
@@ -56,7 +56,7 @@ class AgreementGate(Block):
         metric: The figure that is judged: the share of samples on which both predict the same
             class. For detection: the share of the baseline's detections (score 0.3 and more) that
             the candidate has too, of the same class and with an IoU of 0.5 and more.
-        target: Name of the target it is about; every target that was measured when left out.
+        target: Name of the target to judge; every measured target when left out.
         min: Smallest allowed share.
     """
 
@@ -66,13 +66,13 @@ class AgreementGate(Block):
 
 
 class LatencyGate(LimitedGate):
-    """What an application waits for; detectors include decoding and suppression.
+    """The time that an application waits; for detectors with decoding and suppression.
 
     Attributes:
         metric: The figure that is judged: seconds of one call.
-        target: Name of the target it is about; every target that was measured when left out.
-        on_not_measurable: What to do where the target's ``cpu`` is none that this host can stand
-            for: say that the gate is not measurable here, or fail it.
+        target: Name of the target to judge; every measured target when left out.
+        on_not_measurable: What to do where this host's processor differs from the target's ``cpu``:
+            report that the gate is not measurable here, or fail it.
         min_speedup: Smallest allowed ratio of the baseline's latency to the candidate's, as
             measured.
         max_latency_s: Largest allowed median, in seconds.
@@ -90,7 +90,7 @@ class SizeGate(LimitedGate):
 
     Attributes:
         metric: The figure that is judged.
-        target: Name of the target it is about; every target that was measured when left out.
+        target: Name of the target to judge; every measured target when left out.
         max_bytes: Largest allowed size, in bytes.
         min_reduction: Smallest allowed ratio of the baseline's size to the candidate's.
     """
@@ -121,7 +121,7 @@ class CoverageGate(Block):
 
     Attributes:
         metric: The figure that is judged.
-        target: Name of the target it is about; every target that was measured when left out.
+        target: Name of the target to judge; every measured target when left out.
         on_not_measurable: As for a latency gate.
         min: Smallest allowed share.
     """

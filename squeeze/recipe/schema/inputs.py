@@ -1,6 +1,6 @@
 """What is read: the model, its input, and the data."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -18,7 +18,7 @@ from squeeze.recipe.schema.base import (
 )
 
 LIBRARIES = ("torchvision:", "timm:")
-"""Factories of libraries that know how images are prepared for their weights."""
+"""Model factories of libraries that know how images are prepared for their weights."""
 
 
 _OF_PIXELS = 2.0
@@ -31,11 +31,11 @@ class InputSpec(Block):
     Attributes:
         shape: ``(C, H, W)`` in pixels; 1 channel is greyscale, 3 is colour.
         mean: Subtracted per channel, in the model's order of channels, from pixels in [0, 1]; one
-            number is for all channels.
-        std: Divides per channel afterwards; one number is for all channels.
+            number applies to all channels.
+        std: Divides per channel afterwards; one number applies to all channels.
         fit: ``crop`` is for classification. ``letterbox`` scales the whole image into ``(H, W)``
             and fills the rest with grey (114), ``stretch`` scales both sides to ``(H, W)``;
-            detection takes one of these, because boxes must not be cut away.
+            detection needs one of these, because boxes must not be cut off.
         crop_fraction: For ``crop``: the image is scaled to cover ``(H, W) / crop_fraction``, then
             the centre ``(H, W)`` is cut out. 0.875 is the 256 → 224 of ImageNet practice; left out,
             nothing is cut off (1.0) where the validation images have about the input's size.
@@ -96,15 +96,15 @@ class ModelBlock(Block):
             drawn by the recipe's seed; a file of that name is ``./random``. May be left out where
             ``baseline`` trains the model, and with a factory of your own, which may load its
             weights itself.
-        backbone_weights: Instead of ``weights``: a file of a classifier's weights, from which a
-            detector's ``backbone`` takes what it has. The rest is to be trained.
-        input: May be left out when ``weights`` is a bundle folder, whose own it replaces key by key
-            when it is there. What is left out of it with ``torchvision`` and ``timm`` is taken from
-            the library: it knows how its weights were evaluated.
+        backbone_weights: Instead of ``weights``: a file of a classifier's weights, which are loaded
+            into a detector's ``backbone``. The other layers still have to be trained.
+        input: How images are prepared. May be left out when ``weights`` is a bundle folder; keys
+            that are given replace the bundle's own. With ``torchvision`` and ``timm``, keys that
+            are left out come from the library, which knows how its weights were evaluated.
     """
 
     build: Reference | None = None
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: dict[str, object] = Field(default_factory=dict)
     weights: WeightsPath | None = None
     backbone_weights: WeightsPath | None = None
     input: InputSpec | None = None
@@ -132,7 +132,7 @@ class DataSource(Block):
         build: Factory for ``function``: ``./file.py:function`` or ``package.module:function``.
         args: Keyword arguments of that factory or class.
         split: Part of a format that has parts; follows the role when left out.
-        samples: Use only so many, drawn by the recipe's seed; all when left out.
+        samples: Number of samples to use, drawn by the recipe's seed; all when left out.
         on_corrupt: What to do with images that are missing or cannot be decoded. They are always
             counted.
         annotations: JSON file for ``coco``.
@@ -140,21 +140,21 @@ class DataSource(Block):
             ``yolo`` (a folder such as ``images/train``, or a list such as ``train.txt``); follows
             the role when left out.
         classes: Class names in the order of the model's outputs; the set may lack some. Left out,
-            they are those that a bundle or file of squeeze was trained on; where nothing says it,
+            they are those that a bundle or file of squeeze was trained on; where these are unknown,
             ``image_folder`` and ``voc`` sort the names that they find, ``coco`` takes its
             categories by rising id, ``yolo`` its own list.
-        class_map: From a class name in the annotations to the name to use, or null to leave the
-            boxes of this class out.
+        class_map: From a class name in the annotations to the name to use, or null to drop the
+            boxes of this class.
         on_bad_boxes: What to do with boxes that are not finite, have no area or reach out of the
-            picture: refuse the data, or repair it: cut boxes off at the picture's border and leave
-            out those of which nothing remains. They are always counted.
+            image: ``refuse`` the data, or ``repair`` it: clip boxes to the image and drop those of
+            which nothing remains. They are always counted.
     """
 
     format: str
     path: LocalPath | None = None
     name: str | None = None
     build: Reference | None = None
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: dict[str, object] = Field(default_factory=dict)
     split: Literal["train", "validation"] | None = None
     samples: Count | None = None
     on_corrupt: Literal["refuse", "skip"] = "refuse"
@@ -174,18 +174,18 @@ class DataSource(Block):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_reference(cls, value: Any) -> Any:  # noqa: ANN401
+    def _from_reference(cls, value: object) -> object:
         return expand_data_reference(value) if isinstance(value, str) else value
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Tell editors that a reference in a string will do."""
+        """Tell editors that a reference in a string is allowed too."""
         return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(core_schema))]}
 
 
-def expand_data_reference(text: str) -> dict[str, Any]:
+def expand_data_reference(text: str) -> dict[str, str | None]:
     """Expand ``builtin:digits``, ``voc:FOLDER``, ``./file.py:function`` or a folder's path."""
     head, colon, tail = text.partition(":")
     if not colon:
@@ -213,13 +213,13 @@ class CalibrationDraw(Block):
 
 
 class SyntheticCalibration(Block):
-    """Made-up calibration images, for models whose data cannot be had. Reports say so.
+    """Synthetic calibration images, for models whose data is not available. Reports say so.
 
     Attributes:
-        format: Says that the images are made up.
-        samples: How many images to make up.
-        match: ``batch_norm`` fits noise to what the model's batch norms have recorded, which takes
-            the model's gradients; ``nothing`` leaves it noise.
+        format: Selects synthetic images.
+        samples: How many images to make.
+        match: ``batch_norm`` fits noise to the statistics of the model's batch norms, by gradient
+            descent; ``nothing`` leaves it noise.
         iterations: Gradient steps of the fit, for every 16 images.
     """
 
@@ -229,7 +229,7 @@ class SyntheticCalibration(Block):
     iterations: Count = 200
 
 
-def _calibration_tag(value: Any) -> str:  # noqa: ANN401
+def _calibration_tag(value: object) -> str:
     made_up = value.get("format") == "synthetic" if isinstance(value, dict) else False
     if made_up or isinstance(value, SyntheticCalibration):
         return "SyntheticCalibration"
@@ -246,11 +246,11 @@ Calibration = Annotated[
 
 
 class DataBlock(Block):
-    """The three sets. None may share a sample with validation; that is checked by content.
+    """The three sets. None may share a sample with validation, which is checked by content.
 
     Attributes:
         validation: What everything in the report is measured on.
-        train: What training, and criteria that need data, look at.
+        train: What training uses, and pruning criteria that need data.
         calibration: What the ranges of activations come from; needed by schemes that calibrate.
         on_overlap: ``error``, or ``drop_from_train`` to remove the shared samples from train.
     """

@@ -1,6 +1,6 @@
 """The prune step."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -26,7 +26,7 @@ class Speedup(Block):
 
 
 class Cut(Block):
-    """A cost to reach: so many times below the unpruned model's, or at most so much.
+    """A cost to reach: as a ratio to the unpruned model's, or as an absolute limit.
 
     Attributes:
         times_fewer: The unpruned model's count divided by the pruned one's, 2 for example.
@@ -44,10 +44,10 @@ class Cut(Block):
 
 
 class SparseTraining(TrainSettings):
-    """Training that pushes the channels that will go towards zero, before they go.
+    """Training that pushes the channels to be pruned towards zero before they are removed.
 
     Attributes:
-        regularizer: Name of a regulariser (``squeeze list sparse``).
+        regularizer: Name of a regularizer (``squeeze list sparse``).
         strength: The regularizer's coefficient.
     """
 
@@ -56,11 +56,11 @@ class SparseTraining(TrainSettings):
 
 
 class SensitivitySettings(Block):
-    """How ``ratios: {from_sensitivity: …}`` turns curves into ratios.
+    """How ``ratios: {from_sensitivity: …}`` turns sensitivity curves into ratios.
 
     Attributes:
-        max_drop: Each group is pruned as far as alone it costs at most so much top-1, absolute
-            (0.02 is two points).
+        max_drop: Largest loss of top-1 that pruning a group may cost by itself, absolute (0.02 is
+            two percentage points).
         samples: Training samples that the curves are measured on.
     """
 
@@ -69,7 +69,7 @@ class SensitivitySettings(Block):
 
 
 class SensitivityRatios(Block):
-    """Per-group ratios that the step finds out by itself.
+    """Per-group ratios that the step determines by measuring.
 
     Attributes:
         from_sensitivity: How curves become ratios; its defaults when only ``ratios:
@@ -82,14 +82,14 @@ class SensitivityRatios(Block):
 Ratio = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
-def _ratios_tag(value: Any) -> str:  # noqa: ANN401
+def _ratios_tag(value: object) -> str:
     if isinstance(value, SensitivityRatios):
         return "SensitivityRatios"
     return "SensitivityRatios" if isinstance(value, dict) and "from_sensitivity" in value else "map"
 
 
 def expand_ratios(value: object) -> object:
-    """Let ``from_sensitivity`` alone stand for its block with the usual settings."""
+    """Let ``from_sensitivity`` alone stand for its block with default settings."""
     return {"from_sensitivity": {}} if value == "from_sensitivity" else value
 
 
@@ -104,34 +104,36 @@ class PruneStep(Block):
     """Remove whole channels, everywhere they are coupled (Torch-Pruning).
 
     One of ``pruning_ratio``, ``ratios``, ``speedup``, ``macs``, ``params`` and ``size`` says how
-    much; ``ratios`` may go with ``pruning_ratio``, which then is for all other layers.
+    much; ``ratios`` may be combined with ``pruning_ratio``, which then applies to all other layers.
 
     Attributes:
         method: The kind of step.
         pruning_ratio: Fraction of every prunable layer's channels to remove.
         ratios: Fractions by layer (patterns of module paths), or ``from_sensitivity``.
-        speedup: Find the widths that reach a measured speed-up at the least importance.
-        macs: Find the widths that reach a count of multiply-adds at the least importance.
-        params: Find the widths that reach a count of parameters at the least importance.
-        size: Find the widths that reach a size of the exported float file (``.onnx``), in bytes, at
-            the least importance.
+        speedup: Search the widths that reach a measured speed-up with the least loss of importance.
+        macs: The same for a count of multiply-adds.
+        params: The same for a count of parameters.
+        size: The same for the size of the exported float file (``.onnx``), in bytes.
         importance: Name of a criterion (``squeeze list importance``).
-        samples: Training samples that a criterion with data looks at.
-        ranking: With ratios: rank channels within a layer, among all, or among layers alike.
-        rounds: Prune in so many equal rounds, fine-tuning after each.
-        max_ratio: Largest fraction of a layer's channels that may go.
-        keep: Layers never touched, so that what they read stays too: patterns of module paths, or
-            class names. With ``pruning_ratio``, ``ratios: {pattern: 0}`` spares outputs only.
-        attention: What attention layers lose inside: the same ``dimensions`` of every head, or
-            whole ``heads``. The tokens' width is a group like any other.
-        align: Keep channel counts multiples of this; ``auto`` measures what the runtime likes (with
+        samples: Number of training samples for criteria that need data.
+        ranking: With ratios: whether channels compete within their layer (``local``), with those of
+            all layers (``global``), or with those of layers of the same structure
+            (``isomorphic``).
+        rounds: Number of equal pruning rounds, with fine-tuning after each.
+        max_ratio: Largest fraction of a layer's channels that may be removed.
+        keep: Layers that must not change at all, inputs included: patterns of module paths, or
+            class names. To keep only their outputs, use ``pruning_ratio`` with ``ratios: {pattern:
+            0}``.
+        attention: What is removed inside attention layers: the same ``dimensions`` of every head,
+            or whole ``heads``. The tokens' width is a group like any other.
+        align: Channel counts stay multiples of this; ``auto`` measures what suits the runtime (with
             ``speedup``; 8 otherwise).
         sparse: Sparse training before the first round.
-        reestimate_batchnorm: Average the batch norms' statistics anew after pruning, where there
-            are training images.
+        reestimate_batchnorm: Recompute the batch norms' statistics after pruning, where there are
+            training images.
         finetune: Training after every round.
-        losses: Distillation losses from the unpruned model while fine-tuning.
-        label_weight: Weight of the labels' own loss beside the distillation losses.
+        losses: Distillation losses for fine-tuning, with the unpruned model as teacher.
+        label_weight: Weight of the loss on the labels beside the distillation losses.
     """
 
     method: Literal["prune"] = "prune"

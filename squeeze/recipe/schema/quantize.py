@@ -1,6 +1,6 @@
 """The quantize step, after training and with it."""
 
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Discriminator, Tag, model_validator
 
@@ -12,13 +12,14 @@ from squeeze.recipe.schema.training import TrainSettings
 
 
 class RecoverySettings(Block):
-    """What is done to a copy of the model so that it loses less accuracy as int8.
+    """What is done to a copy of the model so that int8 costs less accuracy.
 
     Attributes:
-        equalize: Scale channels so that all use the 8 bits that their activation has.
-        bias_correction: Undo what rounding the weights does to the mean of a layer's outputs.
-        rounding: ``adaptive`` rounds weights up or down by what it does to a layer's outputs on
-            calibration data, ``nearest`` does not.
+        equalize: Rescale channels so that each uses the full 8 bits of its activation.
+        bias_correction: Correct the shift that rounding the weights causes in the mean of a layer's
+            outputs.
+        rounding: ``adaptive`` rounds each weight up or down so that a layer's outputs on
+            calibration data change least, ``nearest`` to the nearest value.
     """
 
     equalize: Flag = True
@@ -32,7 +33,7 @@ class RecoverySettings(Block):
 
 
 class Quantization(Block):
-    """What every quantize step says about the files.
+    """What all quantize steps have in common.
 
     Attributes:
         method: The kind of step.
@@ -55,7 +56,7 @@ class Autotune(Block):
 
     Attributes:
         max_drop: Largest allowed loss of top-1 on the labelled calibration samples, absolute (0.01
-            is one point). Validation decides nothing here: it is what the report measures.
+            is one point). Validation samples are not used: the report measures on them.
     """
 
     max_drop: NonNegative = 0.01
@@ -64,17 +65,17 @@ class Autotune(Block):
 class MixedPrecision(Block):
     """Keep the fewest layers in float that bring the loss of int8 within a limit, file by file.
 
-    Measured on training images that calibrate nothing, or else on the calibration images; never
-    on validation.
+    Measured on training images that calibration does not use, or else on the calibration images;
+    never on validation.
 
     Attributes:
         metric: ``top1`` or ``top5`` of classification, ``map`` or ``ap50`` of detection; ``auto``
-            takes the task's first. ``agreement``: share of what the float file predicts that this
-            one predicts too, which is sharper and takes no labels.
-        max_drop: Largest allowed loss of it against the float file, absolute (0.005 is half a
-            point).
-        samples: How many images to measure on, at most.
-        max_layers: The most layers that may be float; all but one when left out.
+            takes the task's first. ``agreement``: share of the float file's predictions that this
+            one makes too, which is more sensitive and needs no labels.
+        max_drop: Largest allowed loss of the metric against the float file, absolute (0.005 is half
+            a point).
+        samples: Largest number of images to measure on.
+        max_layers: Largest number of layers in float; all but one when left out.
     """
 
     metric: str = "auto"
@@ -94,14 +95,15 @@ class QuantizeStep(Quantization):
     Attributes:
         scheme: ``static_int8``: int8 weights per channel, 8-bit activations from calibration;
             ``static_int8_int16``: the same with 16-bit activations; ``dynamic_int8``: int8 weights,
-            activations quantized while running; ``weight_only_int8``: int8 weights that are
-            computed with in float; ``fp16`` and ``bf16``: half-precision floats.
-        recovery: What is done against the loss of accuracy of int8 weights.
+            activations quantized while running; ``weight_only_int8``: int8 weights, arithmetic
+            in float; ``fp16`` and ``bf16``: half-precision floats.
+        recovery: How accuracy that int8 weights cost is recovered.
         autotune: For the backend ``neural_compressor``: try its configurations until one is
             accurate enough.
         keep_float: Layers that run in float: patterns of module paths (``features.0*``), each with
-            all that is inside, or class names.
-        mixed_precision: Find by measuring which other layers run in float; none when left out.
+            all of its submodules, or class names.
+        mixed_precision: Search by measuring which further layers have to run in float; no search
+            when left out.
     """
 
     scheme: PostTraining = "static_int8"
@@ -112,9 +114,11 @@ class QuantizeStep(Quantization):
 
     @model_validator(mode="before")
     @classmethod
-    def _knows_the_scheme(cls, value: Any) -> Any:  # noqa: ANN401
+    def _knows_the_scheme(cls, value: object) -> object:
         scheme = value.get("scheme", "static_int8") if isinstance(value, dict) else "static_int8"
-        if scheme not in get_args(PostTraining):  # other mistakes would be told by a wrong scheme
+        if scheme not in get_args(
+            PostTraining
+        ):  # other mistakes would be reported for a wrong scheme
             allowed = (*get_args(PostTraining), "qat_int8")
             raise ValueError(unknown_name("scheme", str(scheme), allowed))
         return value
@@ -143,23 +147,23 @@ _ONLY = {
     "keep_float": _STATIC,
     "mixed_precision": _STATIC,
 }
-"""The keys that say nothing to other schemes."""
+"""Keys that have no effect on other schemes."""
 
 
 class QatStep(Quantization, TrainSettings):
     """Train in a simulation of the int8 files, then quantize them with what was learned.
 
-    One training serves all targets; if one of them takes 7-bit weights, all have them.
+    One training serves all targets; if one of them needs 7-bit weights, all get them.
 
     Attributes:
         scheme: ``qat_int8``: what ``static_int8`` makes, with trained weights and ranges.
         lr: The peak learning rate, after warm-up; lower than for training from the start.
-        clip_norm: Largest norm of all gradients together. It keeps weights of very unequal channels
-            in place; where training makes the simulation worse, try 0.1.
-        losses: Distillation losses from the baseline, added up by weight.
-        label_weight: Weight of the labels' own loss beside the distillation losses.
+        clip_norm: Largest norm of all gradients together. It keeps layers with very unequal
+            channels stable; where training makes the simulation worse, try 0.1.
+        losses: Distillation losses with the baseline as teacher, summed with their weights.
+        label_weight: Weight of the loss on the labels beside the distillation losses.
         keep_float: Layers that are trained and run in float: patterns of module paths
-            (``features.0*``), each with all that is inside, or class names.
+            (``features.0*``), each with all of its submodules, or class names.
     """
 
     scheme: Literal["qat_int8"]
@@ -170,7 +174,7 @@ class QatStep(Quantization, TrainSettings):
     keep_float: tuple[str, ...] = ()
 
 
-def _scheme(value: Any) -> str:  # noqa: ANN401
+def _scheme(value: object) -> str:
     scheme = value.get("scheme") if isinstance(value, dict) else getattr(value, "scheme", None)
     return "QatStep" if scheme == "qat_int8" else "QuantizeStep"
 

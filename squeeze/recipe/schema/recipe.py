@@ -1,6 +1,6 @@
 """The whole recipe."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.config import JsonDict
@@ -26,16 +26,17 @@ class Target(Block):
         name: What reports and gates call the target; the runtime's name when left out, with
             ``-cuda`` on a GPU. Two targets need two names.
         device: Where the runtime runs.
-        cpu: The processor that will serve the model; it decides how int8 files are made and whether
-            fp16 is computed with or only stored. Files are measured on this machine all the same;
-            where it is another processor, reports say so, and gates on latency and int8 coverage
-            are not measurable here.
+        cpu: The processor that will serve the model. It decides how int8 files are made and whether
+            fp16 is used in arithmetic or only for storage. Files are measured on this machine all
+            the same; if its processor is another one, reports say so, and gates on latency and int8
+            coverage are not measurable here.
         threads: Threads inside one operator.
-        batch_size: Images per call; of a list, each is measured.
+        batch_size: Images per call; each number of a list is measured.
         precision: What the shipped model must hold there; ``auto`` takes what the steps made.
-        nms: For detectors in ONNX Runtime: beside every file also write one, ``*.nms.onnx``, that
-            ends at boxes, with decoding and suppression inside. What is measured is the raw one.
-        if_available: Leave the target out, with a row that says so, where it cannot run.
+        nms: For detectors in ONNX Runtime: beside every file write another one, ``*.nms.onnx``,
+            whose outputs are boxes, with decoding and suppression inside. The raw file is the one
+            that is measured.
+        if_available: Where the target cannot run, skip it, with a row in the report that says so.
     """
 
     runtime: str
@@ -61,7 +62,7 @@ class Target(Block):
         return (self.batch_size,) if isinstance(self.batch_size, int) else self.batch_size
 
 
-def _no_flag(value: Any) -> Any:  # noqa: ANN401
+def _no_flag(value: object) -> object:
     if isinstance(value, bool | float):  # true == 1 == 1.0 in Python, but not in a recipe
         raise ValueError(f"found {value!r}, allowed: 1")  # noqa: TRY004  (pydantic wants this type)
     return value
@@ -93,10 +94,9 @@ class Recipe(Block):
         model: The model to compress.
         data: The sets that it is trained, calibrated and measured on.
         baseline: How to train the model first, if it does not come trained.
-        steps: What is done to the model, in this order. Without any, the baseline alone is
-            measured.
+        steps: What is done to the model, in this order. Without any, only the baseline is measured.
         targets: The runtimes to measure on.
-        gates: Limits that the last model must hold.
+        gates: Limits that the final model must meet.
     """
 
     version: Annotated[Literal[1], BeforeValidator(_no_flag)]

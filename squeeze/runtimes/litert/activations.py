@@ -1,18 +1,27 @@
 """Inner tensors of a ``.tflite`` file, kept by an interpreter without delegates."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from squeeze.runtimes.base import chunks
 from squeeze.runtimes.litert import SPEC, graphs
-from squeeze.runtimes.litert.session import input_of, load_interpreter, to_float, to_type
+from squeeze.runtimes.litert.session import (
+    Interpreter,
+    TensorDetail,
+    input_of,
+    load_interpreter,
+    to_float,
+    to_type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from squeeze.runtimes.base import Activations
 
 _CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
 
@@ -24,8 +33,9 @@ class _Tensors:
         interpreter: Without delegates.
     """
 
-    def __init__(self, interpreter: Any) -> None:  # noqa: ANN401
-        self.details = {d["index"]: d for d in interpreter.get_tensor_details()}
+    def __init__(self, interpreter: Interpreter) -> None:
+        details: list[TensorDetail] = interpreter.get_tensor_details()
+        self.details = {detail["index"]: detail for detail in details}
         # there is no public way to the operators
         self.operators = interpreter._get_ops_details()  # noqa: SLF001
         self.producers = {index: op for op in self.operators for index in op["outputs"]}
@@ -42,7 +52,7 @@ class LiteRtActivations:
 
     Args:
         path: A ``.tflite`` file.
-        layout: Of its input, where its shape does not tell.
+        layout: Of its input, where its shape is ambiguous.
 
     Raises:
         InputError: LiteRT cannot load it.
@@ -53,7 +63,7 @@ class LiteRtActivations:
         self._layout = layout or input_of(self._interpreter).layout(SPEC.layout)
         tensors = _Tensors(self._interpreter)
         self.inside = sum(len(each.operators) for each in graphs.subgraphs(path)[1:])
-        self._details: dict[str, dict[str, Any]] = {}
+        self._details: dict[str, TensorDetail] = {}
         self.operators: dict[str, str] = {}
         for index, op in tensors.producers.items():
             kind = tensors.kind(index)
@@ -66,7 +76,7 @@ class LiteRtActivations:
             self._details[name] = tensors.details[index]
             self.operators[name] = str(op["op_name"])
 
-    def matching(self, other: Any) -> dict[str, str]:  # noqa: ANN401  (of its own kind)
+    def matching(self, other: "Activations") -> dict[str, str]:
         """Match by tensor name, as the quantizer keeps it."""
         return {name: name for name in self.operators if name in other.operators}
 

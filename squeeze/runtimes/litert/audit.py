@@ -17,9 +17,8 @@ batch product, 196x64x196   not taken (6.6)                                     
 """
 
 import collections
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from squeeze.results import AuditedNode, KernelCoverage
 from squeeze.runtimes import advice
@@ -57,7 +56,7 @@ class _Nodes:
         interpreter: With its delegates.
     """
 
-    def __init__(self, interpreter: Any) -> None:  # noqa: ANN401
+    def __init__(self, interpreter: session.Interpreter) -> None:
         wrapped = interpreter._interpreter  # noqa: SLF001  (there is no public way)
         every = {
             place: Operator(
@@ -74,7 +73,7 @@ class _Nodes:
     def taken(self) -> set[int]:
         """Return the places of operators inside of delegates.
 
-        A delegate tells its outer tensors only: what lies between them is inside.
+        Of a delegate only the outer tensors are known: what lies between them is inside.
         """
         makers = {index: place for place, op in self.operators.items() for index in op.outputs}
         inside: set[int] = set()
@@ -137,7 +136,7 @@ def audit(path: Path) -> Audit:
     return _audited(graphs.subgraphs(path), delegated, path.stat().st_size)
 
 
-def _audited(every: Sequence[Subgraph], delegated: Any, size_bytes: int) -> Audit:  # noqa: ANN401
+def _audited(every: Sequence[Subgraph], delegated: session.Interpreter, size_bytes: int) -> Audit:
     """Audit a loaded model.
 
     Args:
@@ -152,20 +151,9 @@ def _audited(every: Sequence[Subgraph], delegated: Any, size_bytes: int) -> Audi
     operators = [(scope, op) for scope in scopes for op in scope.graph.operators]
     ops = collections.Counter(op.name for _, op in operators)
     heavy = [(scope, op) for scope, op in operators if op.name in _HEAVY]
-    slow = [_node(scope, op, why) for scope, op in heavy if (why := _slow(op, scope))]
-    survivors = [_node(scope, op, why) for scope, op in heavy if (why := _float(op, scope))]
-    convolutions = sum(op.name in _CONVOLUTIONS for _, op in heavy)
-    outside = sum(node.op in _CONVOLUTIONS for node in (*survivors, *slow))
     constants = [tensor for scope in scopes for tensor in scope.constants()]
     found = Audit(
-        coverage=KernelCoverage(
-            len(heavy) - len(survivors) - len(slow),
-            len(heavy),
-            tuple(survivors),
-            {op: count for op, count in sorted(ops.items()) if op in _CONVERSIONS},
-            (convolutions - outside, convolutions),
-            tuple(slow),
-        ),
+        coverage=_coverage(heavy, ops),
         islands=[island for scope in scopes for island in _islands(scope)],
         operators=dict(sorted(ops.items())),
         weights=_weights(constants),
@@ -181,9 +169,26 @@ def _audited(every: Sequence[Subgraph], delegated: Any, size_bytes: int) -> Audi
         is_quantized=any(tensor.is_quantized for tensor in constants),
         is_half=any(tensor.kind == "float16" for tensor in constants),
         dynamic=sum(_is_dynamic(op, scope) for scope, op in heavy),
+        delegate="XNNPACK",
         undelegated=tuple(op.name for op in left if op.name not in _BRANCHES),
     )
     return advice.with_advice(found, facts)
+
+
+def _coverage(heavy: Sequence[tuple[_Scope, Operator]], ops: Mapping[str, int]) -> KernelCoverage:
+    """Count the kernels of convolutions, matrix products and recurrent layers."""
+    slow = [_node(scope, op, why) for scope, op in heavy if (why := _slow(op, scope))]
+    survivors = [_node(scope, op, why) for scope, op in heavy if (why := _float(op, scope))]
+    convolutions = sum(op.name in _CONVOLUTIONS for _, op in heavy)
+    outside = sum(node.op in _CONVOLUTIONS for node in (*survivors, *slow))
+    return KernelCoverage(
+        len(heavy) - len(survivors) - len(slow),
+        len(heavy),
+        tuple(survivors),
+        {op: count for op, count in sorted(ops.items()) if op in _CONVERSIONS},
+        (convolutions - outside, convolutions),
+        tuple(slow),
+    )
 
 
 def _node(scope: _Scope, op: Operator, why: str) -> AuditedNode:

@@ -19,7 +19,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
         model: What to export.
         path: The file; it appears whole or not at all.
         batch_size: Fixed in the file.
-        log: Where the converter's chatter goes.
+        log: Where the converter's output goes.
 
     Raises:
         SqueezeError: The converter cannot express the model.

@@ -1,6 +1,6 @@
 """The subgraphs of a ``.tflite`` file as they are stored.
 
-LiteRT's interpreter tells the operators of the first subgraph only; branches, loop bodies and
+LiteRT's interpreter lists the operators of the first subgraph only; branches, loop bodies and
 further signatures are read from the file.
 """
 
@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from squeeze.core.errors import InputError
+
+Table = Any
+"""A table of the file's schema, by flatbuffers' generated code, which has no types."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,13 @@ def subgraphs(path: Path) -> list[Subgraph]:
         ) from error
 
 
-def _code(code: Any) -> str:  # noqa: ANN401
+def _code(code: Table) -> str:
     builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     name = _names("BuiltinOperator").get(builtin, f"operator {builtin}")
     return _text(code.CustomCode()) if name == "CUSTOM" else name
 
 
-def _subgraph(model: Any, place: int, codes: list[str]) -> Subgraph:  # noqa: ANN401
+def _subgraph(model: Table, place: int, codes: list[str]) -> Subgraph:
     graph = model.Subgraphs(place)
     tensors = tuple(_tensor(model, graph.Tensors(i)) for i in range(graph.TensorsLength()))
     operators = []
@@ -95,7 +98,7 @@ def _subgraph(model: Any, place: int, codes: list[str]) -> Subgraph:  # noqa: AN
     return Subgraph(tensors, tuple(operators), _ints(graph, "In"), _ints(graph, "Out"))
 
 
-def _calls(operator: Any) -> tuple[int, ...]:  # noqa: ANN401
+def _calls(operator: Table) -> tuple[int, ...]:
     from ai_edge_litert import schema_py_generated as schema
 
     whole = schema.OperatorT.InitFromObj(operator)
@@ -106,7 +109,7 @@ def _calls(operator: Any) -> tuple[int, ...]:  # noqa: ANN401
     return tuple(int(each) for each in found if isinstance(each, int) and each > 0)
 
 
-def _tensor(model: Any, tensor: Any) -> Tensor:  # noqa: ANN401
+def _tensor(model: Table, tensor: Table) -> Tensor:
     quantization = tensor.Quantization()
     kind = _names("TensorType").get(tensor.Type(), "unknown").lower()
     buffer = model.Buffers(tensor.Buffer())
@@ -119,7 +122,7 @@ def _tensor(model: Any, tensor: Any) -> Tensor:  # noqa: ANN401
     )
 
 
-def _ints(table: Any, side: str) -> tuple[int, ...]:  # noqa: ANN401
+def _ints(table: Table, side: str) -> tuple[int, ...]:
     count, get = getattr(table, f"{side}putsLength"), getattr(table, f"{side}puts")
     return tuple(int(get(i)) for i in range(count()))
 

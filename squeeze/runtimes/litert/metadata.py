@@ -3,10 +3,12 @@
 Source: https://github.com/tensorflow/tensorflow/blob/v2.19.0/tensorflow/compiler/mlir/lite/schema/schema.fbs
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from squeeze.runtimes.litert.graphs import Table
 
 KEY = "squeeze"
 _LITERT = b"TFL3"
@@ -41,7 +43,7 @@ def _with_buffer(content: bytes, record: bytes) -> bytes:
     class Aligned(schema.BufferT):  # type: ignore[misc]
         """A buffer that starts at a multiple of 16 bytes, as the schema wants it."""
 
-        def Pack(self, builder: Any) -> Any:  # noqa: ANN401, N802
+        def Pack(self, builder: "Table") -> "Table":  # noqa: N802
             data = None if self.data is None else np.asarray(self.data, np.uint8).tobytes()
             if data is not None:
                 builder.StartVector(1, len(data), _ALIGNMENT)
@@ -68,7 +70,7 @@ def _with_buffer(content: bytes, record: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def _data(buffer: Any, content: bytes) -> Any:  # noqa: ANN401  (the schema's own)
+def _data(buffer: "Table", content: bytes) -> "Table":
     """Return a buffer's content; that of large files lies behind the graph, at an offset."""
     import numpy as np
 

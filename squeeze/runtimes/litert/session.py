@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -16,7 +16,24 @@ if TYPE_CHECKING:
 
     from squeeze.runtimes.base import Outputs
 
+    Values = NDArray[np.generic]
+
+Interpreter = Any
+"""LiteRT's interpreter, which has no types."""
+
 _NUMBERED = r"output_\d+"
+
+
+class TensorDetail(TypedDict):
+    """What an interpreter says of a tensor, as far as it is used."""
+
+    index: int
+    name: str
+    shape: "NDArray[np.int32]"
+    shape_signature: "NDArray[np.int32]"
+    dtype: type[np.generic]
+    quantization: tuple[float, int]
+    quantization_parameters: "dict[str, Values]"
 
 
 def open_session(path: Path, execution: Execution) -> "LiteRtSession":
@@ -37,9 +54,9 @@ def file_input(path: Path) -> FileInput:
     return input_of(load_interpreter(path, 1))
 
 
-def input_of(interpreter: Any) -> FileInput:  # noqa: ANN401
+def input_of(interpreter: Interpreter) -> FileInput:
     """Return what a loaded file says of its first input."""
-    detail = interpreter.get_input_details()[0]
+    detail: TensorDetail = interpreter.get_input_details()[0]
     shape, dynamic = detail["shape"].tolist(), detail["shape_signature"].tolist()
     # a batch that may change is 1 until the tensor is resized
     dims = [
@@ -72,7 +89,7 @@ def load_interpreter(
     delegates: bool = True,
     keep_tensors: bool = False,
     needs_names: bool = True,
-) -> Any:  # noqa: ANN401
+) -> Interpreter:
     """Load a file and make room for its tensors.
 
     Args:
@@ -101,14 +118,23 @@ def load_interpreter(
             )
             loaded.allocate_tensors()
             if needs_names:
-                wrapped = loaded._interpreter  # noqa: SLF001  (the public way leaves them out)
-                for index in range(wrapped.NumTensors(0)):
-                    wrapped.TensorName(index, 0)
+                _read_names(loaded)
         except UnicodeDecodeError as error:
             raise InputError("the name of a tensor is not UTF-8", where=str(path)) from error
         except (ValueError, RuntimeError) as error:
             raise InputError(f"LiteRT cannot load it: {error}", where=str(path)) from error
     return loaded
+
+
+def _read_names(interpreter: Interpreter) -> None:
+    """Read the names of all tensors once.
+
+    Raises:
+        UnicodeDecodeError: One is not UTF-8.
+    """
+    wrapped = interpreter._interpreter  # noqa: SLF001  (the public way leaves them out)
+    for index in range(wrapped.NumTensors(0)):
+        wrapped.TensorName(index, 0)
 
 
 class LiteRtSession:
@@ -118,22 +144,22 @@ class LiteRtSession:
     file itself lists them in any order.
 
     Integer inputs and outputs are converted by the file's own scale and zero point; where it has
-    none they are what they are.
+    none they are taken as they are.
     """
 
-    def __init__(self, interpreter: Any, layout: str | None = None) -> None:  # noqa: ANN401
+    def __init__(self, interpreter: Interpreter, layout: str | None = None) -> None:
         self._interpreter = interpreter
-        self._input = interpreter.get_input_details()[0]
+        self._input: TensorDetail = interpreter.get_input_details()[0]
         self._outputs = _in_order(interpreter)
         self._batch = int(self._input["shape"][0])
         self._layout = layout or input_of(interpreter).layout(SPEC.layout)
 
-    def prepare(self, images: "NDArray[np.float32]") -> "tuple[list[NDArray[Any]], int]":
+    def prepare(self, images: "NDArray[np.float32]") -> "tuple[list[Values], int]":
         """Bring images into the file's layout and cut them into batches of its size."""
         parts = chunks(images, self._layout, self._batch)
         return [to_type(part, self._input) for part in parts], len(images)
 
-    def invoke(self, prepared: "tuple[list[NDArray[Any]], int]") -> "Outputs":
+    def invoke(self, prepared: "tuple[list[Values], int]") -> "Outputs":
         """Run all chunks."""
         parts, count = prepared
         runs = []
@@ -152,9 +178,9 @@ class LiteRtSession:
         self._interpreter = None
 
 
-def _in_order(interpreter: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+def _in_order(interpreter: Interpreter) -> list[TensorDetail]:
     """Return the outputs' details in the order in which the model returns them."""
-    details: list[dict[str, Any]] = interpreter.get_output_details()
+    details: list[TensorDetail] = interpreter.get_output_details()
     signatures = interpreter.get_signature_list()
     if len(details) == 1 or len(signatures) != 1:
         return details
@@ -164,7 +190,7 @@ def _in_order(interpreter: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     return [named[name] for name in sorted(named, key=lambda name: int(name.rpartition("_")[2]))]
 
 
-def to_type(values: "NDArray[np.float32]", detail: dict[str, Any]) -> "NDArray[Any]":
+def to_type(values: "NDArray[np.float32]", detail: TensorDetail) -> "Values":
     """Quantize values to a tensor's type by its scale and zero point, if it has any."""
     kind = detail["dtype"]
     if kind == np.float32:
@@ -172,12 +198,13 @@ def to_type(values: "NDArray[np.float32]", detail: dict[str, Any]) -> "NDArray[A
     if np.issubdtype(kind, np.floating):
         return values.astype(kind)
     scale, zero = detail["quantization"]
-    limits = np.iinfo(kind)
-    quantized: NDArray[Any] = np.rint(values / (scale or 1.0) + zero)
-    return quantized.clip(limits.min, limits.max).astype(kind)
+    limits = np.iinfo(np.dtype(kind).name)
+    quantized = np.rint(values / (scale or 1.0) + zero)
+    found: Values = quantized.clip(limits.min, limits.max).astype(kind)
+    return found
 
 
-def to_float(values: "NDArray[Any]", detail: dict[str, Any]) -> "NDArray[np.float32]":
+def to_float(values: "Values", detail: TensorDetail) -> "NDArray[np.float32]":
     """Dequantize a tensor's values by its scale and zero point, if it has any."""
     scale, zero = detail["quantization"]
     if not scale or np.issubdtype(detail["dtype"], np.floating):

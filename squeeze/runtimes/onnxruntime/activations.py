@@ -1,20 +1,23 @@
 """Inner tensors of an ONNX file, read with ONNX Runtime's own debugging tools."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from squeeze.core.errors import InputError
 from squeeze.core.output import redirect_output
 from squeeze.runtimes.onnxruntime import graphs
-from squeeze.runtimes.onnxruntime.session import Feed
+from squeeze.runtimes.onnxruntime.graphs import Proto
+from squeeze.runtimes.onnxruntime.session import Feed, OrtSession
 from squeeze.store import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from squeeze.runtimes.base import Activations
 
 _SAVED = "_ReshapedSavedOutput"  # how qdq_loss_debug names what it adds
 _AFTER = ("_DequantizeLinear_Output", "_DequantizeLinear_Output_1")
@@ -27,9 +30,12 @@ class OnnxActivations:
     A quantized file's activation is taken behind its quantize/dequantize pair: what the next
     layer reads. Tensors that stay integer (QOperator files) cannot be read.
 
+    Attributes:
+        behind: Of a tensor that is quantized, the one behind its quantize/dequantize pair, by name.
+
     Args:
         path: An ``.onnx`` file.
-        layout: Of its input, where its shape does not tell.
+        layout: Of its input, where its shape is ambiguous.
 
     Raises:
         InputError: ONNX Runtime cannot load it.
@@ -45,14 +51,15 @@ class OnnxActivations:
         self._saved = [name for name in saved if name.endswith(_SAVED)]
         names = {name.removesuffix(_SAVED) for name in self._saved}
         graph = onnx.load(path, load_external_data=False).graph
-        self.operators, self._behind = _activations(graph, names)
+        self.operators, self.behind = _activations(graph, names)
         self.inside = sum(1 for _ in graphs.nodes(graph)) - len(graph.node)
 
-    def matching(self, other: Any) -> dict[str, str]:  # noqa: ANN401  (of its own kind)
+    def matching(self, other: "Activations") -> dict[str, str]:
         """Match by tensor name, as quantizers keep it."""
+        behind = other.behind if isinstance(other, OnnxActivations) else {}
         pairs = {}
         for name in self.operators:
-            candidates = [other._behind.get(name, ""), *(name + end for end in _AFTER), name]  # noqa: SLF001
+            candidates = [behind.get(name, ""), *(name + end for end in _AFTER), name]
             found = next((each for each in candidates if each in other.operators), None)
             if found is not None:
                 pairs[name] = found
@@ -71,7 +78,7 @@ def open_activations(path: Path, layout: str | None) -> OnnxActivations:
     return OnnxActivations(path, layout)
 
 
-def _augmented(path: Path, augmented: Path) -> Any:  # noqa: ANN401
+def _augmented(path: Path, augmented: Path) -> OrtSession:
     import onnxruntime
     from onnxruntime.quantization.qdq_loss_debug import modify_model_output_intermediate_tensors
 
@@ -88,10 +95,7 @@ def _augmented(path: Path, augmented: Path) -> Any:  # noqa: ANN401
         raise InputError(f"ONNX Runtime cannot load it: {error}", where=str(path)) from error
 
 
-def _activations(
-    graph: Any,  # noqa: ANN401
-    readable: set[str],
-) -> tuple[dict[str, str], dict[str, str]]:
+def _activations(graph: Proto, readable: set[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return activations with their operators, and what stands behind a quantizer pair.
 
     Weights, which a dequantize makes from stored values, are no activations; neither is what

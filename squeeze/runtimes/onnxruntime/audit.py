@@ -6,7 +6,6 @@ The file's quantize/dequantize pairs say nothing: only what is fused at load tim
 import collections
 import math
 from pathlib import Path
-from typing import Any
 
 from squeeze.core import cpu
 from squeeze.core.output import redirect_output
@@ -14,6 +13,7 @@ from squeeze.results import AuditedNode, KernelCoverage
 from squeeze.runtimes import advice
 from squeeze.runtimes.base import Audit, Stored
 from squeeze.runtimes.onnxruntime import graphs, session, slow_kernels
+from squeeze.runtimes.onnxruntime.graphs import Proto
 from squeeze.runtimes.onnxruntime.reasons import RECURRENT, Graph, reason
 from squeeze.store import scratch
 
@@ -83,7 +83,7 @@ def audit(path: Path) -> Audit:
     return _audited(graph, runs, sum(file.stat().st_size for file in files))
 
 
-def _audited(file: Any, optimised: Any, size_bytes: int) -> Audit:  # noqa: ANN401
+def _audited(file: Proto, optimised: Proto, size_bytes: int) -> Audit:
     """Compare the file's graph with the one that runs; both with their branches and loop bodies.
 
     Args:
@@ -118,12 +118,12 @@ def _audited(file: Any, optimised: Any, size_bytes: int) -> Audit:  # noqa: ANN4
     return advice.with_advice(found, _facts(written))
 
 
-def multiplies(node: Any) -> bool:  # noqa: ANN401
+def multiplies(node: Proto) -> bool:
     """Whether a node that runs is a convolution or matrix product, in float or int8."""
     return node.op_type in _FLOAT | _INT8
 
 
-def converts(node: Any) -> bool:  # noqa: ANN401
+def converts(node: Proto) -> bool:
     """Whether a node that runs only converts types or layouts."""
     return node.op_type in _CONVERSIONS
 
@@ -145,7 +145,7 @@ def _outside(
     return survivors, slow
 
 
-def layer(node: Any, written: Graph) -> str:  # noqa: ANN401
+def layer(node: Proto, written: Graph) -> str:
     """Return the file's own name of a node that ONNX Runtime renamed or merged with others."""
     if any(node.name == other.name for each in written.every() for other in each.nodes):
         return str(node.name or node.output[0])
@@ -212,7 +212,7 @@ def _ordinary(kind: str) -> str:
 def _kinds(runs: Graph) -> "_Kinds":
     """Return the element type of every tensor that the nodes of each graph may read.
 
-    ONNX Runtime writes types for few of them; the operators tell the others'.
+    ONNX Runtime writes types for few of them; the others' follow from the operators.
     """
     found: _Kinds = {}
     _add_kinds_(runs, {}, found)
@@ -247,7 +247,7 @@ def _activations(runs: Graph, kinds: "_Kinds") -> dict[str, int]:
     return dict(sorted(counted.items()))
 
 
-def _kind(node: Any, place: int, runs: Graph, kinds: dict[str, str]) -> str:  # noqa: ANN401
+def _kind(node: Proto, place: int, runs: Graph, kinds: dict[str, str]) -> str:
     kind = "float32"
     if node.op_type == "QuantizeLinear":
         kind = runs.quantized_type(node).lower()
@@ -289,7 +289,7 @@ def _facts(written: Graph) -> advice.Facts:
     )
 
 
-def _is_dynamic(node: Any, written: Graph) -> bool:  # noqa: ANN401
+def _is_dynamic(node: Proto, written: Graph) -> bool:
     """Tell whether a product's input is quantized while running."""
     if node.op_type in _DYNAMIC:
         return True

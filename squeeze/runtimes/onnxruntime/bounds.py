@@ -6,7 +6,6 @@ a number and a tensor, which no operator takes.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 @contextmanager
@@ -25,11 +24,11 @@ def of_one_type() -> Iterator[None]:
     class Bounds(TorchFunctionMode):  # type: ignore[misc, unused-ignore]
         def __torch_function__(
             self,
-            func: "Callable[..., Any]",
-            types: Any,  # noqa: ANN401
-            args: tuple[Any, ...] = (),
-            kwargs: dict[str, Any] | None = None,
-        ) -> Any:  # noqa: ANN401
+            func: "Callable[..., object]",
+            types: object,
+            args: tuple[object, ...] = (),
+            kwargs: dict[str, object] | None = None,
+        ) -> object:
             del types
             named = kwargs or {}
             if func in clamps:
@@ -43,9 +42,9 @@ def of_one_type() -> Iterator[None]:
         yield
 
 
-def _is_number(value: Any) -> bool:  # noqa: ANN401
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _as_float(value: Any) -> Any:  # noqa: ANN401
+def _as_float(value: object) -> object:
     return float(value) if isinstance(value, int) else value

@@ -28,7 +28,7 @@ def export(model: Model, path: Path, *, batch_size: int = 1, log: Path | None = 
         model: What to export.
         path: The file; it appears whole or not at all.
         batch_size: Ignored, the batch is dynamic.
-        log: Where the exporter's chatter goes.
+        log: Where the exporter's output goes.
 
     Raises:
         SqueezeError: The exporter cannot express the model.
@@ -106,7 +106,7 @@ def draft(model: Model, path: Path, *, batch_size: int) -> None:
 def _forget_origin_(path: Path) -> None:
     """Remove what the exporter notes on every node: stack traces with this machine's paths.
 
-    They are a third of a small int8 file, and nobody's business where it ships.
+    They are a third of a small int8 file, and must not ship with it.
     """
     import onnx
 

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+Proto = Any
+"""A protobuf of ONNX: a graph, a node, a tensor. Their classes are made at run time, untyped."""
 
-def bodies(node: Any) -> list[Any]:  # noqa: ANN401  (a NodeProto)
-    """Return the ``GraphProto`` that an If, Loop or Scan holds; none of other nodes."""
+
+def bodies(node: Proto) -> list[Proto]:
+    """Return every ``GraphProto`` in an If, Loop or Scan; none of other nodes."""
     found = []
     for attribute in node.attribute:
         if attribute.HasField("g"):
@@ -14,7 +17,7 @@ def bodies(node: Any) -> list[Any]:  # noqa: ANN401  (a NodeProto)
     return found
 
 
-def graphs(graph: Any) -> Iterator[Any]:  # noqa: ANN401
+def graphs(graph: Proto) -> Iterator[Proto]:
     """Yield a ``GraphProto`` and, depth first, all that its nodes hold."""
     yield graph
     for node in graph.node:
@@ -22,13 +25,13 @@ def graphs(graph: Any) -> Iterator[Any]:  # noqa: ANN401
             yield from graphs(body)
 
 
-def nodes(graph: Any) -> Iterator[Any]:  # noqa: ANN401
+def nodes(graph: Proto) -> Iterator[Proto]:
     """Yield all nodes of a ``GraphProto``, those of branches and loop bodies included."""
     for each in graphs(graph):
         yield from each.node
 
 
-def initializers(graph: Any) -> Iterator[Any]:  # noqa: ANN401
+def initializers(graph: Proto) -> Iterator[Proto]:
     """Yield all constants that a ``GraphProto`` and the graphs inside it store."""
     for each in graphs(graph):
         yield from each.initializer

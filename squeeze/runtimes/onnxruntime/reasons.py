@@ -6,12 +6,12 @@ run in int8.
 """
 
 import collections
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from squeeze.runtimes.onnxruntime.graphs import bodies
+from squeeze.runtimes.onnxruntime.graphs import Proto, bodies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 RECURRENT = {"LSTM", "GRU", "RNN"}
@@ -31,14 +31,14 @@ class Graph:
         outer: The graph that holds it.
     """
 
-    def __init__(self, graph: Any, outer: "Graph | None" = None) -> None:  # noqa: ANN401
+    def __init__(self, graph: Proto, outer: "Graph | None" = None) -> None:
         self.nodes = list(graph.node)
         self.inputs = list(graph.input)
         self.initializers = {tensor.name: tensor for tensor in graph.initializer}
         self.outputs = {output.name for output in graph.output}
         self._outer = outer
         self._made = {name: node for node in graph.node for name in node.output}
-        self._readers: dict[str, list[Any]] = collections.defaultdict(list)
+        self._readers: dict[str, list[Proto]] = collections.defaultdict(list)
         for node in graph.node:
             for name in node.input:
                 self._readers[name].append(node)
@@ -50,13 +50,13 @@ class Graph:
         for each in self.inner:
             yield from each.every()
 
-    def producer(self, tensor: str) -> Any:  # noqa: ANN401
+    def producer(self, tensor: str) -> Proto:
         """Return the node that makes a tensor; None for inputs and initializers."""
         if tensor in self._made or self._outer is None:
             return self._made.get(tensor)
         return self._outer.producer(tensor)
 
-    def constant(self, tensor: str) -> Any:  # noqa: ANN401
+    def constant(self, tensor: str) -> Proto:
         """Return the ``TensorProto`` of a stored tensor; None of any other."""
         if tensor in self.initializers or self._outer is None:
             return self.initializers.get(tensor)
@@ -67,7 +67,7 @@ class Graph:
         node = self.producer(tensor)
         return "" if node is None else str(node.op_type)
 
-    def readers(self, tensors: Any) -> list[Any]:  # noqa: ANN401
+    def readers(self, tensors: "Iterable[str]") -> list[Proto]:
         """Return the nodes that read any of the tensors, here or further inside."""
         names = list(tensors)
         return [
@@ -77,7 +77,7 @@ class Graph:
             for node in each._readers.get(name, ())  # noqa: SLF001
         ]
 
-    def quantized_type(self, node: Any) -> str:  # noqa: ANN401
+    def quantized_type(self, node: Proto) -> str:
         """Return the integer type of a quantize or dequantize node, UINT8 where it has no zero."""
         zero = next(iter(node.input[2:]), None)
         source = zero or (node.input[0] if node.op_type == _DEQUANTIZE else None)
@@ -104,7 +104,7 @@ class Graph:
         return int(onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize) * 8
 
 
-def reason(node: Any, runs: Graph, written: Graph) -> str:  # noqa: ANN401
+def reason(node: Proto, runs: Graph, written: Graph) -> str:
     """Explain one float node of the optimised graph.
 
     Args:
@@ -128,8 +128,8 @@ def reason(node: Any, runs: Graph, written: Graph) -> str:  # noqa: ANN401
     return "the file does not quantize it"
 
 
-def _no_kernel(node: Any) -> str:  # noqa: ANN401
-    """Return that the runtime has no int8 kernel for what the node does; empty if it may have."""
+def _no_kernel(node: Proto) -> str:
+    """Say that the runtime has no int8 kernel for a node's operator; empty if it may have one."""
     if node.op_type == "LSTM":
         return (
             "ONNX Runtime has no int8 kernel for LSTM between quantizers: quantize_dynamic makes "
@@ -143,7 +143,7 @@ def _no_kernel(node: Any) -> str:  # noqa: ANN401
     return ""
 
 
-def _float_input(node: Any, runs: Graph) -> str:  # noqa: ANN401
+def _float_input(node: Proto, runs: Graph) -> str:
     between = runs.producer(node.input[0])
     is_product = between is not None and any(part in between.op_type for part in _PRODUCTS)
     if between is not None and not is_product and runs.maker(between.input[0]) == _DEQUANTIZE:
@@ -154,7 +154,7 @@ def _float_input(node: Any, runs: Graph) -> str:  # noqa: ANN401
     return "only its weights are quantized, its input is float (weight-only): quantize activations"
 
 
-def _unfused(node: Any, runs: Graph) -> str:  # noqa: ANN401
+def _unfused(node: Proto, runs: Graph) -> str:
     if node.op_type in _NO_INT8:
         return f"ONNX Runtime has no int8 kernel for {node.op_type}"
     data, weight = (runs.quantized_type(runs.producer(name)) for name in node.input[:2])
@@ -172,8 +172,8 @@ def _unfused(node: Any, runs: Graph) -> str:  # noqa: ANN401
     return _signed(data, runs.quantized_type(quantizers[0]), weight)
 
 
-def _float_output(node: Any, runs: Graph, readers: list[Any]) -> str:  # noqa: ANN401
-    """Return who reads its output in float; empty if nobody does."""
+def _float_output(node: Proto, runs: Graph, readers: list[Proto]) -> str:
+    """Say what reads its output in float; empty if nothing does."""
     if any(name in runs.outputs for name in node.output):
         return "no quantize after its output, which is an output of the model"
     if readers:
@@ -183,7 +183,7 @@ def _float_output(node: Any, runs: Graph, readers: list[Any]) -> str:  # noqa: A
     return ""
 
 
-def _is_fused_sum(node: Any) -> bool:  # noqa: ANN401
+def _is_fused_sum(node: Proto) -> bool:
     """Whether a float fusion took an addition into the convolution: its fourth input."""
     return node.op_type in {"FusedConv", "NhwcFusedConv"} and bool("".join(node.input[3:]))
 

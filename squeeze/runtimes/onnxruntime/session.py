@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     from squeeze.runtimes.base import Outputs
 
-    Prepared = tuple[list[dict[str, NDArray[Any]]], int]
+    Values = NDArray[np.generic]
+    Feeds = tuple[list[dict[str, Values]], int]
+
+OrtSession = Any
+"""ONNX Runtime's ``InferenceSession``, which has no types."""
 
 _ERROR = 3
 _TYPES = {
@@ -45,7 +49,7 @@ def file_input(path: Path) -> FileInput:
     return input_of(load_file(path, 1))
 
 
-def input_of(session: Any) -> FileInput:  # noqa: ANN401
+def input_of(session: OrtSession) -> FileInput:
     """Return what a loaded file says of its first input."""
     first = session.get_inputs()[0]
     dims = tuple(side if isinstance(side, int) else None for side in first.shape)
@@ -71,7 +75,7 @@ def try_run(path: Path) -> None:
 
 def load_file(
     path: Path, threads: int, optimised: Path | None = None, events: Path | None = None
-) -> Any:  # noqa: ANN401
+) -> OrtSession:
     """Load a file.
 
     Args:
@@ -108,26 +112,27 @@ class Feed:
         batch: Images per call where the file fixes another number than one.
     """
 
-    def __init__(self, session: Any, layout: str | None = None) -> None:  # noqa: ANN401
+    def __init__(self, session: OrtSession, layout: str | None = None) -> None:
         found = input_of(session)
         self._name, self._type = session.get_inputs()[0].name, np.dtype(found.type)
         self._layout = layout or found.layout(SPEC.layout)
         self.batch = found.batch if found.batch != 1 else None
 
-    def prepared(self, images: "NDArray[np.float32]") -> "list[dict[str, NDArray[Any]]]":
+    def prepared(self, images: "NDArray[np.float32]") -> "list[dict[str, Values]]":
         """Return images ``(N, C, H, W)`` as the file takes them, call by call."""
         parts = chunks(images, self._layout, self.batch)
         return [{self._name: _typed(part, self._type)} for part in parts]
 
 
-def _typed(values: "NDArray[np.float32]", kind: "np.dtype[Any]") -> "NDArray[Any]":
+def _typed(values: "NDArray[np.float32]", kind: "np.dtype[np.generic]") -> "Values":
     if not np.issubdtype(kind, np.integer):
         return np.ascontiguousarray(values, kind)
-    limits = np.iinfo(kind)
+    limits = np.iinfo(kind.name)
     return np.rint(values).clip(limits.min, limits.max).astype(kind)
 
 
-def _widened(values: "NDArray[Any]") -> "NDArray[Any]":
+def _widened(values: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """Return other floats as float32, and the rest as it is."""
     is_other_float = np.issubdtype(values.dtype, np.floating) and values.dtype != np.float32
     return values.astype(np.float32) if is_other_float else values
 
@@ -135,16 +140,16 @@ def _widened(values: "NDArray[Any]") -> "NDArray[Any]":
 class OnnxSession:
     """One input, all outputs in the file's order, floats as float32."""
 
-    def __init__(self, session: Any, layout: str | None = None) -> None:  # noqa: ANN401
+    def __init__(self, session: OrtSession, layout: str | None = None) -> None:
         self._session = session
         self._feed = Feed(session, layout)
         self._outputs = [output.name for output in session.get_outputs()]
 
-    def prepare(self, images: "NDArray[np.float32]") -> "Prepared":
+    def prepare(self, images: "NDArray[np.float32]") -> "Feeds":
         """Bring images into the file's layout, type and batch size, and name the input."""
         return self._feed.prepared(images), len(images)
 
-    def invoke(self, prepared: "Prepared") -> "Outputs":
+    def invoke(self, prepared: "Feeds") -> "Outputs":
         """Run one batch."""
         feeds, count = prepared
         runs = [self._session.run(self._outputs, feed) for feed in feeds]

@@ -24,9 +24,9 @@ activations by weights                 u8 by s8    u8 by u8     s8 by s8    floa
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from squeeze.core import cpu
+from squeeze.runtimes.onnxruntime.graphs import Proto
 from squeeze.runtimes.onnxruntime.reasons import Graph
 
 
@@ -52,12 +52,7 @@ _OPERANDS = {
 }
 
 
-def reason(
-    node: Any,  # noqa: ANN401
-    runs: Graph,
-    kinds: Mapping[str, str],
-    processor: cpu.Cpu,
-) -> str:
+def reason(node: Proto, runs: Graph, kinds: Mapping[str, str], processor: cpu.Cpu) -> str:
     """Return why an integer convolution or matrix product is slow; empty if it is not.
 
     Args:
@@ -94,13 +89,13 @@ def _is_portable(left: str, right: str, processor: cpu.Cpu) -> bool:
     return processor.is_arm and (left, right) == ("int8", "uint8")
 
 
-def _is_depthwise(node: Any, runs: Graph) -> bool:  # noqa: ANN401
+def _is_depthwise(node: Proto, runs: Graph) -> bool:
     group = next((each.i for each in node.attribute if each.name == "group"), 1)
     weight = runs.constant(node.input[_OPERANDS[node.op_type].weight])
     return group > 1 and weight is not None and weight.dims[0] == group and weight.dims[1] == 1
 
 
-def _kind(node: Any, place: int, zero: int, runs: Graph, kinds: Mapping[str, str]) -> str:  # noqa: ANN401
+def _kind(node: Proto, place: int, zero: int, runs: Graph, kinds: Mapping[str, str]) -> str:
     """Return the element type of an operand, by its zero point where its own is not known."""
     for each in (place, zero):
         name = node.input[each] if each < len(node.input) else ""

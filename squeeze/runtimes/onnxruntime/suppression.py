@@ -4,13 +4,19 @@ Boxes of all images stay what they are and ``NonMaxSuppression`` takes images on
 them apart by offsets, as is done where an operator knows no images, costs digits of coordinates.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Value = Any
+"""A value of a graph that torch's exporters write, or such a graph; neither has a common type."""
 
 _NO_LIMIT = 2**63 - 1
 _BOOL = 9
 
 
-def translations() -> dict[Any, Any]:
+def translations() -> "dict[Callable[..., object], Callable[..., object]]":
     """Return how torch's dynamo exporter writes the operator, if a model has defined it."""
     import torch
 
@@ -28,7 +34,7 @@ def teach_older_exporter_() -> None:
         register_custom_op_symbolic("squeeze::suppress", parse_args("v", "v", "f")(_draft), 13)
 
 
-def _suppress(boxes: Any, scores: Any, overlap: float) -> Any:  # noqa: ANN401  (values of a graph)
+def _suppress(boxes: Value, scores: Value, overlap: float) -> Value:
     """Return ``(B, n)`` bool for ``(B, n, 4)`` and ``(B, n)``."""
     from onnxscript import opset18 as op
 
@@ -40,11 +46,11 @@ def _suppress(boxes: Any, scores: Any, overlap: float) -> Any:  # noqa: ANN401  
     return op.Cast(op.ScatterND(none, places, ones), to=_BOOL)
 
 
-def _draft(graph: Any, boxes: Any, scores: Any, overlap: float) -> Any:  # noqa: ANN401
+def _draft(graph: Value, boxes: Value, scores: Value, overlap: float) -> Value:
     """The same for the older exporter."""
     import torch
 
-    def numbers(*values: int) -> Any:  # noqa: ANN401
+    def numbers(*values: int) -> Value:
         return graph.op("Constant", value_t=torch.tensor(values))
 
     limit = graph.op("Constant", value_t=torch.tensor([overlap]))

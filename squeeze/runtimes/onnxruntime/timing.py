@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from squeeze.core.output import redirect_output
 from squeeze.runtimes.base import CONVERSIONS, Execution, Seconds
 from squeeze.runtimes.onnxruntime import audit, graphs
+from squeeze.runtimes.onnxruntime.graphs import Proto
 from squeeze.runtimes.onnxruntime.reasons import Graph
 from squeeze.runtimes.onnxruntime.session import load_file
 from squeeze.store import scratch
@@ -21,6 +22,14 @@ _WARM_UP, _RUNS = 3, 25
 _OF_NODE = "_kernel_time"
 _OF_RUN = "model_run"
 _RENAMED = re.compile(r"_token_\d+$")  # ONNX Runtime's name for what it made of a file's node
+
+
+class _Event(TypedDict, total=False):
+    """An event of the profiler, as far as it is used; ``dur`` is in microseconds."""
+
+    name: str
+    cat: str
+    dur: float
 
 
 def profile(
@@ -55,7 +64,7 @@ def profile(
 
 
 def _layers(path: Path, optimised: Path) -> dict[str, str]:
-    """Return the file's name of what every node of interest that runs does."""
+    """Return the layer in the file of every node of interest that runs, by the node's name."""
     import onnx
 
     written = Graph(onnx.load(path, load_external_data=False).graph)
@@ -70,7 +79,7 @@ def _layers(path: Path, optimised: Path) -> dict[str, str]:
     return names | {node.name: CONVERSIONS for node in runs if audit.converts(node)}
 
 
-def _module(node: Any, graph: Graph) -> str:  # noqa: ANN401
+def _module(node: Proto, graph: Graph) -> str:
     """Return the layer that a node's weights are called after; the node's name if after none.
 
     Nodes are numbered by the exporter, and other numbers may stand in a file that was exported
@@ -84,7 +93,7 @@ def _module(node: Any, graph: Graph) -> str:  # noqa: ANN401
     return weight.removesuffix("_quantized").removesuffix(".weight")
 
 
-def _by_layer(events: Iterable[dict[str, Any]], layers: dict[str, str]) -> Seconds:
+def _by_layer(events: Iterable[_Event], layers: dict[str, str]) -> Seconds:
     """Add up the events of every run, which end with the run's own event."""
     names = dict.fromkeys(layers.values())
     runs: list[dict[str, float]] = []
