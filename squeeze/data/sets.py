@@ -87,18 +87,23 @@ def open_data(block: DataBlock, opening: Opening, *, trains: bool, calibrates: b
         train = checks.without_overlap(
             train, validation, drop=block.on_overlap == "drop_from_train"
         )
-        if from_train and calibration is not None:
-            hidden = set(validation.digests)
-            calibration = calibration.take(
-                [p for p, d in enumerate(calibration.digests) if d not in hidden]
-            )
-    if calibration is not None and not from_train:
-        checks.refuse_overlap("calibration", calibration, validation)
     if calibration is not None:
-        calibration = checks.enough(calibration)
-        for note in calibration.notes:
-            opening.progress.say(note)
+        calibration = _checked(calibration, validation, opening, from_train=from_train)
     return Data(validation, train, calibration, validation.samples.classes)
+
+
+def _checked(calibration: Split, validation: Split, opening: Opening, *, from_train: bool) -> Split:
+    """Return the calibration set without samples of validation, which only ``train`` may share."""
+    if from_train:
+        hidden = set(validation.digests)
+        kept = [p for p, digest in enumerate(calibration.digests) if digest not in hidden]
+        calibration = calibration.take(kept)
+    else:
+        checks.refuse_overlap("calibration", calibration, validation)
+    calibration = checks.enough(calibration)
+    for note in calibration.notes:
+        opening.progress.say(note)
+    return calibration
 
 
 def _calibration(

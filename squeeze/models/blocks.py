@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from squeeze.core import permission
 from squeeze.core.errors import InputError
 from squeeze.models import darknet, pretrained_input, reference
-from squeeze.models.factory import _call, _transformers, make
+from squeeze.models.factory import call_factory, make, transformers_detectors
 from squeeze.models.types import Architecture, Model
 from squeeze.models.weights import load_backbone_, load_weights_, read_weights, refuse_nan
 from squeeze.recipe.schema import InputSpec, ModelBlock
@@ -32,25 +32,32 @@ def build(block: ModelBlock, folder: Path, *, default_input: InputSpec | None = 
         if block.input is not None:
             model = model.fed(_over(block.input, model.input, str(path)))
     else:
-        if block.build is None:
-            raise InputError("needs 'build' and 'input'", where="model")
-        spec, note = block.input or default_input, ""
-        if block.input is not None or default_input is None:
-            spec, note = pretrained_input.complete(block.input, block.build, block.args, path)
-        if spec is None:
-            raise pretrained_input.needed(block.build)
-        module = make(block.build, block.args, folder)
-        backbone = reference.weights_path(block.backbone_weights, folder)
-        if backbone is not None:
-            load_backbone_(module, read_weights(backbone), where=str(backbone))
-        if path is not None and path.suffix == darknet.SUFFIX:
-            darknet.load_darknet_(module, path)
-        elif path is not None:
-            load_weights_(module, read_weights(path), where=str(path))
-        told = (f"model.input of {block.build}: {note}",) if note else ()
-        model = Model(module, Architecture(block.build, folder, dict(block.args), spec), told)
+        model = _of_factory(block, path, folder, default_input)
     refuse_nan(model.module, str(path or block.build))
     return model
+
+
+def _of_factory(
+    block: ModelBlock, path: Path | None, folder: Path, default_input: InputSpec | None
+) -> Model:
+    """Call the block's factory and load its weights, which are at ``path`` if there are any."""
+    if block.build is None:
+        raise InputError("needs 'build' and 'input'", where="model")
+    spec, note = block.input or default_input, ""
+    if block.input is not None or default_input is None:
+        spec, note = pretrained_input.complete(block.input, block.build, block.args, path)
+    if spec is None:
+        raise pretrained_input.needed(block.build)
+    module = make(block.build, block.args, folder)
+    backbone = reference.weights_path(block.backbone_weights, folder)
+    if backbone is not None:
+        load_backbone_(module, read_weights(backbone), where=str(backbone))
+    if path is not None and path.suffix == darknet.SUFFIX:
+        darknet.load_darknet_(module, path)
+    elif path is not None:
+        load_weights_(module, read_weights(path), where=str(path))
+    notes = (f"model.input of {block.build}: {note}",) if note else ()
+    return Model(module, Architecture(block.build, folder, dict(block.args), spec), notes)
 
 
 def _over(given: InputSpec, own: InputSpec, where: str) -> InputSpec:
@@ -85,7 +92,7 @@ def _saved_by_transformers(block: ModelBlock, path: Path, spec: InputSpec | None
         raise InputError("says itself what to build: it needs 'input', and no 'build'", where=where)
     if block.input is not None:
         spec, note = pretrained_input.complete_saved(block.input, path)
-    loaded = _call(_transformers(where).load, {"folder": path, "args": block.args}, where)
-    module, name, args = loaded
-    told = (f"model.input of {where}: {note}",) if note else ()
-    return Model(module, Architecture(f"transformers:{name}", path.parent, args, spec), told)
+    load = transformers_detectors(where).load
+    module, name, args = call_factory(load, {"folder": path, "args": block.args}, where)
+    notes = (f"model.input of {where}: {note}",) if note else ()
+    return Model(module, Architecture(f"transformers:{name}", path.parent, args, spec), notes)

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -37,10 +37,10 @@ class ArchitectureFile(Block):
     version: Literal[1] = 1
     squeeze: str
     build: str
-    args: dict[str, Any]
+    args: dict[str, object]
     input: InputSpec
     adapters: tuple[str, ...] = ()
-    attributes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    attributes: structure.Attributes = Field(default_factory=dict)
     pruning: tuple[types.PruningRound, ...] = ()
     classes: tuple[str, ...] = ()
 
@@ -120,7 +120,7 @@ def load(folder: Path, *, build: str | None = None) -> types.Model:
             not fit.
     """
     folder = Path(folder)
-    if build is None:  # before damage is told: what would have run matters more
+    if build is None:  # before damage is reported: what would have run matters more
         _check_factory(folder)
     _refuse_damaged(folder)
     record = read(folder)
@@ -263,10 +263,10 @@ def _all_outputs(outputs: "Tensor | Sequence[Tensor]") -> "tuple[Tensor, ...]":
 
 
 def _check_factory(folder: Path) -> None:
-    """Refuse a factory that is gone, or that nobody allowed.
+    """Refuse a factory that is gone, or that is not allowed.
 
     Raises:
-        InputError: It is. A record that is damaged in other ways is left to who reads it.
+        InputError: It is. Other damage of the record is left to whoever reads it.
     """
     record = records.read_mapping(folder / ARCHITECTURE)
     build, args = record.get("build"), record.get("args")

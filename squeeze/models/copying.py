@@ -2,7 +2,7 @@
 
 import copy
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from squeeze.core.errors import SqueezeError
 
@@ -26,7 +26,7 @@ def copied(module: "M") -> "M":
     import torch
     from torch import nn
 
-    shared: dict[int, Any] = {}
+    shared: dict[int, object] = {}
     while True:
         try:
             return copy.deepcopy(module, dict(shared))
@@ -48,7 +48,7 @@ def copied(module: "M") -> "M":
             shared[id(stuck)] = kept
 
 
-def _stuck_at(trace: TracebackType | None) -> Any:  # noqa: ANN401
+def _stuck_at(trace: TracebackType | None) -> object:
     """Return the innermost object that ``copy.deepcopy`` was called with when it failed."""
     found = None
     while trace is not None:
@@ -58,7 +58,7 @@ def _stuck_at(trace: TracebackType | None) -> Any:  # noqa: ANN401
     return found
 
 
-def _place(module: "nn.Module", stuck: Any) -> str:  # noqa: ANN401
+def _place(module: "nn.Module", stuck: object) -> str:
     """Return the attribute that holds an object, as a path from the module."""
     name = type(module).__name__
     for path, part in module.named_modules():

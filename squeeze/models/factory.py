@@ -1,17 +1,22 @@
-"""Build a model from a recipe's model block, load its weights, and refuse what cannot work."""
+"""Call the factory that a reference names, and refuse what it must not return."""
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from squeeze.core import model_names
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.models import pretrained_input, reference, usable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
 
     from torch import nn
+
+    Arguments = Mapping[str, object]
+
+Made = TypeVar("Made")
 
 _FETCHED_BY_TORCHVISION = ("weights", "weights_backbone", "pretrained", "pretrained_backbone")
 _FETCHED_BY_TIMM = (
@@ -24,7 +29,7 @@ _FETCHED_BY_TIMM = (
 )
 
 
-def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
+def make(build: str, args: "Arguments", folder: Path) -> "nn.Module":
     """Call a model factory, whose tensors can be trained whatever mode the caller is in.
 
     Raises:
@@ -37,7 +42,7 @@ def make(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
         return _made(build, args, folder)
 
 
-def _made(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
+def _made(build: str, args: "Arguments", folder: Path) -> "nn.Module":
     head, _, name = build.rpartition(":")
     if not head or not name:
         raise InputError(model_names.malformed(build), where="model.build")
@@ -46,7 +51,8 @@ def _made(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
     elif head == "timm":
         module = _timm(name, args)
     elif head == "transformers":
-        module = _call(_transformers(build).build, {"name": name, "args": args}, build)
+        make_it = transformers_detectors(build).build
+        module = call_factory(make_it, {"name": name, "args": args}, build)
     else:
         if head == "builtin":
             if name not in model_names.BUILTIN:
@@ -55,11 +61,12 @@ def _made(build: str, args: "Mapping[str, Any]", folder: Path) -> "nn.Module":
                 )
             build = f"{model_names.BUILTIN[name]}:{name}"
         factory = reference.function(build, folder)
-        module = _call(factory, args, build) if head == "builtin" else _users(factory, args, build)
+        call = call_factory if head == "builtin" else _call_users
+        module = call(factory, args, build)
     return usable.checked(module, build)
 
 
-def _users(factory: Any, args: "Mapping[str, Any]", where: str) -> Any:  # noqa: ANN401
+def _call_users(factory: "Callable[..., object]", args: "Arguments", where: str) -> object:
     """Call a factory of the user's."""
     try:
         return factory(**args)
@@ -67,7 +74,17 @@ def _users(factory: Any, args: "Mapping[str, Any]", where: str) -> Any:  # noqa:
         raise reference.failure(error, "building the model failed", where=where) from error
 
 
-def _call(factory: Any, args: "Mapping[str, Any]", where: str) -> Any:  # noqa: ANN401
+def call_factory(factory: "Callable[..., Made]", args: "Arguments", where: str) -> Made:
+    """Return what a library's factory makes.
+
+    Args:
+        factory: What to call.
+        args: Its keyword arguments.
+        where: Its reference.
+
+    Raises:
+        InputError: It fails.
+    """
     try:
         return factory(**args)
     except Exception as error:
@@ -78,7 +95,7 @@ def _call(factory: Any, args: "Mapping[str, Any]", where: str) -> Any:  # noqa: 
         ) from error
 
 
-def _refuse_files(args: "Mapping[str, Any]", names: tuple[str, ...], where: str) -> None:
+def _refuse_files(args: "Arguments", names: tuple[str, ...], where: str) -> None:
     """Refuse arguments by which a library would fetch weights, or take another model.
 
     Raises:
@@ -93,7 +110,7 @@ def _refuse_files(args: "Mapping[str, Any]", names: tuple[str, ...], where: str)
             )
 
 
-def _torchvision(name: str, args: "Mapping[str, Any]") -> Any:  # noqa: ANN401
+def _torchvision(name: str, args: "Arguments") -> object:
     from torchvision import models
 
     known = models.list_models()
@@ -105,16 +122,17 @@ def _torchvision(name: str, args: "Mapping[str, Any]") -> Any:  # noqa: ANN401
     if name in models.list_models(module=models.detection):
         from squeeze.models.detectors.torchvision import build
 
-        return _call(build, {"name": name, "args": args}, f"torchvision:{name}")
+        return call_factory(build, {"name": name, "args": args}, f"torchvision:{name}")
     plain = (
         {"weights": None}
         | ({"init_weights": True} if name in {"googlenet", "inception_v3"} else {})
         | dict(args)
     )
-    return _call(models.get_model_builder(name), plain, f"torchvision:{name}")
+    builder: Callable[..., object] = models.get_model_builder(name)
+    return call_factory(builder, plain, f"torchvision:{name}")
 
 
-def _timm(name: str, args: "Mapping[str, Any]") -> Any:  # noqa: ANN401
+def _timm(name: str, args: "Arguments") -> object:
     try:
         import timm
     except ImportError as error:
@@ -123,10 +141,16 @@ def _timm(name: str, args: "Mapping[str, Any]") -> Any:  # noqa: ANN401
         ) from error
     pretrained_input.refuse_unknown_timm(name)
     _refuse_files(args, _FETCHED_BY_TIMM, f"timm:{name}")
-    return _call(timm.create_model, {"model_name": name} | dict(args), f"timm:{name}")
+    create: Callable[..., object] = timm.create_model
+    return call_factory(create, {"model_name": name} | dict(args), f"timm:{name}")
 
 
-def _transformers(where: str) -> Any:  # noqa: ANN401
+def transformers_detectors(where: str) -> "ModuleType":
+    """Return the module that makes and loads detectors of transformers.
+
+    Raises:
+        InputError: transformers is not installed.
+    """
     if find_spec("transformers") is None:
         raise InputError(
             "transformers is not installed", where=where, hint="pip install 'squeeze[transformers]'"

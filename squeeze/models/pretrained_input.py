@@ -10,12 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from pydantic import ValidationError
 
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.models import reference
+from squeeze.models.adapters.base import Foreign
 from squeeze.recipe.schema import LIBRARIES, InputSpec, ModelBlock
 
 _NEW_NAME = {"squash": "stretch", "border": "letterbox"}
@@ -24,30 +25,41 @@ _RESAMPLED = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers."""
 
 
+class InputValues(TypedDict, total=False):
+    """Keys of ``InputSpec`` that a library knows."""
+
+    shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fit: str
+    crop_fraction: float
+    interpolation: str
+
+
 @dataclass(frozen=True)
 class PretrainedInput:
     """What a library says of a model's input.
 
     Attributes:
-        values: Of ``InputSpec``, by name; without what the library does not tell.
+        values: Of ``InputSpec``; without what the library does not say.
         source: Where they come from, in words.
         test: Another shape that it was evaluated at, and the crop fraction there.
         note: What cannot be said in an ``InputSpec``.
     """
 
-    values: dict[str, Any]
+    values: InputValues
     source: str
     test: tuple[tuple[int, ...], float] | None = None
     note: str = ""
 
 
 def complete(
-    given: InputSpec | None, build: str, args: Mapping[str, Any], weights: Path | None
+    given: InputSpec | None, build: str, args: Mapping[str, object], weights: Path | None
 ) -> tuple[InputSpec | None, str]:
     """Fill in what was left out of a model's input, where its library knows it.
 
     Args:
-        given: What counts, or None.
+        given: What the recipe says, which takes precedence, or None.
         build: The factory's reference.
         args: Its keyword arguments.
         weights: The file that is loaded: it may be one of the library's.
@@ -65,9 +77,27 @@ def complete(
     found = _described(build, args, weights, moments_left_out=moments_left_out)
     if found is None or (given is None and "shape" not in found.values):
         return given, ""
-    values = dict(found.values)
     own = {} if given is None else {key: getattr(given, key) for key in given.model_fields_set}
-    shape = tuple(own["shape"] if given is not None else values["shape"])
+    shape: tuple[int, ...] = found.values["shape"] if given is None else tuple(given.shape)
+    values = _for_shape(found, shape, own)
+    taken = {key: value for key, value in values.items() if key not in own}
+    try:
+        spec = InputSpec.model_validate(taken | own)
+    except ValidationError as error:
+        raise InputError(f"input: {error.errors()[0]['msg']}", where=build) from error
+    if "crop_fraction" in taken and shape != tuple(found.values.get("shape", shape)):
+        # meant for another size: it gives way where images have about the input's
+        given_keys = spec.model_fields_set - {"crop_fraction"}
+        spec = InputSpec.model_construct(given_keys, **spec.model_dump())
+    note = f"; {found.note}" if found.note else ""
+    return spec, f"{_words(taken)}: taken from {found.source}{note}" if taken else ""
+
+
+def _for_shape(
+    found: PretrainedInput, shape: tuple[int, ...], own: Mapping[str, object]
+) -> InputValues:
+    """Return a library's values without those that do not go with a shape, or with ``own``."""
+    values = found.values.copy()
     if found.test is not None and shape == found.test[0]:
         values |= {"shape": shape, "crop_fraction": found.test[1]}
     if shape[0] != len(values.get("mean", (0,) * shape[0])):  # its numbers are of other channels
@@ -76,24 +106,14 @@ def complete(
         values.pop("fit", None)
     if own.get("fit", values.get("fit", "crop")) != "crop":
         values.pop("crop_fraction", None)
-    taken = {key: value for key, value in values.items() if key not in own}
-    try:
-        spec = InputSpec.model_validate(taken | own)
-    except ValidationError as error:
-        raise InputError(f"input: {error.errors()[0]['msg']}", where=build) from error
-    if "crop_fraction" in taken and shape != tuple(found.values.get("shape", shape)):
-        # meant for another size: it gives way where images have about the input's
-        told = spec.model_fields_set - {"crop_fraction"}
-        spec = InputSpec.model_construct(told, **spec.model_dump())
-    note = f"; {found.note}" if found.note else ""
-    return spec, f"{_words(taken)}: taken from {found.source}{note}" if taken else ""
+    return values
 
 
 def complete_saved(given: InputSpec, folder: Path) -> tuple[InputSpec, str]:
-    """Fill in what was left out, where transformers saved how it prepares images.
+    """Fill in what was left out, where transformers has saved how it prepares images.
 
     Args:
-        given: What counts.
+        given: What the recipe says, which takes precedence.
         folder: What ``save_pretrained`` left.
 
     Returns:
@@ -101,7 +121,7 @@ def complete_saved(given: InputSpec, folder: Path) -> tuple[InputSpec, str]:
     """
     try:
         saved = dict(json.loads((folder / _PREPROCESSOR).read_text(encoding="utf-8")))
-        values: dict[str, Any] = {}
+        values: InputValues = {}
         if "resample" in saved:
             values["interpolation"] = _RESAMPLED[saved["resample"]]
         if saved.get("do_normalize", True):
@@ -128,22 +148,22 @@ def of_block(block: str, folder: str) -> str:
 
 
 def needed(build: str) -> InputError:
-    """Return the error of a model whose input nothing tells."""
+    """Return the error of a model whose input is not known."""
     return InputError("needs 'input', for example {shape: [3, 224, 224]}", where=f"model {build}")
 
 
-def _words(values: Mapping[str, Any]) -> str:
+def _words(values: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {_text(value)}" for key, value in values.items())
 
 
-def _text(value: Any) -> str:  # noqa: ANN401
+def _text(value: object) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_text, value))})"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _described(
-    build: str, args: Mapping[str, Any], weights: Path | None, *, moments_left_out: bool
+    build: str, args: Mapping[str, object], weights: Path | None, *, moments_left_out: bool
 ) -> PretrainedInput | None:
     head, _, name = build.partition(":")
     if head == "timm":
@@ -157,7 +177,7 @@ def _described(
     return _classifier(name, args, weights)
 
 
-def _timm(name: str, args: Mapping[str, Any], weights: Path | None) -> PretrainedInput | None:
+def _timm(name: str, args: Mapping[str, Foreign], weights: Path | None) -> PretrainedInput | None:
     try:
         import timm
     except ImportError as error:
@@ -174,7 +194,7 @@ def _timm(name: str, args: Mapping[str, Any], weights: Path | None) -> Pretraine
     numbers = found.to_dict() | (asked if isinstance(asked, dict) else {})
     numbers |= args.get("pretrained_cfg_overlay") or {}
     mode, crop = numbers.get("crop_mode") or "center", float(numbers.get("crop_pct") or 0.875)
-    values = {
+    values: InputValues = {
         "shape": _shape(tuple(numbers.get("input_size") or (3, 224, 224)), args),
         "mean": tuple(map(float, numbers["mean"])),
         "std": tuple(map(float, numbers["std"])),
@@ -216,12 +236,12 @@ def refuse_unknown_timm(name: str) -> None:
         ) from None
 
 
-def _evaluated(numbers: Mapping[str, Any], crop: float) -> tuple[tuple[int, ...], float] | None:
+def _evaluated(numbers: Mapping[str, Foreign], crop: float) -> tuple[tuple[int, ...], float] | None:
     size = numbers.get("test_input_size")
     return None if size is None else (tuple(size), float(numbers.get("test_crop_pct") or crop))
 
 
-def _shape(shape: tuple[int, ...], args: Mapping[str, Any]) -> tuple[int, ...]:
+def _shape(shape: tuple[int, ...], args: Mapping[str, Foreign]) -> tuple[int, ...]:
     """Return what timm's arguments make of a shape."""
     size = args.get("img_size", shape[1:])
     sides = (size, size) if isinstance(size, int) else tuple(size)
@@ -242,7 +262,9 @@ def _tag(architecture: str, weights: Path | None) -> str:
     return ""
 
 
-def _classifier(name: str, args: Mapping[str, Any], weights: Path | None) -> PretrainedInput | None:
+def _classifier(
+    name: str, args: Mapping[str, object], weights: Path | None
+) -> PretrainedInput | None:
     from torchvision import models
     from torchvision.transforms._presets import ImageClassification
 
@@ -254,7 +276,7 @@ def _classifier(name: str, args: Mapping[str, Any], weights: Path | None) -> Pre
     if not isinstance(transform, ImageClassification):
         return None
     (crop,), (resize,) = transform.crop_size, transform.resize_size
-    values = {
+    values: InputValues = {
         "shape": (len(transform.mean), crop, crop),
         "mean": tuple(transform.mean),
         "std": tuple(transform.std),
@@ -266,13 +288,13 @@ def _classifier(name: str, args: Mapping[str, Any], weights: Path | None) -> Pre
     )
 
 
-def _named(known: Any, asked: Any) -> Any:  # noqa: ANN401  (torchvision's enumerations)
+def _named(known: Foreign, asked: object) -> Foreign:
     """Return the weights that the factory is asked to download."""
     name = getattr(asked, "name", str(asked).rpartition(".")[2])
     return known[name] if name in known.__members__ else None
 
 
-def _of_file(known: Any, weights: Path | None) -> Any:  # noqa: ANN401
+def _of_file(known: Foreign, weights: Path | None) -> Foreign:
     """Return the weights that a file is: by torchvision's name for it, or by its hash in there."""
     if weights is None or not weights.is_file():
         return None
@@ -289,16 +311,16 @@ def _hash(name: str) -> str:
     return Path(name).stem.rpartition("-")[2] or name
 
 
-def _detector(name: str, args: Mapping[str, Any]) -> PretrainedInput | None:
+def _detector(name: str, args: Mapping[str, object]) -> PretrainedInput | None:
     """Return what a detector does with its images itself; here that is done before."""
     from torchvision import models
 
     plain = {"weights": None, "weights_backbone": None} | dict(args)
     try:
         transform = models.get_model_builder(name)(**plain).transform
-    except Exception:  # noqa: BLE001  (wrong arguments are told where the model is built)
+    except Exception:  # noqa: BLE001  (wrong arguments are reported where the model is built)
         return None
-    values: dict[str, Any] = {
+    values: InputValues = {
         "mean": tuple(map(float, transform.image_mean)),
         "std": tuple(map(float, transform.image_std)),
     }

@@ -8,16 +8,15 @@ from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from squeeze.core.errors import InputError, nearest
 from squeeze.core.permission import in_standard_library
 
-_STANDARD = "is of Python's standard library, which builds neither models nor data"
+_STANDARD = "is in Python's standard library, which builds neither models nor data"
 _OURS = Path(__file__).parents[1]
 
 
-def function(reference: str, folder: Path) -> Callable[..., Any]:
+def function(reference: str, folder: Path) -> Callable[..., object]:
     """Import the function that ``./file.py:name`` or ``package.module:name`` names.
 
     Args:
@@ -42,7 +41,7 @@ def function(reference: str, folder: Path) -> Callable[..., Any]:
     if not callable(found):
         names = [key for key, value in vars(module).items() if callable(value)]
         raise InputError(
-            f"there is not a function '{name}' in {head}{nearest(name, names)}", where=reference
+            f"there is no function '{name}' in {head}{nearest(name, names)}", where=reference
         )
     origin = getattr(found, "__module__", None) or ""
     if (inspect.isroutine(found) or inspect.isclass(found)) and in_standard_library(f"{origin}:"):
@@ -147,9 +146,9 @@ def failure(error: BaseException, what: str, *, where: str) -> InputError:
             where=where,
             hint=do,
         )
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     hint = None if line else "check the arguments that it is called with"
-    return InputError(f"{what}: {said}{at}", where=where, hint=hint)
+    return InputError(f"{what}: {reason}{at}", where=where, hint=hint)
 
 
 def _line_of(error: BaseException) -> tuple[str, int] | None:

@@ -5,7 +5,7 @@ many rounds: ``Conv2d.out_channels``, ``MultiheadAttention.num_heads``, a split'
 is traced and nothing is replayed to load it.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core.errors import InputError
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-Attributes = dict[str, dict[str, Any]]
+Attributes = dict[str, dict[str, object]]
 """Module path to its attributes that differ from a fresh module's."""
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -81,7 +81,7 @@ def _set_(part: "nn.Module", name: str, value: object, *, where: str) -> None:
     setattr(part, name, _like(value, own))
 
 
-def _like(value: Any, own: object) -> Any:  # noqa: ANN401
+def _like(value: object, own: object) -> object:
     """Make tuples of lists, as deep as in a fresh module: JSON has no tuples."""
     if not isinstance(value, list | tuple):
         return value
@@ -104,7 +104,7 @@ def _resize_(part: "nn.Module", leaf: str, tensor: "Tensor") -> None:
         setattr(part, leaf, room)
 
 
-def _plain(module: "nn.Module") -> dict[str, Any]:
+def _plain(module: "nn.Module") -> dict[str, object]:
     return {
         name: value
         for name, value in vars(module).items()

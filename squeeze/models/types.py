@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core.text import are_numbers
 from squeeze.models.copying import copied
@@ -19,7 +19,7 @@ class PruningRound(Block):
 
     Attributes:
         importance: The criterion.
-        removed: Layer to the indices, at that time, of the output channels that went.
+        removed: Layer to the indices, at that time, of the output channels that were removed.
     """
 
     importance: str
@@ -42,7 +42,7 @@ class Architecture:
 
     build: str
     folder: Path
-    args: dict[str, Any]
+    args: dict[str, object]
     input: InputSpec
     adapters: tuple[str, ...] = ()
     pruning: tuple[PruningRound, ...] = ()
@@ -54,7 +54,7 @@ class Model:
     """A torch module together with how to build it again.
 
     Attributes:
-        notes: What its library told of its input.
+        notes: What is to be said about its input.
     """
 
     module: "nn.Module"

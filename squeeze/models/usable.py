@@ -63,7 +63,7 @@ def _refuse_tensors(module: "nn.Module", where: str) -> None:
         if not torch.is_tensor(tensor):
             kind = type(tensor).__name__
             raise InputError(
-                f"'{name}' of its state_dict is a {kind} and no tensor", where=where, hint=_PLAIN
+                f"'{name}' of its state_dict is a {kind}, not a tensor", where=where, hint=_PLAIN
             )
         fault = _fault_of(tensor)
         if fault is not None:

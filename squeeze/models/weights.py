@@ -47,12 +47,12 @@ def _read_pt(path: Path) -> "dict[str, Tensor]":
         raise InputError(
             "is a pickle that holds more than tensors; loading it would run code from the file",
             where=where,
-            hint='where you trust it, convert it once: python -c "import torch; torch.save('
+            hint='if you trust it, convert it once: python -c "import torch; torch.save('
             "torch.load('OLD.pth', weights_only=False).state_dict(), 'NEW.pth')\"",
         ) from error
     except Exception as error:  # torch raises whatever a damaged file leads it into
-        said = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"cannot be read as torch weights: {said}", where=where) from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"cannot be read as torch weights: {reason}", where=where) from error
     if not known:
         raise InputError(
             "is not a torch file", where=where, hint="save a state dict with torch.save"
@@ -78,7 +78,7 @@ def _is_state_dict(found: object) -> "TypeGuard[dict[str, Tensor]]":
 def load_weights_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, where: str) -> None:
     """Load a state dict strictly, in place.
 
-    Names are the module's own, or those that it says files use (``other_names``). A file may also
+    Names are the module's own, or those that files use by its ``other_names``. A file may also
     hold buffers that the module derives itself, as older ones do, where they are the same.
 
     Raises:
@@ -140,7 +140,7 @@ def load_backbone_(module: "nn.Module", weights: "Mapping[str, Tensor]", *, wher
     """Load a classifier's weights into the submodule ``backbone``, in place.
 
     Names are compared from their ends, because a detector may wrap the classifier. Every child of
-    the backbone takes over all its tensors or none: ``body`` does, ``fpn`` is the detector's own.
+    the backbone gets all its tensors or none: ``body`` does, ``fpn`` is the detector's own.
 
     Raises:
         InputError: There is no backbone, or a file that fits no child of it, or one half.

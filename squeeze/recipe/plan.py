@@ -176,7 +176,7 @@ def _reference(text: str, path: Path_, folder: Path) -> Mistakes:
     elif not colon or not head or not tail:
         yield path, model_names.malformed(text)
     elif permission.in_standard_library(text):
-        yield path, f"{text} is of Python's standard library, which builds neither models nor data"
+        yield path, f"{text} is in Python's standard library, which builds neither models nor data"
     elif head.endswith(".py") and not reading.is_file(folder / head):
         yield path, f"no such file: {reading.shortened(head)}"
     elif head == "builtin" or (head in {"torchvision", "timm"} and model_names.of_source(head)):

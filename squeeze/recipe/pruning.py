@@ -27,7 +27,7 @@ def mistakes(step: PruneStep, *, has_train: bool) -> Mistakes:
     """
     yield from _data(step, has_train=has_train)
     yield from _names(step)
-    yield from _useless(step)
+    yield from _without_effect(step)
 
 
 @ends_at_holes
@@ -56,7 +56,7 @@ def _names(step: PruneStep) -> Mistakes:
 
 
 @ends_at_holes
-def _useless(step: PruneStep) -> Mistakes:
+def _without_effect(step: PruneStep) -> Mistakes:
     if step.losses and step.finetune is None:
         yield ("losses",), "are for fine-tuning; add finetune"
     if step.pruning_ratio is not None and isinstance(step.ratios, SensitivityRatios):

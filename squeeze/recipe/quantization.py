@@ -22,8 +22,11 @@ def mistakes(step: Quantization, recipe: Recipe) -> Iterator[tuple[Path_, str]]:
         yield (), what
     tuning = [name for name, spec in specs.backends().items() if spec.autotunes]
     if autotunes and step.backend not in tuning:
-        what = " or ".join(f"'backend: {name}'" for name in tuning) or "a backend not installed"
-        yield ("autotune",), f"is for {what}, which is not asked for"
+        what = (
+            " or ".join(f"'backend: {name}'" for name in tuning)
+            or "a backend that is not installed"
+        )
+        yield ("autotune",), f"needs {what}"
     task = tasks.spec_of(recipe.task)
     if autotunes and task.labels != "classes":
         yield ("autotune",), f"needs one class per image, found task {recipe.task}"

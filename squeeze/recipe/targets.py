@@ -36,7 +36,7 @@ def _quantization(recipe: Recipe) -> Quantization | None:
 def _named(target: Target, index: int, seen: dict[str, int]) -> Mistakes:
     first = seen.setdefault(target.label, index)
     if first != index and target.runtime in plugins.names(plugins.RUNTIMES):
-        what = f"is called '{target.label}' like targets.{first}; give one of them a 'name'"
+        what = f"has the name '{target.label}' of targets.{first}; give one of them another 'name'"
         yield ("targets", index), what
 
 
@@ -87,7 +87,7 @@ def _holding(target: Target, path: Path_, quantize: Quantization | None) -> Mist
 @ends_at_holes
 def _cpu(target: Target, path: Path_, quantize: Quantization | None) -> Mistakes:
     if target.cpu != "host" and not _depends_on_cpu(target, quantize):
-        what = "decides how int8 and fp16 files are made, and this target takes none"
+        what = "decides how int8 and fp16 files are made, and this target gets none"
         yield (*path, "cpu"), what
 
 

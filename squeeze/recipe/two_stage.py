@@ -14,12 +14,12 @@ Mistakes = Iterator[tuple[Path_, str]]
 BUILDS = ("torchvision:fasterrcnn_", "torchvision:maskrcnn_")
 
 NO_TRAINING = (
-    "a two-stage detector does not learn here: its losses draw from the proposals of each step, "
-    "and only its outputs are known; fine-tune with torchvision, and give the weights to the recipe"
+    "a two-stage detector cannot be trained here: its losses sample from the proposals inside it, "
+    "and only its outputs are known; fine-tune it with torchvision, and use those weights"
 )
 NO_FP16 = (
-    "a two-stage detector places proposals inside its file, in pixels, of which fp16 knows only "
-    "halves beyond 512; static_int8 leaves that part in float"
+    "a two-stage detector computes proposals in pixels, which fp16 rounds to halves beyond 512; "
+    "use static_int8, which leaves that part in float"
 )
 _NO_NMS = "a two-stage detector's file holds the suppression of proposals only"
 

@@ -139,7 +139,7 @@ class Runtime:
             InputError: Its inner tensors cannot be read, or it cannot be loaded.
         """
         if not self._has("activations"):
-            raise InputError(f"{self.name} does not show the tensors inside", where=str(path))
+            raise InputError(f"{self.name} cannot show the tensors inside a file", where=str(path))
         opened: Activations = self._function("activations", "open_activations")(path, layout)
         return opened
 

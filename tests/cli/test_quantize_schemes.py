@@ -33,7 +33,7 @@ def squeeze(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[st
         (
             "builtin:resnet8",
             ["--autotune", "0.01"],
-            "is for '--backend neural_compressor', which is not asked for",
+            "needs '--backend neural_compressor'",
         ),
         ("model.int8.onnx", [], "model.int8.onnx is an exported file, float or quantized"),
         ("model.tflite", [], "model.tflite is an exported file, float or quantized"),

@@ -84,7 +84,7 @@ def test_the_standard_library_builds_no_model_whoever_names_it(
     command = f"touch {tmp_path}/ran"
     naming(stranger, "os:system", command=command)
     assert f"asks to run os:system(command='{command}')" in refusal(stranger, allow_code=allow)
-    with pytest.raises(InputError, match="is of Python's standard library"):
+    with pytest.raises(InputError, match="is in Python's standard library"):
         factory.make("os:system", {"command": command}, tmp_path)
     assert not (tmp_path / "ran").exists()
 

@@ -331,7 +331,7 @@ def test_a_backbone_of_timm_is_named_as_older_files_do(
 def test_what_does_not_fit_is_told(saved: tuple[Path, Model], tmp_path: Path) -> None:
     folder, _ = saved
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"build": "transformers:bert"}, "no known model type: bert, allowed: detr, yolos"),
+        ({"build": "transformers:bert"}, "unknown model type 'bert', allowed: detr, yolos"),
         (
             {"build": "transformers:detr", "args": {"classes": 3}},
             "the configuration of detr has no classes",

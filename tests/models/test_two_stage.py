@@ -313,5 +313,5 @@ def test_what_it_cannot_do_is_said(tmp_path: Path) -> None:
     with pytest.raises(SqueezeError, match="litert has operators for neither"):
         litert.export(model, tmp_path / "model.tflite")
     task = Detection(SIZE).of(raw)
-    with pytest.raises(InputError, match="does not learn here"):
+    with pytest.raises(InputError, match="cannot be trained here"):
         task.loss(raw(images), [Boxes.none()] * 2, label_smoothing=0.0)

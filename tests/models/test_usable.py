@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             plain(), {nn.Linear}, dtype=torch.qint8
         ),
-        "of its state_dict is a dtype and no tensor",
+        "of its state_dict is a dtype, not a tensor",
     ),
 }
 

@@ -57,5 +57,5 @@ def test_outputs_keep_their_shape(name: str, tmp_path: Path) -> None:
 
 def test_keypoints_are_no_boxes(tmp_path: Path) -> None:
     name = "torchvision:keypointrcnn_resnet50_fpn"
-    with pytest.raises(factory.InputError, match="KeypointRCNN is none of the detectors that"):
+    with pytest.raises(factory.InputError, match="KeypointRCNN is not a known detector"):
         factory.make(name, {}, tmp_path)

@@ -40,5 +40,5 @@ def test_half_precision_is_refused(tmp_path: Path) -> None:
     inputs = [helper.make_tensor_value_info(name, *kind) for name, kind in kinds.items()]
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 1, 1])
     save(helper.make_model(helper.make_graph([node], "g", inputs, [output])), tmp_path / "a.onnx")
-    with pytest.raises(SqueezeError, match="fp16 knows only halves beyond 512"):
+    with pytest.raises(SqueezeError, match="fp16 rounds to halves beyond 512"):
         weights.half(tmp_path / "a.onnx", tmp_path / "b.onnx")

@@ -158,7 +158,7 @@ def test_files_that_are_missing_are_told(recipe_data: dict[str, Any], tmp_path: 
 def test_two_targets_need_two_names(recipe_data: dict[str, Any]) -> None:
     recipe_data["targets"] = [{"runtime": "onnxruntime"}, {"runtime": "onnxruntime", "threads": 2}]
     assert found(recipe_data) == [
-        "targets.1: is called 'onnxruntime' like targets.0; give one of them a 'name'"
+        "targets.1: has the name 'onnxruntime' of targets.0; give one of them another 'name'"
     ]
     recipe_data["targets"][1]["name"] = "two-threads"
     assert found(recipe_data) == []

@@ -22,7 +22,7 @@ def test_what_a_runtime_can_show_is_what_its_folder_has() -> None:
     assert found["pytorch"].coverage(Path("bundle")) is None
     assert found["pytorch"].file_input(Path("bundle")) is None
     assert found["litert"].profile([], Execution(), np.zeros((1, 3, 8, 8), np.float32)) is None
-    with pytest.raises(InputError, match="pytorch does not show the tensors inside"):
+    with pytest.raises(InputError, match="pytorch cannot show the tensors inside a file"):
         found["pytorch"].activations(Path("bundle"))
 
 

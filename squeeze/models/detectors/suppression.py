@@ -1,4 +1,4 @@
-"""Suppression inside a model's graph: a batch at once, and an answer of fixed shape.
+"""Suppression inside a model's graph: a batch at once, and an output of fixed shape.
 
 torchvision's own takes one image and returns as many positions as remain, which neither a graph for
 any batch size nor one of fixed shapes can hold. ``runtimes/onnxruntime/suppression.py`` says what
@@ -16,7 +16,7 @@ def suppress(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
     Args:
         boxes: xyxy ``(B, n, 4)``; each of B is suppressed by itself. Empty ones overlap nothing.
         scores: ``(B, n)``; of equal ones the first comes first.
-        overlap: Intersection over union above which a box goes, (0, 1].
+        overlap: Intersection over union above which a box is removed, (0, 1].
 
     Returns:
         ``(B, n)`` bool.

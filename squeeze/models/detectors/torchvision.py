@@ -7,12 +7,13 @@ object's class, not even in RetinaNet and FCOS, which have no softmax.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import torch  # noqa: TID253  (a model's file is imported only to build the model)
 from torch import nn  # noqa: TID253
 
 from squeeze.core.detector import DetectorSpec, Level
+from squeeze.models.adapters.base import Foreign
 from squeeze.models.detectors.two_stage import TwoStageDetector, two_stage
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class VggFeatures(nn.Module):
     channels last.
     """
 
-    def __init__(self, backbone: Any) -> None:  # noqa: ANN401  (torchvision has no types)
+    def __init__(self, backbone: Foreign) -> None:
         super().__init__()
         self.scale_weight = backbone.scale_weight
         self.features = backbone.features
@@ -68,7 +69,7 @@ class VggFeatures(nn.Module):
         return {str(number): one for number, one in enumerate(found)}
 
 
-def build(name: str, args: Mapping[str, Any]) -> "RawDetector | TwoStageDetector":
+def build(name: str, args: Mapping[str, object]) -> "RawDetector | TwoStageDetector":
     """Build one of torchvision's detectors by its name, without downloading weights.
 
     Args:
@@ -81,11 +82,11 @@ def build(name: str, args: Mapping[str, Any]) -> "RawDetector | TwoStageDetector
     from torchvision import models
 
     plain = {"weights": None, "weights_backbone": None} | dict(args)
-    whole: Any = models.get_model_builder(name)(**plain)
+    whole: Foreign = models.get_model_builder(name)(**plain)
     return two_stage(whole) if type(whole).__name__ in TWO_STAGE else one_stage(whole)
 
 
-def one_stage(detector: Any) -> RawDetector:  # noqa: ANN401  (torchvision has no types)
+def one_stage(detector: Foreign) -> RawDetector:
     """Unpack a torchvision SSD, SSDlite, RetinaNet or FCOS.
 
     Args:
@@ -97,7 +98,7 @@ def one_stage(detector: Any) -> RawDetector:  # noqa: ANN401  (torchvision has n
     name = type(detector).__name__
     if name not in _SPECS:
         known = ", ".join((*_SPECS, *TWO_STAGE))
-        raise ValueError(f"{name} is none of the detectors that are known: {known}")
+        raise ValueError(f"{name} is not a known detector, allowed: {known}")
     backbone = detector.backbone
     if type(backbone).__name__ == "SSDFeatureExtractorVGG":
         backbone = VggFeatures(backbone)
@@ -105,7 +106,7 @@ def one_stage(detector: Any) -> RawDetector:  # noqa: ANN401  (torchvision has n
     return module.train(detector.training)
 
 
-def _ssd(detector: Any) -> DetectorSpec:  # noqa: ANN401
+def _ssd(detector: Foreign) -> DetectorSpec:
     size = detector.transform.fixed_size
     size = (size[1], size[0])  # torchvision's is width first
     maps = _feature_sizes(detector.backbone, size)
@@ -127,7 +128,7 @@ def _ssd(detector: Any) -> DetectorSpec:  # noqa: ANN401
     )
 
 
-def _retinanet(detector: Any) -> DetectorSpec:  # noqa: ANN401
+def _retinanet(detector: Foreign) -> DetectorSpec:
     return DetectorSpec(
         "retinanet",
         _columns(detector.head.classification_head) - 1,
@@ -141,7 +142,7 @@ def _retinanet(detector: Any) -> DetectorSpec:  # noqa: ANN401
     )
 
 
-def _fcos(detector: Any) -> DetectorSpec:  # noqa: ANN401
+def _fcos(detector: Foreign) -> DetectorSpec:
     return DetectorSpec(
         "anchor_free",
         _columns(detector.head.classification_head) - 1,
@@ -155,14 +156,20 @@ def _fcos(detector: Any) -> DetectorSpec:  # noqa: ANN401
     )
 
 
-_SPECS: Mapping[str, Callable[[Any], DetectorSpec]] = {
+_SPECS: Mapping[str, Callable[[Foreign], DetectorSpec]] = {
     "SSD": _ssd,
     "RetinaNet": _retinanet,
     "FCOS": _fcos,
 }
 
 
-def _limits(detector: Any) -> dict[str, Any]:  # noqa: ANN401
+class _Limits(TypedDict):
+    score_threshold: float
+    nms_iou: float
+    max_detections: int
+
+
+def _limits(detector: Foreign) -> _Limits:
     return {
         "score_threshold": detector.score_thresh,
         "nms_iou": detector.nms_thresh,
@@ -170,11 +177,11 @@ def _limits(detector: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-def _columns(head: Any) -> int:  # noqa: ANN401
+def _columns(head: Foreign) -> int:
     return int(head.num_columns if hasattr(head, "num_columns") else head.num_classes)
 
 
-def _levels(detector: Any) -> tuple[Level, ...]:  # noqa: ANN401
+def _levels(detector: Foreign) -> tuple[Level, ...]:
     """Return the levels of a pyramid network: its first map has a stride of 8, each next double."""
     cells = detector.anchor_generator.cell_anchors
     sides = [boxes[:, 2:] - boxes[:, :2] for boxes in cells]

@@ -9,13 +9,14 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch  # noqa: TID253  (a model's file is imported only to build the model)
 from torch import nn  # noqa: TID253
 
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.output import redirect_output
+from squeeze.models.adapters.base import Foreign
 from squeeze.models.detectors import transformers_layers
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Queries(nn.Module):
         detector: How the outputs are read.
     """
 
-    def __init__(self, detr: Any, detector: DetectorSpec) -> None:  # noqa: ANN401
+    def __init__(self, detr: Foreign, detector: DetectorSpec) -> None:
         super().__init__()
         self.detr = detr
         self.detector = detector
@@ -67,7 +68,7 @@ class Queries(nn.Module):
         return found.logits, found.pred_boxes
 
 
-def build(name: str, args: Mapping[str, Any]) -> Queries:
+def build(name: str, args: Mapping[str, object]) -> Queries:
     """Build a detector from its configuration.
 
     Args:
@@ -81,13 +82,13 @@ def build(name: str, args: Mapping[str, Any]) -> Queries:
     from transformers import AutoModelForObjectDetection
 
     if name not in KNOWN:
-        raise ValueError(f"no known model type: {name}, allowed: {', '.join(KNOWN)}")
+        raise ValueError(f"unknown model type '{name}', allowed: {', '.join(KNOWN)}")
     config = _config(name, args, {})
     with redirect_output(None):
         return _wrapped(AutoModelForObjectDetection.from_config(config))
 
 
-def load(folder: Path, args: Mapping[str, Any]) -> tuple[Queries, str, dict[str, Any]]:
+def load(folder: Path, args: Mapping[str, object]) -> tuple[Queries, str, dict[str, object]]:
     """Load what transformers saved with ``save_pretrained``.
 
     Args:
@@ -104,6 +105,38 @@ def load(folder: Path, args: Mapping[str, Any]) -> tuple[Queries, str, dict[str,
     """
     from transformers import AutoModelForObjectDetection
 
+    name, saved = _saved(folder)
+    config = _config(name, args, saved)
+    with redirect_output(None):
+        detr, loading = AutoModelForObjectDetection.from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes="num_labels" in args,
+            output_loading_info=True,
+        )
+    unmatched = {*loading["missing_keys"], *loading["unexpected_keys"]}
+    wrong = sorted(key for key in unmatched if not key.endswith("num_batches_tracked"))
+    if wrong:
+        more = ", …" if len(wrong) > _SHOWN else ""
+        named = ", ".join(wrong[:_SHOWN])
+        raise ValueError(
+            f"{len(wrong)} tensors are only in the model or only in the file: {named}{more}"
+        )
+    values = config.to_diff_dict()
+    kept = {key: value for key, value in values.items() if key not in _OF_A_FILE}
+    return _wrapped(detr), name, kept
+
+
+def _saved(folder: Path) -> tuple[str, dict[str, object]]:
+    """Return the model type of a folder, and its configuration without what names code.
+
+    Raises:
+        ValueError: It holds another kind of model.
+        OSError: It cannot be read.
+    """
     saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if not isinstance(saved, dict):
         raise ValueError(f"its config.json holds a {type(saved).__name__}, expected a mapping")  # noqa: TRY004
@@ -113,42 +146,23 @@ def load(folder: Path, args: Mapping[str, Any]) -> tuple[Queries, str, dict[str,
     if (folder / "adapter_config.json").exists():
         raise ValueError("has an adapter_config.json, which names another model: merge it first")
     dropped = (*_OF_A_FILE, *_FETCHED)
-    config = _config(name, args, {k: v for k, v in saved.items() if k not in dropped})
-    with redirect_output(None):
-        detr, told = AutoModelForObjectDetection.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes="num_labels" in args,
-            output_loading_info=True,
-        )
-    without = {*told["missing_keys"], *told["unexpected_keys"]}
-    wrong = sorted(key for key in without if not key.endswith("num_batches_tracked"))
-    if wrong:
-        more = ", …" if len(wrong) > _SHOWN else ""
-        named = ", ".join(wrong[:_SHOWN])
-        raise ValueError(f"{len(wrong)} tensors of model and file have no partner: {named}{more}")
-    values = config.to_diff_dict()
-    kept = {key: value for key, value in values.items() if key not in _OF_A_FILE}
-    return _wrapped(detr), name, kept
+    return name, {key: value for key, value in saved.items() if key not in dropped}
 
 
-def _config(name: str, args: Mapping[str, Any], saved: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Return a configuration of which nothing is looked up on a server."""
+def _config(name: str, args: Mapping[str, object], saved: Mapping[str, object]) -> Foreign:
+    """Return a configuration for which nothing is looked up on a server."""
     from transformers import AutoConfig
 
     allowed = {*AutoConfig.for_model(name).to_dict(), *_OF_A_BACKBONE, "num_labels"}
     unknown = sorted(set(args) - allowed)
     if unknown:
         raise ValueError(f"the configuration of {name} has no {', '.join(unknown)}")
-    values = {**saved, **args}
+    values: dict[str, Foreign] = {**saved, **args}
     classes = values.pop("num_labels", None)
     backbone, settings = (values.get(key) for key in ("backbone", "backbone_kwargs"))
     if backbone and values.get("backbone_config") is None:
-        own = {"model_type": "timm_backbone", "backbone": backbone}
-        values["backbone_config"] = own | {"out_indices": [1, 2, 3, 4]} | (settings or {})
+        own = {"model_type": "timm_backbone", "backbone": backbone, "out_indices": [1, 2, 3, 4]}
+        values["backbone_config"] = own | (settings or {})
     local = {key: value for key, value in values.items() if key not in _OF_A_BACKBONE}
     _refuse_fetching(local)
     config = AutoConfig.for_model(name, **local)
@@ -157,7 +171,7 @@ def _config(name: str, args: Mapping[str, Any], saved: Mapping[str, Any]) -> Any
     return config
 
 
-def _refuse_fetching(values: Any) -> None:  # noqa: ANN401
+def _refuse_fetching(values: object) -> None:
     """Refuse a configuration by which something would be downloaded, or code of others run.
 
     Raises:
@@ -176,7 +190,7 @@ def _is_address(name: str) -> bool:
     return not {":", "/", "\\"}.isdisjoint(name)
 
 
-def _wrapped(detr: Any) -> Queries:  # noqa: ANN401  (transformers' classes have no common type)
+def _wrapped(detr: Foreign) -> Queries:
     config = detr.config
     has_background = config.model_type in WITH_BACKGROUND
     queries = int(getattr(config, "num_queries", 0) or config.num_detection_tokens)
@@ -216,7 +230,8 @@ def _exportable(module: str) -> "Iterator[None]":
         names.update(before)
 
 
-def _length(of: Any) -> Any:  # noqa: ANN401  (what has a length; a symbol while exporting)
+def _length(of: Foreign) -> Foreign:
+    """Return the length of something, which is a symbol while exporting."""
     return of.shape[0] if torch.is_tensor(of) else builtins.len(of)
 
 

@@ -1,7 +1,7 @@
 """Layers that take the place of transformers' own: pruning, int8 and LiteRT know these."""
 
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch  # noqa: TID253  (a model's file is imported only to build the model)
 from torch import nn  # noqa: TID253
@@ -28,9 +28,9 @@ class _Once:
     """Keeps what depends on sizes only, so that an exporter finds a constant."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], Tensor] = {}
+        self._known: dict[tuple[object, ...], Tensor] = {}
 
-    def of(self, key: tuple[Any, ...], make: "Callable[[], Tensor]") -> "Tensor":
+    def of(self, key: tuple[object, ...], make: "Callable[[], Tensor]") -> "Tensor":
         """Return what is known, or make it; not while a model is exported, which has no values."""
         if key not in self._known:
             if torch.compiler.is_exporting():

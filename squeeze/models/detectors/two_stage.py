@@ -13,12 +13,13 @@ RoIAlign (https://arxiv.org/abs/1703.06870).
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch  # noqa: TID253  (a model's file is imported only to build the model)
 from torch import nn  # noqa: TID253
 
 from squeeze.core.detector import DetectorSpec, Level
+from squeeze.models.adapters.base import Foreign
 from squeeze.models.detectors.suppression import suppress
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Proposer(nn.Module):
         self.reading = reading
         self.smallest = smallest
 
-    def forward(self, features: "list[Tensor]", size: Any) -> "Tensor":  # noqa: ANN401  (torch.fx)
+    def forward(self, features: "list[Tensor]", size: "Sequence[int]") -> "Tensor":
         """Return proposals ``(N, P, 5)`` of an input of this height and width, best first."""
         objectness, deltas = self.head(features)
         return proposed(objectness, deltas, size, self.reading, self.smallest)
@@ -75,17 +76,14 @@ class Proposer(nn.Module):
 class BoxBranch(nn.Module):
     """The second stage."""
 
-    def __init__(self, box_head: nn.Module, box_predictor: Any, pooling: Pooling) -> None:  # noqa: ANN401
+    def __init__(self, box_head: nn.Module, box_predictor: Foreign, pooling: Pooling) -> None:
         super().__init__()
         self.box_head = box_head
         self.box_predictor = box_predictor
         self.pooling = pooling
 
     def forward(
-        self,
-        features: "dict[str, Tensor]",
-        proposals: "Tensor",
-        size: Any,  # noqa: ANN401  (torch.fx)
+        self, features: "dict[str, Tensor]", proposals: "Tensor", size: "Sequence[int]"
     ) -> "tuple[Tensor, Tensor]":
         """Return class logits ``(N, P, columns)`` and regression ``(N, P, 4 * columns)``."""
         maps = [features[name] for name in self.pooling.maps]
@@ -124,7 +122,7 @@ class TwoStageDetector(nn.Module):
         return logits, regression, proposals
 
 
-def two_stage(detector: Any) -> TwoStageDetector:  # noqa: ANN401  (torchvision has no types)
+def two_stage(detector: Foreign) -> TwoStageDetector:
     """Unpack a torchvision Faster R-CNN or Mask R-CNN, whose masks are dropped.
 
     Args:
@@ -132,21 +130,7 @@ def two_stage(detector: Any) -> TwoStageDetector:  # noqa: ANN401  (torchvision 
     """
     rpn, boxes = detector.rpn, detector.roi_heads
     strides = _strides(detector.backbone)
-    cells = rpn.anchor_generator.cell_anchors
-    reading = DetectorSpec(
-        "retinanet",
-        1,
-        tuple(
-            Level(stride, tuple((float(w), float(h)) for w, h in own[:, 2:] - own[:, :2]))
-            for stride, own in zip(strides.values(), cells, strict=True)
-        ),
-        offset=0.0,
-        step="floor",
-        score_threshold=rpn.score_thresh,
-        candidates=rpn._pre_nms_top_n["testing"],  # noqa: SLF001
-        nms_iou=rpn.nms_thresh,
-        max_detections=rpn._post_nms_top_n["testing"],  # noqa: SLF001
-    )
+    reading = _first_stage(rpn, strides)
     spec = DetectorSpec(
         "two_stage",
         boxes.box_predictor.cls_score.out_features - 1,
@@ -167,6 +151,25 @@ def two_stage(detector: Any) -> TwoStageDetector:  # noqa: ANN401  (torchvision 
     return module.train(detector.training)
 
 
+def _first_stage(rpn: Foreign, strides: dict[str, float]) -> DetectorSpec:
+    """Return how the first stage is read: a detector of one class, "object"."""
+    levels = zip(strides.values(), rpn.anchor_generator.cell_anchors, strict=True)
+    return DetectorSpec(
+        "retinanet",
+        1,
+        tuple(
+            Level(stride, tuple((float(w), float(h)) for w, h in own[:, 2:] - own[:, :2]))
+            for stride, own in levels
+        ),
+        offset=0.0,
+        step="floor",
+        score_threshold=rpn.score_thresh,
+        candidates=rpn._pre_nms_top_n["testing"],  # noqa: SLF001
+        nms_iou=rpn.nms_thresh,
+        max_detections=rpn._post_nms_top_n["testing"],  # noqa: SLF001
+    )
+
+
 @torch.fx.wrap
 def proposed(
     objectness: "Sequence[Tensor]",
@@ -183,7 +186,7 @@ def proposed(
         size: Height and width of the input.
         reading: Anchors; ``candidates`` of each level go into suppression, which is done level by
             level, and at most ``max_detections`` remain.
-        smallest: Boxes with a shorter side go, in pixels.
+        smallest: Boxes with a shorter side are removed, in pixels.
 
     Returns:
         ``(N, P, 5)``: xyxy in pixels and the probability of an object, best first; zeros where
@@ -192,14 +195,8 @@ def proposed(
     boxes, logits = [], []
     anchors = reading.anchors((int(size[0]), int(size[1])))
     for level, own, regressed in zip(anchors, objectness, deltas, strict=True):
-        images = own.shape[0]
-        flat = own.float().permute(0, 2, 3, 1).reshape(images, -1)  # half is too coarse for pixels
-        shifts = regressed.float().reshape(images, -1, 4, *own.shape[2:])
-        shifts = shifts.permute(0, 3, 4, 1, 2).reshape(images, -1, 4)
-        best, order = flat.topk(min(reading.candidates, flat.shape[1]), dim=1)
-        places = torch.from_numpy(level).to(best)[order]
-        chosen = shifts.gather(1, order.unsqueeze(-1).expand(-1, -1, 4))
-        found = _decoded(chosen, places, size)
+        best, shifts, places = _best(own, regressed, torch.from_numpy(level), reading.candidates)
+        found = _decoded(shifts, places, size)
         sides = found[..., 2:] - found[..., :2]
         real = (sides >= smallest).all(-1) & (best.sigmoid() >= reading.score_threshold)
         # what is not real becomes empty, so that it suppresses nothing
@@ -212,6 +209,20 @@ def proposed(
     kept = all_boxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 4))
     kept = kept * (best > _NEVER).unsqueeze(-1)
     return torch.cat([kept, best.sigmoid().unsqueeze(-1)], -1)
+
+
+def _best(
+    objectness: "Tensor", deltas: "Tensor", anchors: "Tensor", candidates: int
+) -> "tuple[Tensor, Tensor, Tensor]":
+    """Return logits ``(N, n)``, regression and anchors ``(N, n, 4)`` of a level's best places."""
+    images = objectness.shape[0]
+    # half is too coarse for pixels
+    flat = objectness.float().permute(0, 2, 3, 1).reshape(images, -1)
+    shifts = deltas.float().reshape(images, -1, 4, *objectness.shape[2:])
+    shifts = shifts.permute(0, 3, 4, 1, 2).reshape(images, -1, 4)
+    best, order = flat.topk(min(candidates, flat.shape[1]), dim=1)
+    chosen = shifts.gather(1, order.unsqueeze(-1).expand(-1, -1, 4))
+    return best, chosen, anchors.to(best)[order]
 
 
 @torch.fx.wrap
@@ -254,13 +265,13 @@ def _decoded(shifts: "Tensor", anchors: "Tensor", size: "Sequence[int]") -> "Ten
     from torchvision.models.detection._utils import BoxCoder
     from torchvision.ops import clip_boxes_to_image
 
-    coder: Any = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
+    coder: Foreign = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
     boxes = coder.decode_single(shifts.reshape(-1, 4), anchors.reshape(-1, 4))
     found: Tensor = clip_boxes_to_image(boxes.reshape(shifts.shape), (int(size[0]), int(size[1])))
     return found
 
 
-def _pooling(pool: Any, maps: "Iterable[str]") -> Pooling:  # noqa: ANN401
+def _pooling(pool: Foreign, maps: "Iterable[str]") -> Pooling:
     return Pooling(
         tuple(name for name in maps if name in pool.featmap_names),
         pool.output_size,

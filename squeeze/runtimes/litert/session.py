@@ -102,18 +102,16 @@ def load_interpreter(
     Raises:
         InputError: LiteRT cannot load it.
     """
-    name = path_text(path, "LiteRT")
     with redirect_output(None):
         from ai_edge_litert import interpreter
 
-        resolver = interpreter.OpResolverType
+        kinds = interpreter.OpResolverType
+        resolver = kinds.AUTO if delegates else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
             loaded = interpreter.Interpreter(
-                name,
+                path_text(path, "LiteRT"),
                 num_threads=threads,
-                experimental_op_resolver_type=resolver.AUTO
-                if delegates
-                else resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_op_resolver_type=resolver,
                 experimental_preserve_all_tensors=keep_tensors,
             )
             loaded.allocate_tensors()

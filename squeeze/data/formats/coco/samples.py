@@ -60,7 +60,7 @@ def _read(file: Path) -> dict[str, list[object]]:
     for part in _PARTS:
         if not isinstance(parts.get(part), list):
             raise InputError(
-                f"has no list '{part}', which COCO's form asks for", where=reading.shortened(file)
+                f"has no list '{part}', which COCO's format requires", where=reading.shortened(file)
             )
     return {part: parts[part] for part in _PARTS}
 

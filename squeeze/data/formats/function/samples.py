@@ -40,7 +40,7 @@ class MapDataset(Protocol):
 
 
 class DatasetSamples:
-    """Any map-style dataset as ``Samples``."""
+    """A map-style dataset as ``Samples``."""
 
     def __init__(self, dataset: MapDataset, where: str) -> None:
         self.dataset, self.where = dataset, where

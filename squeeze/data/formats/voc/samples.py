@@ -30,7 +30,7 @@ def open_samples(source: DataSource, folder: Path, split: str) -> AnnotatedFiles
     where = reading.shortened(root)
     for needed in ("Annotations", "JPEGImages"):
         if not reading.is_folder(root / needed):
-            raise InputError(f"has no folder '{needed}', which VOC's form asks for", where=where)
+            raise InputError(f"has no folder '{needed}', which VOC's format requires", where=where)
     stems = _stems(root, source.image_set, _LISTS[split])
     pictures = folders.look_through(root / "JPEGImages", deep=False)
     by_stem = {file.stem: file for file in pictures.files}
