@@ -122,13 +122,13 @@ class Detections:
             ValueError: The lengths differ.
         """
         corners = np.asarray(xyxy, np.float32).reshape(-1, 4)
-        sure = np.asarray(scores, np.float32).reshape(-1)
-        named = np.asarray(classes, np.int64).reshape(-1)
-        if not len(corners) == len(sure) == len(named):
-            lengths = len(corners), len(sure), len(named)
+        confidences = np.asarray(scores, np.float32).reshape(-1)
+        indices = np.asarray(classes, np.int64).reshape(-1)
+        if not len(corners) == len(confidences) == len(indices):
+            lengths = len(corners), len(confidences), len(indices)
             raise ValueError(f"boxes, scores and classes differ in length: {lengths}")
-        order = np.argsort(-sure, kind="stable")
-        return cls(corners[order], sure[order], named[order])
+        order = np.argsort(-confidences, kind="stable")
+        return cls(corners[order], confidences[order], indices[order])
 
     @classmethod
     def none(cls) -> Self:

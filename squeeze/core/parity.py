@@ -69,4 +69,4 @@ _CHOOSES: "Mapping[str, Callable[[Arrays], NDArray[np.float32]]]" = {
     "two_stage": _proposals,
     "detr": _queries,
 }
-"""By decoder, what tells places apart whose order means nothing, ``(N, P, k)``."""
+"""By decoder, what identifies places whose order means nothing, ``(N, P, k)``."""

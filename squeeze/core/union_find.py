@@ -1,4 +1,4 @@
-"""Disjoint sets: which things belong together once pairs of them have been joined."""
+"""Disjoint sets: what belongs together once pairs have been joined."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
-_LYING = {5, 6, 7, 8}
+_SIDEWAYS = {5, 6, 7, 8}
 _TURNS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -131,18 +131,18 @@ def size(file: Path) -> tuple[int, int]:
         CorruptImageError: There is no such file, or it is no image.
     """
     with _opened(file) as image:
-        lies = _orientation(image) in _LYING
-        return (image.width, image.height) if lies else (image.height, image.width)
+        sideways = _orientation(image) in _SIDEWAYS
+        return (image.width, image.height) if sideways else (image.height, image.width)
 
 
-def lies(file: Path) -> bool:
+def is_sideways(file: Path) -> bool:
     """Return whether the picture is stored on its side.
 
     Raises:
         CorruptImageError: The file's head cannot be read.
     """
     with _opened(file) as image:
-        return _orientation(image) in _LYING
+        return _orientation(image) in _SIDEWAYS
 
 
 def upright(file: Path, xyxy: "NDArray[np.float64]") -> "NDArray[np.float64]":
@@ -165,7 +165,7 @@ def upright(file: Path, xyxy: "NDArray[np.float64]") -> "NDArray[np.float64]":
         x1, x2 = width - x2, width - x1
     if turn in {3, 4, 6, 7}:
         y1, y2 = height - y2, height - y1
-    found = (y1, x1, y2, x2) if turn in _LYING else (x1, y1, x2, y2)
+    found = (y1, x1, y2, x2) if turn in _SIDEWAYS else (x1, y1, x2, y2)
     return np.stack(found, axis=1)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _LOOKED_AT = 16
-"""Pictures that tell the size of all."""
+"""Number of pictures whose sizes are taken for those of all."""
 
 
 @dataclass(frozen=True)

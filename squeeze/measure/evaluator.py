@@ -1,4 +1,4 @@
-"""What measuring asks of a task: how to read outputs, and how to score what was read."""
+"""What measuring needs of a task: how to read outputs, and how to score what was read."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 

@@ -91,7 +91,7 @@ def _peak() -> int:
 
 
 def _forget_peak() -> None:
-    """Start the peak anew: importing a library peaks higher than running a small model."""
+    """Reset the peak: importing a library peaks higher than running a small model."""
     with contextlib.suppress(OSError):  # Linux only
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 

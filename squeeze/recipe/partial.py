@@ -80,7 +80,7 @@ def _is_touched(path: Path_, holes: dict[Path_, int]) -> bool:
 
 
 def _repair_(plain: object, item: ErrorDetails, path: Path_, holes: dict[Path_, int]) -> None:
-    """Change the data so that one error goes, and note where."""
+    """Change the data so that one error disappears, and note where."""
     if item["type"] == "extra_forbidden":
         block = _block(plain, path[:-1])
         del block[path[-1]]

@@ -25,7 +25,7 @@ _NO_NMS = "a two-stage detector's file holds the suppression of proposals only"
 
 
 def mistakes(recipe: Recipe, folder: Path) -> Mistakes:
-    """Yield where a recipe asks of a two-stage detector of torchvision what it cannot do."""
+    """Yield what a recipe does that torchvision's two-stage detectors do not allow."""
     if not _build(recipe.model, folder).startswith(BUILDS):
         return
     for index, target in read(recipe.targets):
@@ -61,7 +61,7 @@ def _in_files(recipe: Recipe) -> bool:
 
 
 def _trainings(recipe: Recipe) -> Iterator[Path_]:
-    """Yield where the recipe trains, or asks for the loss."""
+    """Yield where the recipe trains, or needs the loss."""
     if recipe.baseline is not None:
         yield ("baseline", "train")
     for index, step in read(recipe.steps):

@@ -50,7 +50,7 @@ def cure(*, trains: bool) -> str:
 
 
 def _new_heads(block: ModelBlock, folder: Path) -> str | None:
-    """Look at a folder of transformers: for other classes than its own, layers start anew."""
+    """Check a folder of transformers: with another number of classes, layers start untrained."""
     wanted, record = block.args.get("num_labels"), folder / str(block.weights) / "config.json"
     if wanted is None or block.build is not None or not record.is_file():
         return None

@@ -81,7 +81,7 @@ class GateResult(Block):
         model: The model that was judged; of a file that was not made, the one that is missing.
         limit: What was asked for, in words.
         found: What was measured, in words.
-        passed: Whether the limit holds; None where this host cannot tell and the recipe does not
+        passed: Whether the limit holds; None where this host cannot decide and the recipe does not
             fail for that.
         note: What the reader should know about it; empty if nothing.
     """

@@ -150,7 +150,7 @@ class Row(Block):
             divided by this one's, from the same rounds.
         slow_layers: For a quantized file that is slower than that float file: the layers that
             cause it, worst first; None where it is not slower or the runtime gives no layer times.
-        coverage: Which kernels the runtime uses; None where it does not tell.
+        coverage: Which kernels the runtime uses; None where it cannot say.
         parity: For a float file: how close it is to torch.
         provenance: When and where all this was measured.
         peak_memory_bytes: Resident memory that a fresh process gained by loading and running it.

@@ -97,7 +97,7 @@ def _upright(image: ImageAnnotations, size: tuple[int, int] | None) -> ImageAnno
     """Turn the boxes of a picture that was annotated as it is stored, and not as it is shown."""
     if size is None or image.size is None or size == image.size or size != image.size[::-1]:
         return image
-    if not image_files.lies(image.file):
+    if not image_files.is_sideways(image.file):
         return image  # another picture: the check of boxes reports it
     return replace(image, xyxy=image_files.upright(image.file, image.xyxy), size=size)
 

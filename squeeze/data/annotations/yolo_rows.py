@@ -62,19 +62,19 @@ def read(file: Path, keypoints: int) -> Rows:
         InputError: With file and line: not text, or a row that is no box.
     """
     lines = reading.lines(file) if reading.is_file(file) else []
-    found, outlines, doubtful, sure = [], 0, 0, False
+    found, outlines, doubtful, outlined = [], 0, 0, False
     for number, line in lines:
         values = _numbers(line, f"{file}:{number}", keypoints)
         is_outline = len(values) > _BOX and len(values) != _BOX + keypoints
         if is_outline:
             outlines += 1
-            sure |= len(values) > _TRIANGLE
+            outlined |= len(values) > _TRIANGLE
             if len(values) == _TRIANGLE and values[-1].is_integer():
                 doubtful = doubtful or number
         found.append([*(_around(values) if is_outline else values[:_BOX]), number])
     table = np.array(found, np.float64).reshape(-1, _BOX + 1)
     numbers = table[:, [0, -1]].astype(np.int64)
-    return Rows(file, numbers[:, 0], table[:, 1:_BOX], numbers[:, 1], outlines, doubtful, sure)
+    return Rows(file, numbers[:, 0], table[:, 1:_BOX], numbers[:, 1], outlines, doubtful, outlined)
 
 
 def refuse_doubtful(rows: list[Rows]) -> None:

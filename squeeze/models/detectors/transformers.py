@@ -94,7 +94,7 @@ def load(folder: Path, args: Mapping[str, object]) -> tuple[Queries, str, dict[s
     Args:
         folder: Holds ``config.json`` and ``model.safetensors``.
         args: Values of the configuration to change; with another ``num_labels`` the layers that
-            depend on it start anew.
+            depend on it start untrained.
 
     Returns:
         The detector, and the model type and arguments with which ``build`` makes it again.
@@ -167,7 +167,7 @@ def _config(name: str, args: Mapping[str, object], saved: Mapping[str, object]) 
     _refuse_fetching(local)
     config = AutoConfig.for_model(name, **local)
     if classes is not None:
-        config.num_labels = classes  # which names the classes anew, too
+        config.num_labels = classes  # which renames the classes too
     return config
 
 

@@ -53,7 +53,7 @@ class InputSpec(Block):
 
     @property
     def left_out(self) -> frozenset[str]:
-        """Names of the values that nobody gave and that are defaults."""
+        """Names of the values that were not given, which have their defaults."""
         return frozenset(type(self).model_fields) - self.model_fields_set
 
     @property

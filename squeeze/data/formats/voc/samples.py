@@ -82,16 +82,16 @@ def _is_annotation(path: Path) -> bool:
 def _annotations(root: Path, stem: str, pictures: dict[str, Path]) -> ImageAnnotations:
     file = root / "Annotations" / f"{stem}.xml"
     found = voc_xml.read(file)
-    corners = np.array([thing.corners for thing in found.objects], np.float64).reshape(-1, 4)
+    corners = np.array([entry.corners for entry in found.objects], np.float64).reshape(-1, 4)
     solid = (corners[:, 2:] > corners[:, :2]).all(1, keepdims=True)
     # a box without area stays one: moving its first corner would give it a pixel
     corners[:, :2] -= np.where(solid, _FIRST_PIXEL, 0)
     return ImageAnnotations(
         pictures.get(stem, root / "JPEGImages" / found.filename),
         corners,
-        [thing.name for thing in found.objects],
-        np.array([thing.difficult for thing in found.objects], np.bool_),
+        [entry.name for entry in found.objects],
+        np.array([entry.difficult for entry in found.objects], np.bool_),
         np.full(len(corners), np.nan),
-        [f"{file.name}:{thing.line}" for thing in found.objects],
+        [f"{file.name}:{entry.line}" for entry in found.objects],
         found.size,
     )
