@@ -38,7 +38,9 @@ class RuntimeSpec:
         fixed_batch: Whether a file holds one batch size.
         ends_at_boxes: Whether decoding and suppression may be written into a detector's file.
         suppresses: Whether a graph may suppress boxes inside, as two-stage detectors do.
-        slow_export: Whether writing a file takes so long that a search should try few of them.
+        slow_export: Whether writing a file takes so long that a search tries few of them.
+        host_caveat: A sentence for reports on latencies measured on this host; empty where there is
+            nothing to say.
         session_imports: The modules that opening a session imports: they count as code, not as a
             model's memory.
     """
@@ -58,6 +60,7 @@ class RuntimeSpec:
     ends_at_boxes: bool = False
     suppresses: bool = False
     slow_export: bool = False
+    host_caveat: str = ""
     session_imports: tuple[str, ...] = ()
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core.errors import InputError
 from squeeze.distillation.pairing import LayerOutputs, LayerPair, choose, layer_outputs
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from squeeze.distillation.parts import Term
-    from squeeze.tasks.base import Labels
+    from squeeze.tasks.base import Labels, ModuleOutputs
     from squeeze.training.objective import Objective
 
 _MAP = 4
@@ -30,9 +30,9 @@ class Imitation:
 
     Attributes:
         objective: Weighted sum of the losses.
-        extra: The losses' learned parts, to be trained along and thrown away.
+        extra: The losses' learned parts, trained along with the student and discarded.
         notes: Which layers are compared.
-        answers: The teacher's, where they are kept.
+        answers: The cache of the teacher's outputs, if there is one.
     """
 
     objective: "Objective"
@@ -40,8 +40,8 @@ class Imitation:
     notes: list[str]
     answers: TeacherCache | None = None
 
-    def told(self) -> list[str]:
-        """Return the notes, and after the training how often the teacher was not asked again."""
+    def summary(self) -> list[str]:
+        """Return the notes and, after the training, how many forward passes the cache saved."""
         found = self.answers
         if found is None or not found.recalled:
             return self.notes
@@ -60,16 +60,15 @@ class _Side:
     def views(
         self,
         images: "Tensor",
-        outputs: Any,  # noqa: ANN401
+        outputs: "ModuleOutputs",
         paths: Sequence[str],
         sizes: "Sequence[_Size]",
     ) -> Views:
-        """Return what one loss gets to see of the forward pass that has just been."""
-        import torch
+        """Return what one loss is given of the last forward pass."""
         from torch.nn.functional import adaptive_avg_pool2d
 
         seen = [self.kept.outputs[path].float() for path in paths]
-        several = () if isinstance(outputs, torch.Tensor) else tuple(x.float() for x in outputs)
+        several = tuple(x.float() for x in outputs) if isinstance(outputs, tuple | list) else ()
         vectors = [x.mean((2, 3)) if x.ndim == _MAP else x for x in seen]
         maps = [
             x if size is None or tuple(x.shape[2:]) == size else adaptive_avg_pool2d(x, size)
@@ -79,7 +78,7 @@ class _Side:
             vectors = [self.kept.inputs[self.seen.classifier].float()]
         return Views(
             images=images,
-            logits=several[0] if several else outputs.float(),
+            logits=outputs[0].float() if isinstance(outputs, tuple | list) else outputs.float(),
             maps=tuple(maps),
             vectors=tuple(vectors),
             look=lambda other: self.views(other, self.module(other), paths, sizes),
@@ -102,7 +101,7 @@ class _Pass:
 
     side: _Side
     images: "Tensor"
-    outputs: Any
+    outputs: "ModuleOutputs"
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,9 @@ class _Plan:
     """A loss block with its layers.
 
     Attributes:
-        ties: Layers that it compares; none where it takes logits or the classifiers' inputs.
-        sizes: To what height and width both maps of a tie are pooled.
+        traits: What the loss needs.
+        pairs: Layers that it compares; none where it takes logits or the classifiers' inputs.
+        sizes: To what height and width both maps of a pair are pooled.
     """
 
     block: LossBlock
@@ -120,7 +120,7 @@ class _Plan:
     sizes: list[_Size]
 
     def views(self, student: _Pass, teacher: _Pass) -> tuple[Views, Views]:
-        """Return what the loss gets to see of two forward passes."""
+        """Return what the loss is given of two forward passes."""
         paths = [pair.student for pair in self.pairs], [pair.teacher for pair in self.pairs]
         own, goal = (
             run.side.views(run.images, run.outputs, side, self.sizes)
@@ -137,7 +137,7 @@ class _Loss:
     weight: float
     term: "Term"
 
-    def value(self, student: Views, teacher: Views, labels: Any) -> "Tensor":  # noqa: ANN401
+    def value(self, student: Views, teacher: Views, labels: "Labels") -> "Tensor":
         """Return the weighted loss of a batch."""
         if len(labels) < self.plan.traits.min_batch:
             raise InputError(blocks.too_few(self.plan.block.name, len(labels)), where="batch_size")
@@ -156,17 +156,17 @@ def imitating(
     shape: Sequence[int],
     answers: TeacherCache | None = None,
 ) -> Iterator[Imitation]:
-    """Observe two models for the time of the block, and give the training loop an objective.
+    """Observe two models within the block, and give the training loop an objective.
 
     Args:
-        student: Trained by the caller. It keeps no trace of the observation.
-        teacher: Put into eval mode and never changed otherwise; it follows the images' device.
-            Give a copy with ``requires_grad`` off.
+        student: Trained by the caller. The hooks on it are removed afterwards.
+        teacher: Put into eval mode and moved to the images' device; give a copy with
+            ``requires_grad`` off.
         losses: Added up by weight.
         labels: The loss on labels, added by ``label_weight``.
         label_weight: At least 0.
         shape: An input's ``(C, H, W)``.
-        answers: Where the teacher's answers are kept; it is asked every time when None.
+        answers: Caches the teacher's outputs; None computes them every time.
 
     Yields:
         Objective, learned parts and notes.
@@ -179,29 +179,25 @@ def imitating(
 
     example = torch.zeros(2, *shape)
     seen = layer_outputs(student, example), layer_outputs(teacher, example)
-    planned = [_tied(number, block, *seen) for number, block in enumerate(losses)]
+    planned = [_planned(number, block, *seen) for number, block in enumerate(losses)]
     pairs = [pair for plan in planned for pair in plan.pairs]
+    paths = {pair.student for pair in pairs}, {pair.teacher for pair in pairs}
     with ExitStack() as stack:
-        kept = [
-            stack.enter_context(tap(module, paths, _heads(found)))
-            for module, paths, found in (
-                (student, {pair.student for pair in pairs}, seen[0]),
-                (teacher, {pair.teacher for pair in pairs}, seen[1]),
-            )
-        ]
-        sides = _Side(student, kept[0], seen[0]), _Side(teacher, kept[1], seen[1])
+        sides = (
+            _Side(student, stack.enter_context(tap(student, paths[0], _heads(seen[0]))), seen[0]),
+            _Side(teacher, stack.enter_context(tap(teacher, paths[1], _heads(seen[1]))), seen[1]),
+        )
         ready = [_ready(plan, sides, example) for plan in planned]
-        extra = nn.ModuleList(loss.term for loss in ready)
+        objective = _objective(sides, ready, (labels, label_weight), _asking(sides[1], answers))
         notes = [note for plan in planned if (note := _note(plan))]
-        ask = _asking(sides[1], answers)
-        objective = _objective(sides, ready, (labels, label_weight), ask)
-        yield Imitation(objective, extra, notes, answers)
+        yield Imitation(objective, nn.ModuleList(loss.term for loss in ready), notes, answers)
 
 
-def _tied(number: int, block: LossBlock, student: LayerOutputs, teacher: LayerOutputs) -> _Plan:
+def _planned(number: int, block: LossBlock, student: LayerOutputs, teacher: LayerOutputs) -> _Plan:
+    """Return a loss block with the layers that it compares."""
     traits: Traits = blocks.load(block).TRAITS
     pairs = choose(block.layers, traits, teacher, student, where=f"losses.{number}")
-    sizes = [_smaller(student.shapes[t.student], teacher.shapes[t.teacher]) for t in pairs]
+    sizes = [_smaller(student.shapes[p.student], teacher.shapes[p.teacher]) for p in pairs]
     return _Plan(block, traits, pairs, sizes)
 
 
@@ -236,12 +232,12 @@ def _note(plan: _Plan) -> str:
     return f"{plan.block.name}: {', '.join(map(str, plan.pairs))} ({how})"
 
 
-def _asking(guide: _Side, answers: TeacherCache | None) -> "Callable[[Tensor], Any]":
-    """Return how the teacher's outputs, and in ``guide.kept`` its maps, are come by."""
+def _asking(guide: _Side, answers: TeacherCache | None) -> "Callable[[Tensor], ModuleOutputs]":
+    """Return a function that gives the teacher's outputs and leaves its maps in ``guide.kept``."""
     if answers is None:
         return guide.module
 
-    def anew(images: "Tensor") -> "dict[str, Tensor]":
+    def compute(images: "Tensor") -> "dict[str, Tensor]":
         import torch
 
         given = guide.module(images)
@@ -250,8 +246,8 @@ def _asking(guide: _Side, answers: TeacherCache | None) -> "Callable[[Tensor], A
         found |= {f"outputs/{path}": tensor for path, tensor in guide.kept.outputs.items()}
         return found | {f"inputs/{path}": tensor for path, tensor in guide.kept.inputs.items()}
 
-    def ask(images: "Tensor") -> Any:  # noqa: ANN401
-        found = answers.take(images, anew)
+    def ask(images: "Tensor") -> "ModuleOutputs":
+        found = answers.take(images, compute)
         parts = []
         for name, tensor in found.items():
             kind, _, path = name.partition("/")
@@ -268,14 +264,14 @@ def _objective(
     sides: tuple[_Side, _Side],
     losses: Sequence[_Loss],
     labels: "tuple[Objective, float]",
-    ask: "Callable[[Tensor], Any]",
+    ask: "Callable[[Tensor], ModuleOutputs]",
 ) -> "Objective":
     (own, guide), (labels_loss, label_weight) = sides, labels
 
-    def objective(images: "Tensor", outputs: Any, labels: "Labels") -> "Tensor":  # noqa: ANN401
+    def objective(images: "Tensor", outputs: "ModuleOutputs", labels: "Labels") -> "Tensor":
         import torch
 
-        guide.module.to(images.device)  # does nothing but the first time
+        guide.module.to(images.device)  # does nothing after the first time
         with torch.no_grad():
             goal = ask(images)
         total = label_weight * labels_loss(images, outputs, labels)
@@ -284,7 +280,8 @@ def _objective(
             classes = labels.argmax(1)
         with torch.autocast(images.device.type, enabled=False):
             passes = _Pass(own, images, outputs), _Pass(guide, images, goal)
-            views = [loss.plan.views(*passes) for loss in losses]  # before a loss looks again
+            # before a loss runs a model once more
+            views = [loss.plan.views(*passes) for loss in losses]
             for loss, seen in zip(losses, views, strict=True):
                 total = total + loss.value(*seen, classes)
         own.kept.clear()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class MemoryBank(nn.Module):
-    """Two embeddings and a queue of what they gave: the loss of one layer pair.
+    """Two embeddings and a queue of their recent outputs: the loss of one layer pair.
 
     Args:
         widths: ``(D_s, D_t)`` of the student's and the teacher's vectors.
@@ -48,9 +48,9 @@ class MemoryBank(nn.Module):
         size = len(self.labels)
         if len(labels) >= size:
             raise InputError(
-                f"a batch of {len(labels)} does not fit a bank of {size}",
+                f"a batch of {len(labels)} does not fit into a bank of {size}",
                 where="crd",
-                hint="set options.bank to several batches",
+                hint="set options.bank to several times the batch size",
             )
         own = functional.normalize(self.student(student))
         goal = functional.normalize(self.teacher(teacher))

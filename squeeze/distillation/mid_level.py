@@ -7,7 +7,7 @@ configuration files are used. Tensors are made contiguous first, since some loss
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,22 +21,24 @@ if TYPE_CHECKING:
 _PATH = "layer"
 
 
-def _make(name: str, arguments: dict[str, Any]) -> "nn.Module":
+def _make(name: str, arguments: Mapping[str, object]) -> "nn.Module":
     from torchdistill.losses import mid_level
 
     made: nn.Module = getattr(mid_level, name)(**arguments)
     return made
 
 
-def _io(*tensors: Any, path: str = _PATH) -> dict[str, dict[str, Any]]:  # noqa: ANN401
+def _io(*tensors: "Seen", path: str = _PATH) -> dict[str, dict[str, object]]:
     """Return tensors under the paths ``layer``, or ``layer0``, ``layer1``, … for several."""
     if len(tensors) == 1:
         return {path: {"output": _contiguous(tensors[0])}}
     return {f"{path}{n}": {"output": _contiguous(t)} for n, t in enumerate(tensors)}
 
 
-def _contiguous(value: Any) -> Any:  # noqa: ANN401
-    return tuple(map(_contiguous, value)) if isinstance(value, tuple) else value.contiguous()
+def _contiguous(value: "Seen") -> "Seen":
+    if isinstance(value, tuple):
+        return tuple(each.contiguous() for each in value)
+    return value.contiguous()
 
 
 def single(name: str, options: Mapping[str, object]) -> "Pair":

@@ -1,4 +1,4 @@
-"""Which layers of teacher and student are compared: named by pattern, or found by their size."""
+"""Which layers of teacher and student are compared: named by patterns, or paired by their size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _SHOWN = 4
 
 @dataclass(frozen=True)
 class LayerOutputs:
-    """What a dry run of a model showed.
+    """What a dry run of a model returned.
 
     Attributes:
         shapes: Output shape of every submodule that returns a tensor, in order of completion.
@@ -82,15 +82,15 @@ def named(
     """Return the pairs that patterns name, in order of the forward pass.
 
     Args:
-        layers: Pairs of patterns; what is compared is what the modules return that they name.
+        layers: Pairs of patterns; the outputs of the modules that they name are compared.
         teacher: The teacher's dry run.
         student: The student's dry run.
         where: The place in the recipe.
-        vectors: Whether outputs ``(N, D)`` will do as well as feature maps.
+        vectors: Whether outputs ``(N, D)`` are accepted besides feature maps.
 
     Raises:
-        InputError: A pattern matches nothing, matches layers without a feature map, or the two
-            sides match differently many layers.
+        InputError: A pattern matches nothing or layers without a feature map, or the two sides
+            match different numbers of layers.
     """
     pairs = []
     for number, layer in enumerate(layers):
@@ -131,7 +131,7 @@ def suggest(teacher: LayerOutputs, student: LayerOutputs) -> list[LayerPair]:
     """Pair the last feature maps of every spatial stage, shallow to deep.
 
     Stages of the same size ``(H, W)`` belong together; where the models have no size in common,
-    the deepest is tied to the deepest, and so on upward.
+    the deepest is paired with the deepest, and so on upward.
     """
     left, right = _stages(teacher), _stages(student)
     shared = [size for size in left if size in right]
@@ -167,7 +167,7 @@ def choose(
     """Return a loss's pairs; none for one that compares logits or the classifiers' inputs.
 
     Raises:
-        InputError: Patterns that do not fit, or fewer or more layers than the loss takes.
+        InputError: Patterns that do not fit, or fewer or more pairs than the loss takes.
     """
     if traits.needs == "logits":
         return []
@@ -189,8 +189,9 @@ def choose(
         )
     if traits.max_layers is not None and len(pairs) > traits.max_layers:
         raise InputError(
-            f"takes {traits.max_layers} layer pair, found {len(pairs)} "
-            f"({_few(list(map(str, pairs)))})",
+            f"takes at most {traits.max_layers} layer pair{'s' * (traits.max_layers > 1)}, found "
+            f"{len(pairs)} ({_few(list(map(str, pairs)))})",
             where=where,
+            hint="name fewer with layers: [{teacher: PATTERN, student: PATTERN}]",
         )
     return pairs

@@ -1,7 +1,7 @@
 """The learned parts of losses: trained along with the student and thrown away afterwards."""
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch  # noqa: TID253  (imported only to train)
 from torch import nn  # noqa: TID253
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from squeeze.distillation.traits import Views
+    from squeeze.tasks.base import Labels
 
-    Compute = Callable[[Views, Views, Any], Tensor]
+    Compute = Callable[[Views, Views, Labels], Tensor]
     """Student, teacher and labels ``(N,)``, or a list of N ``Boxes``, to a scalar."""
 
 
@@ -23,7 +24,7 @@ class Term(nn.Module):
 
     Args:
         compute: Student views, teacher views and labels to a scalar.
-        learned: Parts that ``compute`` calls; their parameters are trained, buffers moved along.
+        learned: Parts that ``compute`` calls; their parameters are trained.
     """
 
     def __init__(self, compute: "Compute", *learned: nn.Module) -> None:
@@ -31,7 +32,7 @@ class Term(nn.Module):
         self.learned = nn.ModuleList(learned)
         self.compute = compute
 
-    def forward(self, student: "Views", teacher: "Views", labels: Any) -> "Tensor":  # noqa: ANN401
+    def forward(self, student: "Views", teacher: "Views", labels: "Labels") -> "Tensor":
         """Return the scalar loss."""
         return self.compute(student, teacher, labels)
 

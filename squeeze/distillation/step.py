@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 def distill(
     student: Model, teacher: Model, step: DistillStep, training: Training
 ) -> tuple[Model, list[Epoch], list[str]]:
-    """Return a trained copy of the student, its epochs, and which layers were tied.
+    """Return a trained copy of the student, its epochs, and which layers were paired.
 
-    Neither model is changed; the copy has no trace of the distillation but its weights.
+    Neither model is changed.
 
     Raises:
-        InputError: The teacher takes other inputs or knows other classes; options, layer patterns
-            or the batch size do not fit a loss.
+        InputError: The teacher takes other inputs or has other classes; options, layer patterns or
+            the batch size do not fit a loss.
     """
     import torch
 
@@ -50,7 +50,7 @@ def distill(
         answers=TeacherCache() if repeat(step) else None,
     ) as imitation:
         epochs = train_(module, step, training, imitation.objective, extra=imitation.extra)
-    return replace(student, module=module), epochs, imitation.told()
+    return replace(student, module=module), epochs, imitation.summary()
 
 
 def _check_inputs(student: "InputSpec", teacher: "InputSpec", data: "InputSpec") -> None:
@@ -59,9 +59,9 @@ def _check_inputs(student: "InputSpec", teacher: "InputSpec", data: "InputSpec")
             own, other = getattr(found, key), getattr(data, key)
             if own != other:
                 raise InputError(
-                    f"takes images of input.{key} {own}, the data is prepared with {other}",
+                    f"takes images with input.{key} {own}, but the data is prepared with {other}",
                     where=who,
-                    hint=f"leave {who}.input out to take the recipe's",
+                    hint=f"leave {who}.input out to use the recipe's",
                 )
 
 
@@ -76,13 +76,13 @@ def _check_classes(student: "nn.Module", teacher: "nn.Module", spec: "InputSpec"
     ]
     if len(shapes[0]) == len(shapes[1]) == 1 and shapes[0] != shapes[1]:
         own, other = (shape[0][0] for shape in shapes)
-        raise InputError(f"has {other} outputs, the student {own}", where="teacher")
+        raise InputError(f"has {other} outputs, the student has {own}", where="teacher")
     if shapes[0] != shapes[1]:
         own, other = (", ".join(map(str, shape)) for shape in shapes)
         raise InputError(
-            f"returns {other}, the student {own}",
+            f"returns outputs of shape {other}, the student {own}",
             where="teacher",
-            hint="a detector's teacher has the same anchors and classes",
+            hint="choose a teacher with the student's anchors and classes",
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,11 +29,11 @@ def tap(
 ) -> Iterator[TappedTensors]:
     """Keep what submodules return and take, as long as the context lasts.
 
-    A submodule that runs several times in a forward pass leaves its last tensor. Anything that
-    is not a tensor is not kept. Several contexts on one model do not see each other.
+    A submodule that runs several times in a forward pass leaves its last tensor. Only tensors are
+    kept. Several contexts on one model are independent.
 
     Args:
-        module: Any model; it keeps no trace, also after an exception.
+        module: The model; its hooks are removed, also after an exception.
         outputs: Paths (as in ``named_modules``) whose outputs to keep.
         inputs: Paths whose first inputs to keep.
 
@@ -53,20 +53,20 @@ def tap(
 
 
 def _output(kept: TappedTensors, path: str) -> Callable[..., None]:
-    def keep(_module: "nn.Module", _inputs: Any, output: Any) -> None:  # noqa: ANN401
+    def keep(_module: "nn.Module", _inputs: object, output: object) -> None:
         import torch
 
-        if torch.is_tensor(output):  # a copy: an in-place activation may follow
+        if isinstance(output, torch.Tensor):  # a copy: an in-place activation may follow
             kept.outputs[path] = output.clone()
 
     return keep
 
 
 def _input(kept: TappedTensors, path: str) -> Callable[..., None]:
-    def keep(_module: "nn.Module", inputs: Any) -> None:  # noqa: ANN401
+    def keep(_module: "nn.Module", inputs: tuple[object, ...]) -> None:
         import torch
 
-        if inputs and torch.is_tensor(inputs[0]):
+        if inputs and isinstance(inputs[0], torch.Tensor):
             kept.inputs[path] = inputs[0]
 
     return keep

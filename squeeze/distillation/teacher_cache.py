@@ -1,7 +1,7 @@
-"""Keep what the teacher said about an image, where training shows it the same image again.
+"""Cache the teacher's outputs for images that training shows again.
 
-An answer is found by what the image holds, not by its place in the data: whatever augmentation
-does, an answer belongs to the very pixels that it was given for.
+They are found by the image's pixels, not by its place in the data: whatever augmentation does, an
+output belongs to exactly the pixels that it was computed for.
 """
 
 from dataclasses import dataclass, field
@@ -25,8 +25,8 @@ _SHARE_OF_GPU = 0.25
 def repeat(settings: "TrainSettings") -> bool:
     """Tell whether a training shows the same images in every epoch.
 
-    Mirroring doubles them, everything else makes new ones. ``deterministic`` wants the same bits
-    from a training that was killed and goes on, which begins with no answers.
+    Mirroring doubles them, everything else makes new ones. ``deterministic`` requires the same bits
+    of a training that was killed and resumes, which starts with an empty cache.
     """
     augment = settings.augment
     varied = augment.shift or augment.draws_itself
@@ -35,13 +35,13 @@ def repeat(settings: "TrainSettings") -> bool:
 
 @dataclass
 class TeacherCache:
-    """A teacher's answers by image.
+    """A teacher's outputs by image.
 
     Attributes:
-        limit: Bytes; images that do not fit any more are asked about every time. None takes what
-            ``cache.limit_bytes`` allows, on a GPU a quarter of what is free there.
-        asked: Images that the teacher was asked about.
-        recalled: Images whose answer was there already.
+        limit: In bytes; images that do not fit go through the teacher every time. None uses what
+            ``cache.limit_bytes`` allows, on a GPU a quarter of its free memory.
+        asked: Images that went through the teacher.
+        recalled: Images whose outputs were cached.
     """
 
     limit: int | None = None
@@ -52,12 +52,12 @@ class TeacherCache:
     _factors: "Tensor | None" = None
 
     def take(self, images: "Tensor", ask: "Callable[[Tensor], Answer]") -> "Answer":
-        """Return the answers to a batch ``(n, C, H, W)``, each tensor with ``n`` rows.
+        """Return the outputs for a batch ``(n, C, H, W)``, each tensor with ``n`` rows.
 
         Args:
-            images: On any device; answers stay there.
-            ask: Returns tensors with one row per image, or of which it cannot be told: then nothing
-                of the batch is kept.
+            images: On any device; outputs stay there.
+            ask: Returns tensors with a row per image. Where a tensor has another number of rows,
+                nothing of the batch is cached.
         """
         import torch
 
@@ -89,13 +89,13 @@ class TeacherCache:
         self._kept.update((key, _row(answer, place)) for place, key in enumerate(keys))
 
     def _keys(self, images: "Tensor") -> list[tuple[int, int]]:
-        """Return 128 bits for each image: sums of its words, times odd numbers of 64 bits."""
+        """Return a 128-bit hash of each image: sums of its words times random odd factors."""
         import torch
 
         words = images.detach().float().contiguous().flatten(1).view(torch.int32).long()
         if self._factors is None or self._factors.shape[0] != words.shape[1]:
-            chance = torch.Generator().manual_seed(_SEED)
-            drawn = torch.randint(-(2**62), 2**62, (words.shape[1], 2), generator=chance)
+            generator = torch.Generator().manual_seed(_SEED)
+            drawn = torch.randint(-(2**62), 2**62, (words.shape[1], 2), generator=generator)
             self._factors = drawn * 2 + 1
         factors = self._factors = self._factors.to(words.device)
         sums = torch.stack([(words * column).sum(1) for column in factors.unbind(1)], 1)

@@ -1,4 +1,4 @@
-"""What every loss file declares and what its losses are given. Light: no torch is imported.
+"""What every loss file declares, and what its losses are given. It imports no torch.
 
 A loss file holds ``TRAITS`` (:class:`Traits`), ``Options`` (a ``Block`` whose keys a recipe may
 set) and ``build(options, student, teacher)``, which gets the views of a dry run (two samples, no
@@ -24,14 +24,14 @@ class Traits:
 
     Attributes:
         needs: ``logits``, feature ``maps`` of layer pairs, or one ``vectors`` per sample.
-        weight: Used when the recipe gives none: of the order of the paper's or its code's, made
-            smaller or larger where a short sweep (``benchmarks/distillation.py``, a seed that is
-            not in the table) asked for it.
-        levels: Which of the suggested layer ties it takes when the recipe names none.
+        weight: Used when the recipe gives none: of the order of the paper's or its code's, adjusted
+            where a short sweep (``benchmarks/distillation.py``, with a seed that is not in the
+            table) gave better results.
+        levels: Which of the suggested layer pairs it takes when the recipe names none.
         min_batch: 2 when samples are compared with one another or normalised together.
-        min_layers: How many ties it takes at least.
+        min_layers: How many pairs it takes at least.
         max_layers: How many at most; any number when None.
-        task: ``classification`` or ``detection`` where it makes sense for one of them only.
+        task: ``classification`` or ``detection`` where it is for one of them only.
     """
 
     needs: Literal["logits", "maps", "vectors"]
@@ -51,8 +51,8 @@ class Views:
         images: The batch ``(N, C, H, W)``.
         logits: ``(N, classes)``; of a detector those of all places ``(N, A, columns)``.
         maps: Outputs of the layer pairs ``(N, C_i, H_i, W_i)``, shallow to deep; the two models'
-            maps of a tie have been pooled to the smaller of their sizes.
-        vectors: ``(N, D_i)`` per tie, or the classifier's input when the recipe names no layers.
+            maps of a pair have been pooled to the smaller of their sizes.
+        vectors: ``(N, D_i)`` per pair, or the classifier's input when the recipe names no layers.
         look: Runs the model once more on other images, for example rotated ones.
         classifier: The model's last linear layer, if there is one.
         outputs: All outputs of a detector, the logits first; empty for a classifier.
@@ -70,4 +70,4 @@ class Views:
 
 
 class NoOptions(Block):
-    """Of a loss that has nothing to set."""
+    """The options of a loss that has none."""

@@ -29,7 +29,7 @@ _TRIED = 8
 
 @dataclass(frozen=True)
 class Artifacts:
-    """What was made, by target and batch size; what was left out and why; quantized models."""
+    """The files of a run, by target and batch size, skipped places and quantized models."""
 
     candidates: Mapping[tuple[str, int], tuple[Candidate, ...]]
     skipped: tuple[Row, ...]
@@ -42,7 +42,7 @@ class Artifacts:
 
 
 class ExportedFile(Block):
-    """An exported file, by its place in the run's folder."""
+    """An exported file, by its path in the run's folder."""
 
     artifact: str
 
@@ -51,7 +51,7 @@ class SuppressedFile(Block):
     """A file with suppression inside.
 
     Attributes:
-        artifact: Its place in the run's folder.
+        artifact: Its path in the run's folder.
         detections: How many were compared with those of the raw file.
         shared: Share of them that decoding the raw file's outputs finds too.
     """
@@ -92,14 +92,14 @@ def make(context: RunContext, states: Sequence[ModelState]) -> Artifacts:
                 reason += "; the float model above ships here"
                 skipped.append(place.without(quantizer.name, reason))
         if place.target.nms:
-            made = [_suppressed(each, shipping[-1].model, context) for each in made]
+            made = [_suppressed(each, place, shipping[-1].model, context) for each in made]
         candidates[place.target.label, place.batch_size] = tuple(made)
     records = () if quantizer is None else (quantizer.record(quantized),)
     return Artifacts(candidates, tuple(skipped), records)
 
 
 def _float_precision(target: Target, quantizer: Quantizer | None) -> str:
-    """Return what models before the quantize step are run in."""
+    """Return the precision of models before the quantize step."""
     made = None if quantizer is None else quantizer.precision
     if not FilePlace(target, 1).runtime.spec.runs_bundles or target.precision in {"auto", made}:
         return "fp32"
@@ -137,16 +137,19 @@ def _exported(
     return Candidate(name, path, precision, state.model)
 
 
-def _suppressed(candidate: Candidate, model: "Model", context: RunContext) -> Candidate:
-    """Write a file with suppression inside beside the raw one, and name it.
+def _suppressed(
+    candidate: Candidate, place: FilePlace, model: "Model", context: RunContext
+) -> Candidate:
+    """Write a file with suppression inside beside the raw one.
 
     Args:
         candidate: The raw file.
+        place: Where it runs.
         model: What quantized files were made from.
         context: A few images of its validation set are tried.
 
     Raises:
-        SqueezeError: It finds other objects than decoding the raw file's outputs.
+        SqueezeError: Its detections are not those of decoding the raw file's outputs.
     """
     validation, path = context.data.validation, nms_file.path_of(candidate.path)
     tried = validation.take(range(min(_TRIED, len(validation))))
@@ -169,7 +172,7 @@ def _suppressed(candidate: Candidate, model: "Model", context: RunContext) -> Ca
         checksums.of_file(candidate.path),
         (candidate.model or model).input.model_dump(),
         tried.fingerprint,
-        fingerprints.versions("onnxruntime"),
+        fingerprints.versions(place.target.runtime),
     )
     files = (path, file.description_of(path))
     perform(Step(f"suppression in {path.name}", key, SuppressedFile, suppress, files), context)

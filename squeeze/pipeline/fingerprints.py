@@ -1,10 +1,9 @@
-"""What decides an outcome besides a recipe: libraries, code of plug-ins, the machine."""
+"""What decides an outcome besides the recipe: libraries, code of plug-ins, the machine."""
 
 import platform
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -36,9 +35,9 @@ def versions(*needs: str) -> dict[str, str]:
 
 
 def code(group: str, name: str) -> dict[str, str] | None:
-    """Return SHA-256 by file of an extension folder of a third party.
+    """Return the SHA-256 of every file of a third party's extension.
 
-    None of squeeze's own, which has a version.
+    None for squeeze's own, which have squeeze's version.
     """
     module = plugins.load(group, name)
     if module.__name__.startswith("squeeze.") or module.__file__ is None:
@@ -48,8 +47,8 @@ def code(group: str, name: str) -> dict[str, str] | None:
     return {str(file.relative_to(folder)): checksums.of_file(file) for file in files}
 
 
-def machine() -> dict[str, Any]:
-    """Return what latency belongs to: the processor as squeeze sees it, its cores, the system."""
+def machine() -> dict[str, object]:
+    """Return what latency depends on: the processor as squeeze sees it, its cores, the system."""
     return {
         "cpu": asdict(cpu.host()),
         "cores": psutil.cpu_count(logical=True),

@@ -4,7 +4,7 @@ import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze._version import __version__
 from squeeze.core.errors import SqueezeError, placed
@@ -48,7 +48,7 @@ _RECORDS = 3
 
 @dataclass(frozen=True)
 class Done:
-    """What a step's work gave: a model, its epochs, notes, ranges that it trained, a missed aim."""
+    """What a step's work gave: a model, epochs, notes, ranges that it trained, a missed goal."""
 
     model: Model
     epochs: list[Epoch]
@@ -126,8 +126,8 @@ def computed_with() -> dict[str, str | int]:
 
 
 def _deterministic(recipe: Recipe) -> bool:
-    """Tell whether a training is to give the same bits: then all that it starts from must too."""
-    blocks: list[Any] = [recipe.baseline and recipe.baseline.train]
+    """Tell whether a training must give the same bits: then so must all that it starts from."""
+    blocks: list[object] = [recipe.baseline and recipe.baseline.train]
     for step in recipe.steps:
         blocks += [step, getattr(step, "finetune", None), getattr(step, "sparse", None)]
     return any(getattr(block, "deterministic", False) for block in blocks)
@@ -148,32 +148,38 @@ def _state(name: str, method: str, key: str, context: RunContext, work: "Work") 
     started = time.perf_counter()
     left = context.folder.resume_checkpoints(name, key, warn, fresh=context.fresh)
     done = work(Checkpoints(left, key))
-    model = done.model
-    if distributed.rank():  # the first process writes
-        record = ModelRecord(name=name, method=method, params=0, macs=0, seconds=0.0)
-        return ModelState(record, model, place, key, done.ranges)
-    bundle.save(model, place)
+    record = ModelRecord(name=name, method=method, params=0, macs=0, seconds=0.0)
+    if not distributed.rank():  # the first process writes
+        record = _finished(record, done, time.perf_counter() - started, place, context)
+        context.folder.finish_step(name, key, record.model_dump(mode="json"))
+    return ModelState(record, done.model, place, key, done.ranges)
+
+
+def _finished(
+    record: ModelRecord, done: Done, seconds: float, place: Path, context: RunContext
+) -> ModelRecord:
+    """Write a step's bundle, and return its record in full."""
+    bundle.save(done.model, place)
     if done.ranges is not None:
         simulation.write(done.ranges, place)
     record = ModelRecord(
-        name=name,
-        method=method,
-        params=cost.params(model),
-        macs=cost.macs(model),
-        seconds=time.perf_counter() - started,
+        name=record.name,
+        method=record.method,
+        params=cost.params(done.model),
+        macs=cost.macs(done.model),
+        seconds=seconds,
         notes=tuple(done.notes),
         epochs=tuple(done.epochs),
         bundle=str(place.relative_to(context.folder.path)),
         missed_goal=done.missed_goal,
-        computed_with=computed_with() if done.epochs or method != BASELINE else {},
+        computed_with=computed_with() if done.epochs or record.method != BASELINE else {},
     )
-    context.folder.finish_step(name, key, record.model_dump(mode="json"))
     kept = next((epoch for epoch in reversed(record.epochs) if epoch.kept), None)
     last = f", {context.task.METRIC} in torch {kept.score:.1%}" if kept else ""
     if kept:
         last += f"; {kept.images_per_s:,.0f} images/s, {kept.data_wait:.0%} waiting for data"
-    context.progress.say(f"{name}: {record.params:,} params, {record.macs:,} MACs{last}")
-    return ModelState(record, model, place, key, done.ranges)
+    context.progress.say(f"{record.name}: {record.params:,} params, {record.macs:,} MACs{last}")
+    return record
 
 
 def _noted(record: ModelRecord, warn: "Callable[[str], None]") -> ModelRecord:
@@ -183,7 +189,7 @@ def _noted(record: ModelRecord, warn: "Callable[[str], None]") -> ModelRecord:
     if not other:
         return record
     note = f"computed by run {record.reused_from} with {', '.join(other)}"
-    warn(f"{record.name}: reused, {note}; done here it may differ, --fresh does it")
+    warn(f"{record.name}: reused, {note}; this run may compute it differently: --fresh does so")
     return record.model_copy(update={"notes": (*record.notes, note)})
 
 
@@ -203,9 +209,9 @@ def train_baseline(
 
 
 def _training(label: str, context: RunContext, checkpoints: Checkpoints) -> Training:
-    """Return the data and surroundings of a training run."""
+    """Return what a training needs besides its model and settings."""
     if context.data.train is None:
-        raise SqueezeError("trains, and the run has no data.train", where=label)
+        raise SqueezeError("needs training data, but the recipe has no data.train", where=label)
     return Training(
         context.data.train,
         context.data.validation,
@@ -232,83 +238,86 @@ def _work(
     states: list[ModelState],
     context: RunContext,
 ) -> "Work":
-    current, label = states[-1].model, f"{number}-{step.method}"
+    """Return the function that does a step on the model as it is now."""
+    label = f"{number}-{step.method}"
+    baseline, current = states[0].model, states[-1].model
 
-    def run_prune(step: PruneStep, checkpoints: Checkpoints) -> Done:
-        training = _training(label, context, checkpoints) if step.finetune or step.sparse else None
-        sparse = tuned = None
-        if training is not None:
-            sparse = sparsifier(step, training)
-            tuned = finetuner(step, current, training)
-        around = PruneContext(
-            context.recipe.seed,
-            context.data.train,
-            context.task,
-            context.progress,
-            sparse,
-            tuned,
-        )
-        done = prune(current, step, around)
-        before, after = cost.macs(current), cost.macs(done.model)
-        notes = [f"{before / after:.2f}x fewer MACs", *done.notes]
-        return Done(done.model, done.epochs, notes, missed_goal=done.missed_goal)
+    def work(checkpoints: Checkpoints) -> Done:
+        if isinstance(step, PruneStep):
+            trains = step.finetune is not None or step.sparse is not None
+            training = _training(label, context, checkpoints) if trains else None
+            return _prune(step, current, context, training)
+        training = _training(label, context, checkpoints)
+        if isinstance(step, QatStep):
+            return _qat(step, (current, baseline), context, training)
+        return _distill(step, (current, baseline), context, training)
 
-    def run_distill(step: DistillStep, checkpoints: Checkpoints) -> Done:
-        import torch
+    return work
 
-        torch.manual_seed(context.recipe.seed)  # of weights that are random
-        if isinstance(step.teacher, ModelBlock):
-            teacher = blocks.build(step.teacher, context.base, default_input=current.input)
-        else:
-            teacher = states[0].model
-        student = current
-        if step.student is not None:
-            torch.manual_seed(context.recipe.seed)
-            student = blocks.build(step.student, context.base, default_input=current.input)
-            student = student.knowing(context.data.classes)
-        student, epochs, ties = distill(
-            student, teacher, step, _training(label, context, checkpoints)
-        )
-        names = [("teacher", step.teacher), ("student", step.student)]
-        notes = [f"{who}: {b.build or b.weights}" for who, b in names if isinstance(b, ModelBlock)]
-        if not isinstance(step.teacher, ModelBlock):
-            notes.insert(0, f"teacher: {BASELINE}")
-        return Done(student, epochs, notes + ties)
 
-    if isinstance(step, PruneStep):
-        return lambda checkpoints: run_prune(step, checkpoints)
-    if isinstance(step, QatStep):
-        return lambda checkpoints: _qat(step, label, states, context, checkpoints)
-    return lambda checkpoints: run_distill(step, checkpoints)
+def _prune(step: PruneStep, current: Model, context: RunContext, training: Training | None) -> Done:
+    sparse = tuned = None
+    if training is not None:
+        sparse = sparsifier(step, training)
+        tuned = finetuner(step, current, training)
+    around = PruneContext(
+        context.recipe.seed,
+        context.data.train,
+        context.task,
+        context.progress,
+        sparse,
+        tuned,
+    )
+    done = prune(current, step, around)
+    before, after = cost.macs(current), cost.macs(done.model)
+    notes = [f"{before / after:.2f}x fewer MACs", *done.notes]
+    return Done(done.model, done.epochs, notes, missed_goal=done.missed_goal)
+
+
+def _distill(
+    step: DistillStep, models: tuple[Model, Model], context: RunContext, training: Training
+) -> Done:
+    """Distill into the current model or the step's student; by default the baseline teaches."""
+    import torch
+
+    student, teacher = models
+    given = student.input
+    if isinstance(step.teacher, ModelBlock):
+        torch.manual_seed(context.recipe.seed)  # of random weights
+        teacher = blocks.build(step.teacher, context.base, default_input=given)
+    torch.manual_seed(context.recipe.seed)
+    if step.student is not None:
+        student = blocks.build(step.student, context.base, default_input=given)
+        student = student.knowing(context.data.classes)
+    student, epochs, pairs = distill(student, teacher, step, training)
+    names = [("teacher", step.teacher), ("student", step.student)]
+    notes = [f"{who}: {b.build or b.weights}" for who, b in names if isinstance(b, ModelBlock)]
+    if not isinstance(step.teacher, ModelBlock):
+        notes.insert(0, f"teacher: {BASELINE}")
+    return Done(student, epochs, notes + pairs)
 
 
 def _qat(
-    step: QatStep,
-    label: str,
-    states: list[ModelState],
-    context: RunContext,
-    checkpoints: Checkpoints,
+    step: QatStep, models: tuple[Model, Model], context: RunContext, training: Training
 ) -> Done:
     """Train in the simulation of the int8 files of all targets."""
     calibration = context.data.calibration
     if calibration is None:
-        raise SqueezeError("needs calibration data", where=label)
+        raise SqueezeError("needs calibration data", where=training.label)
     bits = weight_bits.weight_bits(step, context.recipe.targets)
     step = step.model_copy(update={"weight_bits": bits})
-    current, teacher = states[-1].model, states[0].model
-    training = _training(label, context, checkpoints)
-    done = qat.train(current, teacher, step, training, calibration)
+    done = qat.train(*models, step, training, calibration)
     return Done(done.model, done.epochs, done.notes, done.ranges)
 
 
-def _calibrated(step: QatStep, context: RunContext) -> list[Any]:
+def _calibrated(step: QatStep, context: RunContext) -> list[object]:
     """Return what decides training in the simulation besides the step itself."""
     calibration = context.data.calibration
     bits = weight_bits.weight_bits(step, context.recipe.targets)
     return [bits, calibration and calibration.fingerprint]
 
 
-def _content(block: ModelBlock, base: Path) -> list[Any]:
+def _content(block: ModelBlock, base: Path) -> list[object]:
     """Return what decides a model's content: its block and hashes of the files it names."""
     paths = []
     for named in filter(None, (block.stored_weights, block.backbone_weights)):

@@ -1,6 +1,6 @@
 """Ranges of a file's activations, gathered image by image by the recipe's calibrator."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Calibration:
-    """What both backends and the training in a simulation ask for ranges.
+    """Gathers ranges, for the backends and for training in the simulation.
 
     Args:
         block: The recipe's calibrator.
@@ -35,7 +35,7 @@ class Calibration:
         self._gatherers: dict[str, Gatherer] = {}
         self.needs_values: bool = self._module.NEEDS_VALUES
 
-    def see_values(self, tensor: str, values: "NDArray[Any]") -> None:
+    def see_values(self, tensor: str, values: "NDArray[np.floating]") -> None:
         """Take a tensor's values on one image into account.
 
         Raises:
@@ -48,7 +48,7 @@ class Calibration:
     def see_ends(self, tensor: str, low: float, high: float) -> None:
         """Take the smallest and largest value of a tensor on one image into account.
 
-        A tensor without values has infinity and minus infinity, and says nothing: a level of a
+        A tensor without values has infinity and minus infinity and is left out: a level of a
         pyramid at which no proposal lies.
 
         Raises:
@@ -70,11 +70,11 @@ class Calibration:
             for tensor, (low, high) in found.items()
         }
 
-    def told(self, calibration: "Split") -> str:
-        """Return the calibrator, its numbers and the samples, for the report."""
+    def note(self, calibration: "Split") -> str:
+        """Describe the calibrator, its numbers and the samples, for the report."""
         numbers = ", ".join(f"{key} {value:g}" for key, value in self._options.model_dump().items())
         name = f"{self._name} ({numbers})" if numbers else self._name
-        return f"ranges by {name} on {told_of(calibration)}"
+        return f"ranges by {name} on {description_of(calibration)}"
 
     def _see(
         self, tensor: str, low: float, high: float, values: "NDArray[np.float32] | None"
@@ -90,7 +90,7 @@ class Calibration:
         self._gatherers[tensor].see(low, high, values)
 
 
-def told_of(calibration: "Split") -> str:
+def description_of(calibration: "Split") -> str:
     """Return how many samples there are, where they came from and what they hash to."""
     drawn = f" {calibration.drawn}" if calibration.drawn else ""
     return f"{len(calibration)} samples{drawn}, content hash {calibration.fingerprint}"

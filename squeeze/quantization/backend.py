@@ -1,16 +1,17 @@
-"""One quantization backend: what its folder says about it, and the functions that do the work.
+"""One quantization backend: its spec, and the functions that do the work.
 
 A backend is a folder. Its ``__init__.py`` holds a ``SPEC``, the module ``quantize`` beside it holds
 ``quantize(request)``, which writes the file, and ``bits(step, cpu)``, the bits of its weights.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core import plugins, specs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from squeeze.core.cpu import Cpu
     from squeeze.quantization.request import QuantizedFile, Request
     from squeeze.recipe.schema import Quantization
@@ -35,20 +36,22 @@ class Backend:
             InputError: The file cannot be quantized.
             SqueezeError: The library fails.
         """
-        made: QuantizedFile = self._function("quantize")(request)
-        return made
+        write: Callable[[Request], QuantizedFile] = plugins.load_function(
+            plugins.BACKENDS, self.name, "quantize", "quantize"
+        )
+        return write(request)
 
     def bits(self, step: "Quantization", cpu: "Cpu") -> int:
         """Return how many bits weights are going to have on a processor."""
-        return int(self._function("bits")(step, cpu))
+        found: Callable[[Quantization, Cpu], int] = plugins.load_function(
+            plugins.BACKENDS, self.name, "quantize", "bits"
+        )
+        return found(step, cpu)
 
     @property
     def own_grid(self) -> str | None:
         """Its name, where it rounds weights to a grid of its own; else None."""
         return None if self.spec.keeps_recovered else self.name
-
-    def _function(self, name: str) -> Callable[..., Any]:
-        return plugins.load_function(plugins.BACKENDS, self.name, "quantize", name)
 
 
 def load(name: str) -> Backend:

@@ -6,13 +6,12 @@ objects are small) the input's step is so fine that its bias overflows; then eve
 layer is wrong. A wider range costs nothing there: what comes in is lost beside the bias anyway.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -22,11 +21,9 @@ _LARGEST_BIAS = 2.0**28
 """Of a bias: the rest of the 32 bits is for the products."""
 _ALIVE = 2.0**-8
 """Channels with weights below this share of the layer's largest do not decide its input's range."""
-CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
-"""The output channels' axis of the weights of LiteRT's operators."""
 
 
-def least_width(weight: "NDArray[Any]", bias: "NDArray[Any]") -> float:
+def least_width(weight: "NDArray[np.floating]", bias: "NDArray[np.floating]") -> float:
     """Return how wide, from end to end, the range of a layer's input has to be.
 
     Args:
@@ -49,33 +46,3 @@ def widened(
             low, high = found[name]
             found[name] = low, max(high, min(low, 0.0) + width)
     return found
-
-
-def of_onnx(path: "Path") -> Iterator[tuple[str, float]]:
-    """Yield the input of every convolution with a bias, and how wide its range has to be."""
-    import onnx
-    from onnx import numpy_helper
-
-    graph = onnx.load(path).graph
-    constants = {constant.name: constant for constant in graph.initializer}
-    for node in graph.node:
-        known = [constants.get(name) for name in node.input[1:3]]
-        if node.op_type == "Conv" and len(known) == 2 and None not in known:  # noqa: PLR2004
-            weight, bias = (numpy_helper.to_array(constant) for constant in known)
-            yield node.input[0], least_width(weight, bias)
-
-
-def of_litert(interpreter: Any) -> Iterator[tuple[str, float]]:  # noqa: ANN401
-    """Yield the same for a float LiteRT file that is open.
-
-    Args:
-        interpreter: LiteRT's, with its tensors allocated.
-    """
-    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
-    for operator in interpreter._get_ops_details():  # noqa: SLF001  (there is no public way)
-        axis = CHANNELS.get(operator["op_name"])
-        source, *given = (int(index) for index in operator["inputs"])
-        if axis is None or len(given) != 2 or given[1] < 0:  # noqa: PLR2004
-            continue
-        weight, bias = (interpreter.get_tensor(index) for index in given)
-        yield str(details[source]["name"]), least_width(np.moveaxis(weight, axis, 0), bias)

@@ -1,6 +1,6 @@
 """Run a torch.fx graph and look at what every node gives: the one interpreter of this package."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.fx import GraphModule, Node
 
-    Look = Callable[["Node", Any, tuple[Any, ...]], None]
+    Look = Callable[["Node", object, tuple[object, ...]], None]
     """``look(node, output, inputs)``, called before a later node can change them in place."""
 
 
@@ -24,8 +24,8 @@ def runner(graph: "GraphModule", look: "Look") -> "Callable[[Tensor], None]":
     from torch.fx import Interpreter
 
     class NodeWatcher(Interpreter):  # type: ignore[misc, unused-ignore]
-        def run_node(self, n: "Node") -> Any:  # noqa: ANN401
-            output = super().run_node(n)
+        def run_node(self, n: "Node") -> object:
+            output: object = super().run_node(n)
             if n.op != "output":
                 known = (source for source in n.all_input_nodes if source in self.env)
                 look(n, output, tuple(self.env[source] for source in known))

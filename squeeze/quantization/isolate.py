@@ -1,7 +1,7 @@
-"""Find the operators that a quantizer or a runtime cannot take in int8, by trying.
+"""Find the operators that a quantizer or a runtime cannot take in int8, by trial.
 
-A quantizer fails on a whole file and seldom says where. What an operator needs to stay float is
-looked for with the quantizer and the runtime themselves: everything stays float but one kind of
+A quantizer fails on a whole file and seldom says where. Which operators must stay float is found
+by running the quantizer and the runtime themselves: everything stays float but one kind of
 operator, then half of that kind, down to single ones.
 """
 
@@ -60,7 +60,7 @@ def _failing(
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001  (whatever the libraries raise)
-            return _told(error)
+            return _first_line(error)
         return None
 
     def among(chosen: Sequence[str]) -> dict[str, str]:
@@ -91,7 +91,6 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else f"…{name[-_LONGEST:]}"
 
 
-def _told(error: Exception) -> str:
-    """Return the first line of an error."""
+def _first_line(error: Exception) -> str:
     text = error.what if isinstance(error, SqueezeError) else str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0].strip()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core.cpu import Cpu, host
 from squeeze.core.errors import SqueezeError
@@ -24,13 +24,13 @@ class FileFacts:
     """What a backend finds out about a float file, to be reused when it is quantized again.
 
     Attributes:
-        ranges: Of its activations, in the backend's own form, with what to tell of them.
+        ranges: Of its activations, in a form that only the backend knows, with a note on them.
         computed: Which of the module's operations each of the file's operators computes.
         kept: Operators that stay float, with the reason: the request says so, or they are unfit.
         unfit: Operators that the quantizer or the runtime cannot take in int8, with the reason.
     """
 
-    ranges: Any = None
+    ranges: object = None
     computed: "Mapping[str, frozenset[str]] | None" = None
     kept: "Mapping[str, str]" = field(default_factory=dict)
     unfit: "Mapping[str, str]" = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Request:
         step: The recipe's numbers.
         calibration: Samples that set the activation ranges; schemes that set none do without.
         progress: Where the bar goes.
-        log: Where the library's chatter goes.
+        log: Where the library's output goes.
         trained: Ranges from training, which go before those of calibration.
         keep_float: What stays float.
         model: The torch model that the file was exported from.
@@ -85,7 +85,7 @@ class QuantizedFile:
     Attributes:
         weight_bits: 7 or 8; 16 of half-precision floats.
         notes: Choices made and why.
-        missed_goal: An aim that was missed; the file is the best that was found.
+        missed_goal: A goal that was missed; the file is the best one found.
         facts: What was found out about the float file.
         search: Of mixed precision.
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from squeeze.core import cpu
+from squeeze.core import cpu, specs
 from squeeze.recipe import schemes
 from squeeze.results import LayerTime, Row
 
@@ -29,11 +29,9 @@ def warnings(rows: Iterable[Row], noticed: Iterable[str]) -> Iterator[str]:
             f"({cpu.difference(made_for)}): latency, speed-up and kernel coverage depend on the "
             "hardware, and accuracy may differ where one of the two saturates."
         )
-    if any(row.runtime == "litert" for row in rows):
-        yield (
-            "LiteRT was timed on this host's processor, not on a phone: its speed-ups do not carry "
-            "over to phones."
-        )
+    known = specs.runtimes()  # a report may be written where a plug-in is missing
+    measured = [known[row.runtime] for row in rows if row.runtime in known]
+    yield from dict.fromkeys(spec.host_caveat for spec in measured if spec.host_caveat)
 
 
 def doubts(rows: Sequence[Row]) -> Iterator[str]:
@@ -69,7 +67,7 @@ def _noise(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _is_quantized(row: Row) -> bool:
-    """Whether a quantize step made the row's file, and not the target's own precision."""
+    """Tell whether a quantize step made the row's file, rather than the target's precision."""
     return schemes.is_int8(row.precision) or (
         row.precision in {"fp16", "bf16"} and row.artifact is not None
     )

@@ -1,4 +1,4 @@
-"""What a run asks of a task: all that differs between classifying, detecting and others."""
+"""What a run needs of a task: all that differs between classification, detection and others."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from squeeze.data.splits import Split
     from squeeze.recipe.schema import InputSpec
 
+    ModuleOutputs = Tensor | tuple[Tensor, ...]
+    """What a module returns for a batch."""
+
 Labels = Any
-"""Of a batch: a tensor of classes ``(n,)`` or shares ``(n, classes)``, or a list of ``Boxes``; only
-the task looks into them."""
+"""Of a batch: a tensor of classes ``(n,)`` or shares ``(n, classes)``, a list of ``Boxes``, or what
+a task of a third party defines. Only the task and losses written for it know which."""
 
 
 class Task(Evaluator, Protocol):
@@ -32,7 +35,7 @@ class Task(Evaluator, Protocol):
 
     def loss(
         self,
-        outputs: Any,  # noqa: ANN401  (a tensor or a tuple of them)
+        outputs: "ModuleOutputs",
         labels: Labels,
         *,
         label_smoothing: float,
@@ -42,7 +45,7 @@ class Task(Evaluator, Protocol):
         ...
 
     def evaluate(self, module: "nn.Module", split: "Split", device: str) -> float:
-        """Return the metric in [0, 1] in torch: a hint while training, never what is reported."""
+        """Return the metric in [0, 1] in torch, to watch a training; reports never show it."""
         ...
 
 

@@ -1,13 +1,13 @@
 """Make one training batch: read its images, augment them, mix them.
 
-Chance has been decided before (``batches.BatchSpec``): a batch is the same whoever makes it.
-The transforms that look at pixels are torchvision's; they take torch's global generator, which is
-seeded for them and put back.
+All that is random was drawn before (``batches.BatchSpec``): a batch is the same in every process.
+The transforms that look at pixels are torchvision's; they use torch's global generator, which is
+seeded for them and restored.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from squeeze.recipe.schema import Augment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from squeeze.data.splits import Split
@@ -27,7 +28,7 @@ _COIN = 0.5
 
 
 class ImageBatchBuilder:
-    """Draws in, batches out.
+    """Makes the batches of images with a class each.
 
     Args:
         split: The training samples.
@@ -66,7 +67,7 @@ class ImageBatchBuilder:
         """Read what fits into memory now: processes that are forked later share it."""
         self.split.read_ahead(originals=bool(self.augment.random_resized_crop))
 
-    def _read(self, draw: "BatchSpec") -> "tuple[Any, Any]":
+    def _read(self, draw: "BatchSpec") -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
         if self._pixel_transform is None:
             return self.split.batch(draw.positions)
         import torch
@@ -87,7 +88,7 @@ class ImageBatchBuilder:
         return preprocessing.normalise(array, self.split.spec), self.split.labels[draw.positions]
 
     def _mixed(self, images: "Tensor", labels: "Tensor") -> "tuple[Tensor, Tensor]":
-        """Mix every image with its neighbour; with both kinds switched on a coin decides."""
+        """Mix every image with its neighbour; with both kinds enabled, one is drawn."""
         import torch
         from torchvision.transforms import v2
 
@@ -113,7 +114,7 @@ def _pixel_transform(
         return None
     from torchvision.transforms import v2
 
-    steps: list[Any] = []
+    steps: list[Callable[[Tensor], Tensor]] = []
     if augment.random_resized_crop:
         low = augment.random_resized_crop
         steps.append(v2.RandomResizedCrop(shape[1:], scale=(low, 1.0), antialias=True))
@@ -126,8 +127,8 @@ def _pixel_transform(
     return transform
 
 
-def _shifted(images: "Tensor", moves: "np.ndarray[Any, Any]", pad: int) -> "Tensor":
-    """Pad by repeating the border, and cut every image out at its own place."""
+def _shifted(images: "Tensor", moves: "NDArray[np.int64]", pad: int) -> "Tensor":
+    """Pad by repeating the border, and crop every image at its own place."""
     import torch
     from torch.nn import functional
 
@@ -143,7 +144,7 @@ def _shifted(images: "Tensor", moves: "np.ndarray[Any, Any]", pad: int) -> "Tens
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Let torch's chance start from a seed, and put it back afterwards; None changes nothing."""
+    """Seed torch's generator within the block, and restore it afterwards; None changes nothing."""
     import torch
 
     if seed is None:

@@ -1,10 +1,10 @@
 """Make one training batch of images with boxes: what moves pixels moves the boxes too.
 
-Chance comes from torch's generator, seeded per batch by the draw, as in ``augment``.
+Random numbers come from torch's generator, seeded per batch by the draw, as in ``augment``.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from squeeze.training.augment import ImageBatchBuilder, seeded
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+    from torchvision.transforms import v2
 
     from squeeze.data.splits import Split
     from squeeze.training.batches import BatchBuilder, BatchSpec
@@ -53,14 +54,14 @@ def builder_of(split: "Split", augment: Augment) -> "BatchBuilder":
 
 
 class BoxBatchBuilder:
-    """Draws in, batches of images and boxes out.
+    """Makes the batches of images with boxes.
 
     Args:
         split: The training samples.
         augment: What to do to them.
 
     Raises:
-        InputError: An augmentation that cannot move boxes.
+        InputError: An augmentation that cannot transform boxes.
     """
 
     def __init__(self, split: "Split", augment: Augment) -> None:
@@ -137,7 +138,7 @@ class BoxBatchBuilder:
         return fitted(scene, self.split.spec, _uniform(low, high))
 
     def _mosaic(self, position: int) -> Scene:
-        """Put four images around a point, and look at a part of that.
+        """Put four images around a point, and cut a part out.
 
         Source: https://arxiv.org/abs/2004.10934, section 3.3
         """
@@ -182,7 +183,7 @@ class BoxBatchBuilder:
             scaled(boxes, width / wide, height / tall),
         )
 
-    def _pixels(self, image: "NDArray[Any]", position: int) -> "Tensor":
+    def _pixels(self, image: "NDArray[np.generic]", position: int) -> "Tensor":
         import torch
 
         if image.dtype != np.uint8:
@@ -273,12 +274,12 @@ def joined(parts: list[Boxes]) -> Boxes:
     )
 
 
-def _through(transform: Any, scene: Scene) -> Scene:  # noqa: ANN401
+def _through(transform: "v2.Transform", scene: Scene) -> Scene:
     """Apply one of torchvision's transforms to pixels and boxes together."""
     import torch
     from torchvision import tv_tensors
 
-    boxes: Any = tv_tensors.BoundingBoxes(
+    boxes = tv_tensors.BoundingBoxes(
         torch.from_numpy(scene.boxes.xyxy), format="XYXY", canvas_size=scene.size
     )
     pixels, after = transform(tv_tensors.Image(scene.pixels), boxes)

@@ -1,8 +1,8 @@
-"""The batches of an epoch: first what chance decides, drawn in one place, then the images.
+"""The batches of an epoch: first all that is random is drawn, in one place, then images are made.
 
 Order and augmentation are drawn here, batch after batch, from one NumPy generator; making the
-images of a draw takes no further chance. So neither the number of workers nor that of processes
-changes a batch.
+images of a draw is deterministic. So neither the number of workers nor that of processes changes a
+batch.
 """
 
 import os
@@ -10,11 +10,11 @@ import signal
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from squeeze.recipe.schema import Augment, TrainSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+    from torch.utils.data import DataLoader
 
     from squeeze.core.boxes import Boxes
     from squeeze.tasks.base import Labels
@@ -39,13 +40,13 @@ _DYING_S = 1.0
 
 @dataclass(frozen=True)
 class BatchSpec:
-    """What chance decided for one batch.
+    """What was drawn for one batch.
 
     Attributes:
         positions: Samples of the split ``(n,)``.
         mirrored: Which images are flipped ``(n,)``.
-        moves: Row and column of the cut after padding ``(n, 2)``.
-        seed: For the transforms that draw themselves.
+        moves: Row and column of the crop after padding ``(n, 2)``.
+        seed: For the transforms that draw random numbers themselves.
     """
 
     positions: "NDArray[np.int64]"
@@ -67,7 +68,7 @@ class BatchSpec:
 
 
 class BatchBuilder(Protocol):
-    """Draws in, batches out."""
+    """Makes the batch of a draw."""
 
     augment: Augment
 
@@ -90,7 +91,7 @@ class Plan:
         share: Number of this process and how many there are: its batches are parts of all.
 
     Raises:
-        InputError: Classes are to be balanced, and images have boxes of several.
+        InputError: Classes are to be balanced, but images have boxes of several classes.
     """
 
     def __init__(
@@ -139,31 +140,31 @@ class Loader:
 
     Args:
         plan: What to make.
-        maker: How to make it.
+        builder: How to make it.
         workers: Processes that make batches ahead; 0 makes them here when they are needed.
-        pin: Put them into page-locked memory, from which a GPU takes them while it works.
-        beside: Without workers, let a thread make them ahead, unless their transforms take chance
-            from torch, whose generator is everybody's.
+        pin: Put them into page-locked memory, which a GPU copies from while it computes.
+        beside: Without workers, let a thread make them ahead, unless their transforms use torch's
+            generator, which all threads share.
 
     Attributes:
-        waited_s: Seconds that whoever iterates has waited for batches so far.
+        waited_s: Seconds spent waiting for batches so far.
     """
 
     def __init__(
         self,
         plan: Plan,
-        maker: "BatchBuilder",
+        builder: "BatchBuilder",
         *,
         workers: int = 0,
         pin: bool = False,
         beside: bool = False,
     ) -> None:
         self.waited_s = 0.0
-        self._plan, self._maker, self._pin = plan, maker, pin
-        self._beside = beside and not maker.augment.draws_itself
-        # more would only get in each other's way, and torch would warn about them
+        self._plan, self._builder, self._pin = plan, builder, pin
+        self._beside = beside and not builder.augment.draws_itself
+        # more would only compete for the cores, and torch would warn about them
         self._workers = min(workers, _cores())
-        self._ahead: Any = None
+        self._ahead: DataLoader[Batch] | None = None
 
     def epoch(self) -> "Iterator[Batch]":
         """Yield the batches of the next epoch, on the CPU.
@@ -183,8 +184,8 @@ class Loader:
             yield batch
 
     def death(self) -> str | None:
-        """Return how a worker has died, and end the others; None when none has."""
-        for _ in range(2):  # torch's handler may raise here too, but once
+        """Return how a worker died, and end the others; None when none has."""
+        for _ in range(2):  # torch's handler may raise here too, but only once
             with suppress(RuntimeError):
                 return self._death()
         return "killed"
@@ -202,7 +203,7 @@ class Loader:
             time.sleep(_DYING_S / 20)
         return None
 
-    def _source(self) -> Any:  # noqa: ANN401
+    def _source(self) -> "Iterable[Batch | SqueezeError]":
         if self._workers:
             return self._made_ahead()
         if self._beside:
@@ -220,30 +221,30 @@ class Loader:
                 yield waiting.popleft().result()
 
     def _make(self, draw: BatchSpec) -> "Batch":
-        images, labels = self._maker[draw]
+        images, labels = self._builder[draw]
         if self._pin:
             images = images.pin_memory()
             labels = labels if isinstance(labels, list) else labels.pin_memory()
         return images, labels
 
-    def _made_ahead(self) -> Any:  # noqa: ANN401
+    def _made_ahead(self) -> "Iterable[Batch | SqueezeError]":
         import torch
         from torch.utils.data import DataLoader
 
         if self._ahead is None:
-            self._maker.read_ahead()
+            self._builder.read_ahead()
             self._ahead = DataLoader(
-                WorkerDataset(self._maker),  # type: ignore[arg-type]  # it asks for __getitem__ only
+                WorkerDataset(self._builder),  # type: ignore[arg-type]  # it needs __getitem__ only
                 sampler=self._plan,
                 batch_size=None,
                 num_workers=self._workers,
                 pin_memory=self._pin,
                 persistent_workers=True,
-                generator=torch.Generator(),  # else it would take chance from the global one
+                generator=torch.Generator(),  # else it would draw from the global one
                 multiprocessing_context="fork",  # datasets in users' files cannot be pickled
             )
         with warnings.catch_warnings():
-            # newer Pythons warn of every fork; the workers call nothing that the threads hold
+            # newer Pythons warn of every fork; the workers use nothing that other threads lock
             warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
             # jax, which LiteRT brings, does too
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
@@ -254,8 +255,8 @@ class Loader:
 def workers_watched(loader: Loader, where: str) -> Iterator[None]:
     """Explain the death of a worker.
 
-    It shows as a broken pipe, or as an error that torch raises from a signal's handler, which may
-    come at any moment of the block, also after the pipe has broken.
+    It appears as a broken pipe, or as an error that torch raises from a signal handler, which may
+    come at any moment within the block, also after the pipe has broken.
 
     Raises:
         SqueezeError: A worker has died.
@@ -287,13 +288,13 @@ def _dead(how: str, where: str) -> SqueezeError:
 
 @dataclass(frozen=True)
 class WorkerDataset:
-    """A ``BatchBuilder`` in a worker: our errors come back as they are, not as a stack of text."""
+    """A ``BatchBuilder`` in a worker: our errors come back as objects, not as traceback text."""
 
-    maker: "BatchBuilder"
+    builder: "BatchBuilder"
 
     def __getitem__(self, draw: BatchSpec) -> "Batch | SqueezeError":
         """Return the batch, or the error."""
         try:
-            return self.maker[draw]
+            return self.builder[draw]
         except SqueezeError as error:
             return error

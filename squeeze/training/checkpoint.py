@@ -2,16 +2,16 @@
 
 The tensors (model, what trains along, optimizer, average, best model, torch's random states) are
 those of a safetensors file; everything else is JSON in its header, beside a SHA-256 of both. The
-file takes the place of the one before in one step, so a kill at any moment leaves a whole one.
+file replaces the one before atomically, so a kill at any moment leaves a whole one.
 """
 
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
@@ -20,12 +20,61 @@ from squeeze.store import claim, key_of, new_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn, optim
 
     Tensors = dict[str, Tensor]
 
 _CONTENT, _SHA256 = "squeeze", "sha256"
-_ANEW = "the training starts anew"
+_FORM = 2
+"""Raised when ``PlainState`` changes, so that checkpoints of an earlier form are not used."""
+_ANEW = "the training starts from the beginning"
+
+
+class OptimizerState(TypedDict):
+    """An optimizer's state but its tensors.
+
+    Attributes:
+        param_groups: As ``state_dict`` returns them.
+        state: By number of the parameter.
+    """
+
+    param_groups: list[dict[str, object]]
+    state: dict[str, dict[str, object]]
+
+
+class GeneratorStates(TypedDict):
+    """The states of the random generators whose states are numbers.
+
+    Attributes:
+        plan: Of the batches' generator.
+        python: As ``random.getstate`` returns it; tuples come back as lists.
+        numpy: As ``numpy.random.get_state`` returns it, with a list of its keys.
+    """
+
+    plan: Mapping[str, object]
+    python: tuple[int, Sequence[int], float | None]
+    numpy: tuple[str, Sequence[int], int, int, float]
+
+
+class PlainState(TypedDict):
+    """All of a training's state that is no tensor.
+
+    Attributes:
+        history: One entry per finished epoch.
+        optimizer: See ``of_optimizer``.
+        schedule: As ``state_dict`` returns it.
+        scaler: As ``state_dict`` returns it.
+        updates: Of the moving average.
+        random: See ``of_generators``.
+    """
+
+    history: list[dict[str, object]]
+    optimizer: OptimizerState
+    schedule: dict[str, object]
+    scaler: dict[str, object]
+    updates: int
+    random: GeneratorStates
 
 
 @dataclass
@@ -52,7 +101,7 @@ class Checkpoints:
 class TrainingState:
     """What is saved: plain data, and tensors by name."""
 
-    plain: dict[str, Any]
+    plain: PlainState
     tensors: "Tensors"
 
     def part(self, prefix: str) -> "Tensors":
@@ -73,7 +122,7 @@ class Checkpoint:
     path: Path
     key: str
 
-    def save(self, state: TrainingState, shape: Any) -> None:  # noqa: ANN401
+    def save(self, state: TrainingState, shape: object) -> None:
         """Write the file whole.
 
         Args:
@@ -86,7 +135,7 @@ class Checkpoint:
         from safetensors.torch import save as to_bytes
 
         claim(self.path.parent, self.key)
-        content = json.dumps({"key": key_of(self.key, shape), "plain": state.plain})
+        content = json.dumps({"key": key_of(self.key, _FORM, shape), "plain": state.plain})
         tensors = {
             name: tensor.detach().cpu().contiguous().clone()
             for name, tensor in state.tensors.items()
@@ -95,12 +144,12 @@ class Checkpoint:
         with new_file(self.path) as inside:
             inside.write_bytes(to_bytes(tensors, header))
 
-    def load(self, shape: Any, warn: "Callable[[str], None]") -> TrainingState | None:  # noqa: ANN401
+    def load(self, shape: object, warn: "Callable[[str], None]") -> TrainingState | None:
         """Return the content; None when there is no file, or one of other work or damaged.
 
         Args:
             shape: See ``save``.
-            warn: Told of a damaged file.
+            warn: Called with a message about a damaged file.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -111,7 +160,7 @@ class Checkpoint:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if _sha256(header[_CONTENT], tensors) != header[_SHA256]:
-                raise ValueError("its SHA-256 is not the recorded one")  # noqa: TRY301
+                raise ValueError("its SHA-256 differs from the recorded one")  # noqa: TRY301
             content = json.loads(header[_CONTENT])
             key, plain = content["key"], content["plain"]
         except KeyError as error:
@@ -119,7 +168,8 @@ class Checkpoint:
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             warn(f"{self.path}: the checkpoint is damaged: {error}; {_ANEW}")
         else:
-            return TrainingState(plain, tensors) if key == key_of(self.key, shape) else None
+            fits = key == key_of(self.key, _FORM, shape)
+            return TrainingState(plain, tensors) if fits else None
         return None
 
 
@@ -134,12 +184,12 @@ def _sha256(content: str, tensors: "Tensors") -> str:
     return whole.hexdigest()
 
 
-def of_optimizer(optimizer: "optim.Optimizer") -> tuple[dict[str, Any], "Tensors"]:
+def of_optimizer(optimizer: "optim.Optimizer") -> tuple[OptimizerState, "Tensors"]:
     """Return an optimizer's state as plain data and tensors named ``<parameter>/<key>``."""
     import torch
 
     content = optimizer.state_dict()
-    plain: dict[str, Any] = {"param_groups": content["param_groups"], "state": {}}
+    plain: OptimizerState = {"param_groups": content["param_groups"], "state": {}}
     tensors: Tensors = {}
     for number, values in content["state"].items():
         for name, value in values.items():
@@ -151,17 +201,17 @@ def of_optimizer(optimizer: "optim.Optimizer") -> tuple[dict[str, Any], "Tensors
 
 
 def load_optimizer_(
-    optimizer: "optim.Optimizer", plain: Mapping[str, Any], tensors: "Mapping[str, Tensor]"
+    optimizer: "optim.Optimizer", plain: OptimizerState, tensors: "Mapping[str, Tensor]"
 ) -> None:
-    """Put back what ``of_optimizer`` returned, in the memory layout of the parameters."""
+    """Restore what ``of_optimizer`` returned, in the memory layout of the parameters."""
     import torch
 
-    state: dict[int, dict[str, Any]] = {int(n): dict(v) for n, v in plain["state"].items()}
+    state = {int(n): dict(v) for n, v in plain["state"].items()}
     for path, tensor in tensors.items():
         number, _, name = path.partition("/")
         state.setdefault(int(number), {})[name] = tensor
     groups = [
-        {name: tuple(v) if name == "betas" else v for name, v in group.items()}
+        {n: tuple(v) if n == "betas" and isinstance(v, list) else v for n, v in group.items()}
         for group in plain["param_groups"]
     ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
@@ -171,15 +221,18 @@ def load_optimizer_(
                 values[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
-def of_chance(rng: np.random.Generator) -> tuple[dict[str, Any], "Tensors"]:
+def of_generators(rng: np.random.Generator) -> tuple[GeneratorStates, "Tensors"]:
     """Return the states of all random generators: the plan's, Python's, NumPy's and torch's."""
     import torch
 
-    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  (the user's code may use it)
-    plain = {
+    state = np.random.get_state(legacy=True)  # noqa: NPY002  (the user's code may use it)
+    name, keys, position, has_gauss, cached = cast(
+        "tuple[str, NDArray[np.uint32], int, int, float]", state
+    )
+    plain: GeneratorStates = {
         "plan": rng.bit_generator.state,
         "python": random.getstate(),
-        "numpy": [name, np.asarray(keys).tolist(), *rest],
+        "numpy": (name, keys.tolist(), position, has_gauss, cached),
     }
     tensors = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
@@ -187,17 +240,18 @@ def of_chance(rng: np.random.Generator) -> tuple[dict[str, Any], "Tensors"]:
     return plain, tensors
 
 
-def load_chance_(
-    rng: np.random.Generator, plain: Mapping[str, Any], tensors: "Mapping[str, Tensor]"
+def load_generators_(
+    rng: np.random.Generator, plain: GeneratorStates, tensors: "Mapping[str, Tensor]"
 ) -> None:
-    """Put back what ``of_chance`` returned."""
+    """Restore what ``of_generators`` returned."""
     import torch
 
     rng.bit_generator.state = plain["plan"]
-    version, keys, gauss = plain["python"]
-    random.setstate((version, tuple(keys), gauss))
-    name, numbers, *rest = plain["numpy"]
-    np.random.set_state((name, np.array(numbers, np.uint32), *rest))  # noqa: NPY002
+    version, internal, gauss = plain["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, numbers, position, has_gauss, cached = plain["numpy"]
+    keys = np.array(numbers, np.uint32)
+    np.random.set_state((name, keys, position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(tensors["cpu"])
     if torch.cuda.is_available():
         for number in range(min(torch.cuda.device_count(), len(tensors) - 1)):

@@ -34,7 +34,7 @@ def device_for(settings: TrainSettings, where: str) -> str:
 
 @contextmanager
 def switched(settings: TrainSettings, device: str) -> Iterator[None]:
-    """Set torch's global switches for the time of the block, and put them back."""
+    """Set torch's global switches for the duration of the block, and restore them."""
     import torch
 
     before = (
@@ -45,7 +45,7 @@ def switched(settings: TrainSettings, device: str) -> Iterator[None]:
     )
     try:
         if settings.deterministic:
-            # cuBLAS reads this when its handle is made, and torch refuses to go on without it
+            # cuBLAS reads this when its handle is made, and torch refuses to run without it
             os.environ.setdefault(_WORKSPACE, ":4096:8")
             torch.use_deterministic_algorithms(mode=True)
         torch.backends.cudnn.benchmark = device == "cuda" and not settings.deterministic
@@ -58,7 +58,7 @@ def switched(settings: TrainSettings, device: str) -> Iterator[None]:
 
 
 def autocast(settings: TrainSettings, device: str) -> AbstractContextManager[object]:
-    """Return the context in which the forward pass runs in bf16 or fp16, if it shall."""
+    """Return the context in which the forward pass runs in bf16 or fp16, if asked for."""
     import torch
 
     if settings.precision == "fp32":

@@ -12,11 +12,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from squeeze.core.errors import InputError, SqueezeError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from torch import Tensor, nn
 
 T = TypeVar("T")
@@ -25,7 +27,7 @@ _MEETING, _PATIENCE = timedelta(minutes=3), timedelta(hours=12)
 
 def rank() -> int:
     """Return the number of this process, from 0."""
-    return _group().get_rank() if size() > 1 else 0
+    return int(_group().get_rank()) if size() > 1 else 0
 
 
 def size() -> int:
@@ -34,7 +36,8 @@ def size() -> int:
     return int(group.get_world_size()) if group.is_available() and group.is_initialized() else 1
 
 
-def _group() -> Any:  # noqa: ANN401
+def _group() -> "ModuleType":
+    """Return ``torch.distributed``, whose functions are missing in builds without it."""
     from torch import distributed
 
     return distributed
@@ -42,7 +45,7 @@ def _group() -> Any:  # noqa: ANN401
 
 @contextmanager
 def joined() -> Iterator[int]:
-    """Meet the other processes that the environment tells of, for the time of the block.
+    """Join the other processes that the environment names, for the duration of the block.
 
     The variables are torchrun's: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
 
@@ -50,7 +53,7 @@ def joined() -> Iterator[int]:
         The number of this process; 0 when it is alone.
 
     Raises:
-        SqueezeError: The others do not come.
+        SqueezeError: The others do not join.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -66,8 +69,8 @@ def joined() -> Iterator[int]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     torch.set_num_threads(max(1, threads // count))
     try:
-        with _explained("the other processes of this run did not come"):
-            distributed.init_process_group(backend, timeout=_PATIENCE, **_meeting(number, count))
+        with _explained("the other processes of this run did not join"):
+            _join(backend, number, count)
         yield number
     finally:
         torch.set_num_threads(threads)
@@ -75,43 +78,45 @@ def joined() -> Iterator[int]:
             distributed.destroy_process_group()
 
 
-def _meeting(number: int, count: int) -> dict[str, Any]:
-    """Return where to meet; torchrun has its own place, and ends the others when one does."""
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+def _join(backend: str, number: int, count: int) -> None:
+    """Join the process group; torchrun has its own store, and ends the others when one ends."""
+    from torch import distributed
 
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        return {"init_method": "env://"}
+        distributed.init_process_group(backend, timeout=_PATIENCE, init_method="env://")
+        return
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = TCPStore(host, port, count, number == 0, _MEETING)
-    return {"store": store, "rank": number, "world_size": count}
+    store = _group().TCPStore(host, port, count, number == 0, _MEETING)
+    distributed.init_process_group(
+        backend, timeout=_PATIENCE, store=store, rank=number, world_size=count
+    )
 
 
 def from_first(make: Callable[[], T]) -> T:
     """Return what the first process makes, in every process.
 
     Raises:
-        SqueezeError: The first process is gone.
+        SqueezeError: The first process has stopped.
     """
     if size() == 1:
         return make()
     box = [make() if rank() == 0 else None]
     with _explained("another process of this run has stopped"):
         _group().broadcast_object_list(box, src=0)
-    found: Any = box[0]
-    return found  # type: ignore[no-any-return]
+    return cast("T", box[0])
 
 
 def mean_(tensors: "Iterable[Tensor]") -> None:
     """Put the mean over all processes into floating-point tensors, in one message per format.
 
     Raises:
-        SqueezeError: Another process is gone.
+        SqueezeError: Another process has stopped.
     """
     if size() == 1:
         return
     import torch
 
-    kinds: dict[Any, list[Tensor]] = {}
+    kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
     for tensor in tensors:
         if tensor.is_floating_point():
             kinds.setdefault((tensor.dtype, tensor.device), []).append(tensor)
@@ -136,14 +141,14 @@ def start_alike_(modules: "Iterable[nn.Module]", where: str) -> None:
 
     tensors = [t for module in modules for t in tensors_of(module).values()]
     mine = [list(tensor.shape) for tensor in tensors]
-    everyone: list[Any] = [None] * size()
+    everyone: list[object] = [None] * size()
     with _explained("another process of this run has stopped"):
         _group().all_gather_object(everyone, mine)
         if any(other != mine for other in everyone):
             raise SqueezeError(
                 "the processes hold models of different shapes",
                 where=where,
-                hint="run it in one process",
+                hint="run the training in one process",
             )
         for tensor in tensors:
             _group().broadcast(tensor, src=0)
@@ -159,7 +164,7 @@ def check_batch(batch: int, where: str) -> None:
         raise InputError(
             f"a batch of {batch} images cannot be shared evenly by {size()} processes",
             where=f"{where}, batch_size",
-            hint=f"choose a multiple of {size()}, and have as many training samples",
+            hint=f"choose a multiple of {size()}, with at least as many training samples",
         )
 
 

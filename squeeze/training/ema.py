@@ -45,7 +45,7 @@ class Average:
         self.updates = 0
 
     def follow(self) -> None:
-        """Take in the module as it is now."""
+        """Update with the module's present weights."""
         from torch.optim.swa_utils import get_ema_multi_avg_fn
 
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))

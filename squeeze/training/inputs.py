@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Training:
-    """What a training run is given besides the model and its settings.
+    """The data, task and seed of a training, and where it reports and saves its state.
 
     Attributes:
         train: Samples to learn from.
@@ -22,8 +22,8 @@ class Training:
         seed: Order of samples and augmentation.
         progress: Where the bar goes.
         label: The bar's text.
-        checkpoints: Where the training leaves its state after every epoch and resumes from; it
-            leaves none when None.
+        checkpoints: Where the training saves its state after every epoch and resumes from; None
+            saves nothing.
     """
 
     train: "Split"

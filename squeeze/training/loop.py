@@ -3,7 +3,9 @@
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
 
 from squeeze.recipe.schema import TrainSettings
 from squeeze.results import Epoch
@@ -13,7 +15,7 @@ from squeeze.training.batches import workers_watched
 from squeeze.training.checkpoint import Checkpoint, shapes
 from squeeze.training.ema import load_, tensors_of
 from squeeze.training.inputs import Training
-from squeeze.training.work import Work, agree_, begin, put_back_, state_of, update_
+from squeeze.training.work import Work, agree_, begin, restore_, state_of, update_
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,10 +44,10 @@ def train_(
     Args:
         module: Trained in place.
         settings: The recipe's numbers.
-        training: Data and surroundings.
+        training: Data, task and seed.
         objective: The loss; the task's own when None.
-        extra: Trained along with the model and thrown away afterwards, for example the adapters of
-            a distillation; the objective calls it.
+        extra: Trained along with the model and discarded afterwards, for example the adapters of a
+            distillation; the objective calls it.
         after_backward: Called between backward and optimizer step; may change gradients, as the
             regularisers of sparse training do.
 
@@ -72,16 +74,9 @@ def train_(
             module.to(memory_format=torch.channels_last)
         loss = objective or objectives.of_task(training.task.of(module), settings)
         work = begin(module, settings, training, (loss, extra, after_backward))
-        _go_on(work, settings, training, place)
-        total = settings.epochs * len(work.plan)
-        with (
-            workers_watched(work.loader, where),
-            training.progress.task(training.label, total) as advance,
-        ):
-            advance(len(work.history) * len(work.plan))
-            while len(work.history) < settings.epochs and not _tired(work.history, settings):
-                _epoch(work, settings, training, (advance, place))
-        kept = _leave(work)
+        _resume_(work, settings, training, place)
+        _epochs(work, settings, training, place)
+        kept = _finish_(work)
     if kept != settings.epochs:
         training.progress.say(
             f"{where}: {len(work.history)} of {settings.epochs} epochs, epoch {kept} is kept"
@@ -89,10 +84,24 @@ def train_(
     return work.history
 
 
-def _go_on(
+def _epochs(
     work: Work, settings: TrainSettings, training: Training, place: Checkpoint | None
 ) -> None:
-    """Put the last checkpoint of this very training in place, if there is one."""
+    """Train the epochs that are left, or until validation stops improving."""
+    batches = len(work.plan)
+    with (
+        workers_watched(work.loader, training.label),
+        training.progress.task(training.label, settings.epochs * batches) as advance,
+    ):
+        advance(len(work.history) * batches)
+        while len(work.history) < settings.epochs and not _stalled(work.history, settings):
+            _epoch(work, settings, training, (advance, place))
+
+
+def _resume_(
+    work: Work, settings: TrainSettings, training: Training, place: Checkpoint | None
+) -> None:
+    """Restore the last checkpoint of this very training, if there is one."""
     import torch
 
     shape = _shape(work, settings, training)
@@ -100,16 +109,16 @@ def _go_on(
         lambda: None if place is None else place.load(shape, training.progress.warn)
     )
     if found is not None:
-        put_back_(work, found)
-        if distributed.rank():  # the checkpoint has the first process's chance
+        restore_(work, found)
+        if distributed.rank():  # the checkpoint has the first process's generators
             torch.manual_seed(training.seed + distributed.rank())
-        work.history = [Epoch(**epoch) for epoch in found.plain["history"]]
+        work.history = TypeAdapter(list[Epoch]).validate_python(found.plain["history"])
         training.progress.say(
             f"{training.label}: resumes after epoch {len(work.history)} of {settings.epochs}"
         )
 
 
-def _shape(work: Work, settings: TrainSettings, training: Training) -> list[Any]:
+def _shape(work: Work, settings: TrainSettings, training: Training) -> list[object]:
     """Return what a checkpoint must agree on with the training that uses it."""
     modules = [shapes(work.module), shapes(work.extra)]
     return [settings.model_dump(), training.seed, training.train.fingerprint, modules]
@@ -121,7 +130,7 @@ def _epoch(
     training: Training,
     out: "tuple[Advance, Checkpoint | None]",
 ) -> None:
-    """Train an epoch, look at validation, book both, and save a checkpoint."""
+    """Train an epoch, evaluate, record both, and save a checkpoint."""
     advance, place = out
     started, waited_s = time.perf_counter(), work.loader.waited_s
     parameters.train_mode_(work.module, settings.freeze)
@@ -209,8 +218,8 @@ def _to(
     return images.to(device, memory_format=layout, non_blocking=True), labels
 
 
-def _tired(history: list[Epoch], settings: TrainSettings) -> bool:
-    """Tell whether validation has not become better for ``patience`` epochs."""
+def _stalled(history: list[Epoch], settings: TrainSettings) -> bool:
+    """Tell whether validation has not improved for ``patience`` epochs."""
     if settings.patience is None or not history:
         return False
     return len(history) - 1 - _best(history) >= settings.patience
@@ -235,8 +244,8 @@ def _score(work: Work, task: "Task") -> float:
     return float(hits[0] / hits[1])
 
 
-def _leave(work: Work) -> int:
-    """Leave the model that is to be kept, in eval mode on the CPU; return its epoch, from 1."""
+def _finish_(work: Work) -> int:
+    """Load the weights to keep, in eval mode on the CPU; return their epoch, from 1."""
     import torch
 
     kept = len(work.history) - 1

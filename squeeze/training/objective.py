@@ -1,7 +1,7 @@
-"""What is minimised when nobody says otherwise: the task's loss."""
+"""The default objective of a training: the task's loss."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.recipe.schema import TrainSettings
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from squeeze.tasks.base import Labels, Task
+    from squeeze.tasks.base import Labels, ModuleOutputs, Task
 
-    Objective = Callable[[Tensor, Any, Labels], Tensor]
+    Objective = Callable[[Tensor, ModuleOutputs, Labels], Tensor]
     """Images, outputs and labels to a scalar loss. Labels are classes ``(n,)``, shares
     ``(n, classes)`` when the images are mixed, or a list of ``Boxes``."""
 
@@ -23,7 +23,7 @@ _ONE_VALUE = "Expected more than 1 value per channel"
 def of_task(task: "Task", settings: TrainSettings) -> "Objective":
     """Return the task's own loss with the recipe's label smoothing and focal exponent."""
 
-    def loss(images: "Tensor", outputs: Any, labels: "Labels") -> "Tensor":  # noqa: ANN401
+    def loss(images: "Tensor", outputs: "ModuleOutputs", labels: "Labels") -> "Tensor":
         del images
         return task.loss(
             outputs,
@@ -35,7 +35,9 @@ def of_task(task: "Task", settings: TrainSettings) -> "Objective":
     return loss
 
 
-def run(forward: "Callable[[Tensor], Any]", images: "Tensor", where: str) -> Any:  # noqa: ANN401
+def run(
+    forward: "Callable[[Tensor], ModuleOutputs]", images: "Tensor", where: str
+) -> "ModuleOutputs":
     """Run the model in train mode.
 
     Raises:
@@ -50,7 +52,7 @@ def run(forward: "Callable[[Tensor], Any]", images: "Tensor", where: str) -> Any
             f"a BatchNorm layer sees one value per channel in a batch of {len(images)}, "
             "and a single value has no variance",
             where=where,
-            hint="set batch_size to 2 or more (and have as many training samples), or freeze "
+            hint="set batch_size to 2 or more, with at least as many training samples, or freeze "
             "the layer",
         ) from error
 

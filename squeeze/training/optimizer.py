@@ -1,6 +1,6 @@
 """Optimizers: SGD with Nesterov momentum and AdamW, with parameter groups by layer and decay."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.recipe.schema import TrainSettings
 from squeeze.training import parameters
@@ -15,7 +15,7 @@ def build(
     """Return the optimizer of a model and what trains along with it.
 
     Args:
-        module: The model; ``settings.lr_scales`` speaks of its paths.
+        module: The model; the patterns of ``settings.lr_scales`` match its paths.
         settings: The recipe's numbers.
         extra: Trained with the plain learning rate.
         where: What messages call the training.
@@ -35,8 +35,8 @@ def build(
 
 def _groups(
     module: "nn.Module", settings: TrainSettings, extra: "nn.Module | None", where: str
-) -> list[dict[str, Any]]:
-    """Weight decay is for matrices and kernels; norms and biases go without."""
+) -> list[dict[str, object]]:
+    """Return parameter groups; weight decay is for matrices and kernels, not norms and biases."""
     scales = dict.fromkeys((name for name, _ in module.named_parameters()), 1.0)
     matched = parameters.matching(module, list(settings.lr_scales), f"{where}, lr_scales")
     for pattern, names in matched.items():  # the last pattern that matches decides
@@ -44,7 +44,7 @@ def _groups(
     trained = [(p, scales[name]) for name, p in module.named_parameters()]
     trained += [(p, 1.0) for p in (extra.parameters() if extra is not None else ())]
     trained = [(p, scale) for p, scale in trained if p.requires_grad]
-    groups: list[dict[str, Any]] = []
+    groups: list[dict[str, object]] = []
     for scale in dict.fromkeys([1.0, *(scale for _, scale in trained)]):
         own = [p for p, own_scale in trained if own_scale == scale]
         lr = settings.lr * scale

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def matching(module: "nn.Module", wanted: Sequence[str], where: str) -> dict[str, set[str]]:
-    """Return the names of the parameters that each pattern means.
+    """Return the names of the parameters that each pattern matches.
 
     Raises:
         InputError: A pattern matches no parameter; the message has the nearest names.
@@ -33,7 +33,7 @@ def matching(module: "nn.Module", wanted: Sequence[str], where: str) -> dict[str
 
 @contextmanager
 def frozen(module: "nn.Module", wanted: Sequence[str], where: str) -> Iterator[None]:
-    """Keep the matching parameters as they are for the time of the block.
+    """Keep the matching parameters as they are for the duration of the block.
 
     Raises:
         InputError: A pattern matches nothing, or nothing is left to train.
@@ -48,7 +48,7 @@ def frozen(module: "nn.Module", wanted: Sequence[str], where: str) -> Iterator[N
         for parameter in changed:
             parameter.requires_grad = False
         if fixed and not any(p.requires_grad for p in module.parameters()):
-            raise InputError("leaves nothing to train", where=where)
+            raise InputError("leaves nothing to train", where=where, hint="freeze fewer layers")
         yield
     finally:
         for parameter in changed:

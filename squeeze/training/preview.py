@@ -1,7 +1,7 @@
 """A contact sheet of what a training sees: augmented images with their labels or boxes."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -14,10 +14,14 @@ from squeeze.training.batches import Plan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
     from squeeze.data.splits import Split
+
+    Label = Boxes | int | Sequence[float]
+    """Boxes, a class, or the share of every class in a mixed image."""
 
 _SIDE, _GAP, _TEXT = 112, 8, 12
 _LINES = 2
@@ -26,7 +30,7 @@ _COLOURS = ("yellow", "cyan", "lime", "magenta", "orange", "red", "blue", "white
 
 
 def contact_sheet(split: "Split", settings: TrainSettings, *, seed: int, images: int) -> "Image":
-    """Draw the first images of the first epoch, exactly as the training will be given them.
+    """Draw the first images of the first epoch, exactly as the training will see them.
 
     Args:
         split: The training samples.
@@ -53,30 +57,28 @@ def contact_sheet(split: "Split", settings: TrainSettings, *, seed: int, images:
     return sheet
 
 
-def label_text(label: Any, classes: "Sequence[str]") -> list[str]:  # noqa: ANN401
-    """Return a class's name, or every class's name with what it has of the image, most first.
-
-    That is its share of a mixed image, or how many boxes are of it.
-    """
+def label_text(label: "Label", classes: "Sequence[str]") -> list[str]:
+    """Return a class's name, or those of several, the largest share or most boxes first."""
     if isinstance(label, Boxes):
         counts = np.bincount(label.classes, minlength=len(classes))
         return [
             f"{classes[i]} {counts[i]}" for i in np.argsort(-counts, kind="stable") if counts[i]
         ]
     if np.ndim(label) == 0:
-        return [classes[int(label)]]
-    order = np.argsort(-np.asarray(label), kind="stable")
-    return [f"{classes[i]} {label[i]:.2f}" for i in order if label[i] > _LEAST_SHARE]
+        return [classes[cast("int", label)]]
+    shares = np.asarray(label)
+    order = np.argsort(-shares, kind="stable")
+    return [f"{classes[i]} {shares[i]:.2f}" for i in order if shares[i] > _LEAST_SHARE]
 
 
 def _first(
     split: "Split", settings: TrainSettings, seed: int, images: int
-) -> list[tuple[Any, Any]]:
-    maker = builder_of(split, settings.augment)
-    found: list[tuple[Any, Any]] = []
+) -> "list[tuple[NDArray[np.uint8], Label]]":
+    builder = builder_of(split, settings.augment)
+    found: list[tuple[NDArray[np.uint8], Label]] = []
     for drawn in Plan(split.labels, settings, np.random.default_rng(seed)):
-        batch, labels = maker[drawn]
-        plain = labels if split.has_boxes else labels.numpy()
+        batch, labels = builder[drawn]
+        plain = labels if split.has_boxes else labels.tolist()
         found += [(restore(i, split.spec), n) for i, n in zip(batch.numpy(), plain, strict=True)]
         if len(found) >= images:
             break
@@ -94,7 +96,7 @@ def _outline_(cell: "Image", boxes: Boxes, scale: float) -> None:
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour)
 
 
-def _scaled(pixels: Any) -> "Image":  # noqa: ANN401
+def _scaled(pixels: "NDArray[np.uint8]") -> "Image":
     """Bring pixels ``(H, W, C)`` to the size of a cell; small ones show as squares."""
     from PIL import Image
 
@@ -104,7 +106,7 @@ def _scaled(pixels: Any) -> "Image":  # noqa: ANN401
     return image.resize((round(image.width * scale), round(image.height * scale)), way)
 
 
-def _lines(label: Any, classes: "Sequence[str]", draw: "ImageDraw") -> list[str]:  # noqa: ANN401
+def _lines(label: "Label", classes: "Sequence[str]", draw: "ImageDraw") -> list[str]:
     """Return the label in at most two lines that fit under the image."""
     shown = []
     for text in label_text(label, classes)[:_LINES]:

@@ -1,7 +1,7 @@
-"""Everything of a training that changes from step to step, and how it is saved and put back."""
+"""All state of a training that changes from step to step, and how it is saved and restored."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -79,13 +79,8 @@ def begin(
     objective, extra, after_backward = given
     optimizer = optimizers.build(module, settings, extra, training.label)
     rng = np.random.default_rng(training.seed)
-    here = (distributed.rank(), distributed.size())
-    distributed.check_batch(min(settings.batch_size, len(training.train)), training.label)
-    plan = Plan(training.train.labels, settings, rng, share=here)
-    watched = training.validation
-    if here[1] > 1:
-        watched = watched.take(range(here[0], len(watched), here[1]))
     device = str(next(module.parameters()).device.type)
+    plan = _plan(settings, training, rng)
     return Work(
         module=module,
         extra=extra,
@@ -104,13 +99,28 @@ def begin(
             pin=device == "cuda",
             beside=device == "cuda",
         ),
-        validation=watched,
+        validation=_watched(training.validation),
         average=Average(module, settings.ema) if settings.ema else None,
     )
 
 
+def _plan(settings: TrainSettings, training: "Training", rng: np.random.Generator) -> Plan:
+    """Return this process's part of the batches."""
+    distributed.check_batch(min(settings.batch_size, len(training.train)), training.label)
+    share = (distributed.rank(), distributed.size())
+    return Plan(training.train.labels, settings, rng, share=share)
+
+
+def _watched(validation: "Split") -> "Split":
+    """Return the validation samples that this process evaluates."""
+    count = distributed.size()
+    if count == 1:
+        return validation
+    return validation.take(range(distributed.rank(), len(validation), count))
+
+
 def update_(work: Work, settings: TrainSettings) -> None:
-    """Take one optimizer step with the gradients that have gathered."""
+    """Take one optimizer step with the accumulated gradients."""
     from torch.nn.utils import clip_grad_norm_
 
     trained = [p for group in work.optimizer.param_groups for p in group["params"]]
@@ -131,7 +141,7 @@ def update_(work: Work, settings: TrainSettings) -> None:
 
 
 def agree_(work: Work) -> None:
-    """Average what the processes have seen apart: the statistics of BatchNorms."""
+    """Average what the processes have computed apart: the statistics of BatchNorms."""
     parts = [part for part in (work.module, work.extra) if part is not None]
     distributed.mean_(buffer for part in parts for buffer in part.buffers())
     if work.average is not None:
@@ -139,32 +149,32 @@ def agree_(work: Work) -> None:
         distributed.mean_(work.average.values[name] for name in names)
 
 
-def state_of(work: Work, history: list[dict[str, Any]]) -> checkpoint.TrainingState:
+def state_of(work: Work, history: list[dict[str, object]]) -> checkpoint.TrainingState:
     """Return all of it as plain data and tensors, between two epochs."""
     optimizer, optimizer_tensors = checkpoint.of_optimizer(work.optimizer)
-    chance, chance_tensors = checkpoint.of_chance(work.rng)
+    random, random_tensors = checkpoint.of_generators(work.rng)
     parts: dict[str, Mapping[str, Tensor]] = {
         "model": tensors_of(work.module),
         "extra": tensors_of(work.extra) if work.extra is not None else {},
         "average": work.average.values if work.average is not None else {},
         "best": work.best or {},
         "optimizer": optimizer_tensors,
-        "chance": chance_tensors,
+        "random": random_tensors,
     }
-    plain = {
+    plain: checkpoint.PlainState = {
         "history": history,
         "optimizer": optimizer,
         "schedule": work.schedule.state_dict(),
         "scaler": work.scaler.state_dict(),
         "updates": work.average.updates if work.average is not None else 0,
-        "chance": chance,
+        "random": random,
     }
     tensors = {f"{part}/{n}": t for part, named in parts.items() for n, t in named.items()}
     return checkpoint.TrainingState(plain, tensors)
 
 
-def put_back_(work: Work, state: checkpoint.TrainingState) -> None:
-    """Put back what ``state_of`` returned, all but the history."""
+def restore_(work: Work, state: checkpoint.TrainingState) -> None:
+    """Restore what ``state_of`` returned, all but the history."""
     load_(work.module, state.part("model"))
     if work.extra is not None:
         load_(work.extra, state.part("extra"))
@@ -176,4 +186,4 @@ def put_back_(work: Work, state: checkpoint.TrainingState) -> None:
     checkpoint.load_optimizer_(work.optimizer, state.plain["optimizer"], state.part("optimizer"))
     work.schedule.load_state_dict(state.plain["schedule"])
     work.scaler.load_state_dict(state.plain["scaler"])
-    checkpoint.load_chance_(work.rng, state.plain["chance"], state.part("chance"))
+    checkpoint.load_generators_(work.rng, state.plain["random"], state.part("random"))

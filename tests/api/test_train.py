@@ -100,5 +100,5 @@ def test_a_teacher_in_training_mode_or_of_other_classes(known: Any, mine: nn.Mod
     with pytest.raises(InputError, match="teacher: is in training mode"):
         squeeze.distill(known.model, mine.train(), known.train, **arguments)
     other = nn.Sequential(nn.Flatten(), nn.Linear(144, 4)).eval()
-    with pytest.raises(InputError, match="has 4 outputs, the student 10"):
+    with pytest.raises(InputError, match="has 4 outputs, the student has 10"):
         squeeze.distill(known.model, other, known.train, **arguments)

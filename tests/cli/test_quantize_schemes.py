@@ -66,4 +66,4 @@ def test_weights_alone_are_quantized_without_calibration_data(
     assert made["accuracy"]["samples"] == 540
     notes = record["models"][-1]["notes"]
     assert "onnxruntime: backend onnxruntime: the runtime's own, " in "\n".join(notes)
-    assert any("accuracy recovery: none, it takes calibration data" in note for note in notes)
+    assert any("accuracy recovery: none, there is no calibration data" in note for note in notes)

@@ -214,17 +214,17 @@ def test_another_architecture_and_its_adapters(trained: Model, digits: Data) -> 
 
 def test_teachers_that_do_not_fit_are_refused(trained: Model, digits: Data) -> None:
     few = fresh(trained, num_classes=5)
-    with pytest.raises(InputError, match="teacher: has 5 outputs, the student 10"):
+    with pytest.raises(InputError, match="teacher: has 5 outputs, the student has 10"):
         distill(trained, few, step(), training(digits))
     for change, message in (
-        ({"shape": (1, 20, 20)}, r"input.shape \(1, 20, 20\), the data .* \(1, 12, 12\)"),
-        ({"mean": (0.5,)}, r"input.mean \(0.5,\), the data is prepared with \(0.3,\)"),
+        ({"shape": (1, 20, 20)}, r"input.shape \(1, 20, 20\), but the data .* \(1, 12, 12\)"),
+        ({"mean": (0.5,)}, r"input.mean \(0.5,\), but the data is prepared with \(0.3,\)"),
     ):
         spec = InputSpec.model_validate(trained.input.model_dump() | change)
         other = Model(trained.module, replace(trained.architecture, input=spec))
-        with pytest.raises(InputError, match=f"teacher: takes images of {message}"):
+        with pytest.raises(InputError, match=f"teacher: takes images with {message}"):
             distill(trained, other, step(), training(digits))
-        with pytest.raises(InputError, match=f"student: takes images of {message}"):
+        with pytest.raises(InputError, match=f"student: takes images with {message}"):
             distill(other, trained, step(), training(digits))
 
 

@@ -345,7 +345,7 @@ def test_crd_draws_from_what_it_has_seen_and_from_other_labels() -> None:
     assert bank.next.item() == 48 % 32
     state = bank.state_dict()  # what a killed training takes up again
     assert {"labels", "next", "contrast.memory_v1", "contrast.memory_v2"} <= set(state)
-    with pytest.raises(InputError, match="a batch of 6 does not fit a bank of 4"):
+    with pytest.raises(InputError, match="a batch of 6 does not fit into a bank of 4"):
         built("crd", {"bank": 4}).learned[0](STUDENT.vectors[0], TEACHER.vectors[0], LABELS)
 
 

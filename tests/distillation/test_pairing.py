@@ -99,7 +99,7 @@ def test_each_loss_takes_the_ties_it_wants() -> None:
 
 def test_a_loss_of_one_layer_takes_no_more() -> None:
     layers = [LayerPatterns(teacher="stages.?", student="stages.?")]
-    with pytest.raises(InputError, match=r"losses.0: takes 1 layer pair, found 3"):
+    with pytest.raises(InputError, match=r"losses.0: takes at most 1 layer pair, found 3"):
         choose(layers, Traits(needs="vectors", max_layers=1), BIG, SMALL, where="losses.0")
 
 

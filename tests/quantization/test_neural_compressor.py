@@ -60,7 +60,7 @@ def test_a_quantizer_behind_stored_weights_is_computed_once(tmp_path: Path) -> N
 def test_trials_without_a_winner_are_told_with_what_each_reached() -> None:
     outcome = neural_compressor.judged(["a", "b"], [0.9, 0.7, 0.85], 0.01)
     assert outcome.notes == (
-        "autotune on calibration samples: float 90.0%; a 70.0%, b 85.0%; took b",
+        "autotune on calibration samples: float 90.0%; a 70.0%, b 85.0%; chose b",
     )
     assert outcome.missed_goal is not None
     assert outcome.missed_goal.limit == "top-1 drop <= 1.00 points"
@@ -70,7 +70,7 @@ def test_trials_without_a_winner_are_told_with_what_each_reached() -> None:
 def test_the_first_trial_that_is_good_enough_ends_the_list() -> None:
     outcome = neural_compressor.judged(["a", "b", "c"], [0.9, 0.7, 0.89], 0.01)
     assert outcome.missed_goal is None
-    assert outcome.notes[0].endswith("a 70.0%, b 89.0%; took b")
+    assert outcome.notes[0].endswith("a 70.0%, b 89.0%; chose b")
 
 
 @pytest.mark.slow

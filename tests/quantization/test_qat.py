@@ -201,7 +201,7 @@ class Branching(nn.Module):
 
 
 def test_what_cannot_be_traced_is_refused() -> None:
-    with pytest.raises(SqueezeError, match=r"torch\.fx cannot trace it") as raised:
+    with pytest.raises(SqueezeError, match=r"torch\.fx cannot trace the model") as raised:
         simulation.folded(Branching())
     assert raised.value.where == "quantization-aware training"
 

@@ -188,7 +188,7 @@ def test_a_damaged_trial_is_made_again_and_named(
     again, _ = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "b.onnx", store)
     (told,) = said
     assert f"{store.path((BAD,)).name} is damaged or was changed" in told
-    assert told.endswith("so this trial is made again")
+    assert told.endswith("so this trial is run again")
     assert [t.drop for t in again.trials] == [t.drop for t in search.trials]
     assert (tmp_path / "b.onnx").read_bytes() == (tmp_path / "a.onnx").read_bytes()
 

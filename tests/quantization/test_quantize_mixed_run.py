@@ -41,7 +41,7 @@ def test_kept_layers_are_named_in_the_report(
         ("onnxruntime", True),
         ("litert", True),
     ]
-    assert any("all in int8 holds the limit" in note for note in state.notes)
+    assert any("all in int8 meets the limit" in note for note in state.notes)
     for name in ("report.md", "report.html"):
         text = (folder.path / name).read_text().replace("&#39;", "'")
         assert told in text

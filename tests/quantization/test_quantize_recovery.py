@@ -238,8 +238,8 @@ def test_a_head_for_several_levels_is_rounded_by_what_it_sees_on_all(
     found = recover.recover(model, RecoverySettings(), digits.calibration, Silent(), bits=8)
     assert found.notes[0] == (
         "channels of 0 groups of activations equalized; 4 passed over (2 beside a Conv2d called "
-        "twice, which scales do not pass; 2 beside GroupNorm and a Conv2d called twice, which "
-        "scales do not pass)"
+        "twice, which scales cannot pass; 2 beside GroupNorm and a Conv2d called twice, which "
+        "scales cannot pass)"
     )
     assert "weights of 3 layers rounded adaptively, of 0" in found.notes[1]
     assert "passed over" not in found.notes[1]
@@ -287,7 +287,7 @@ def test_what_recovery_passes_over_is_told_with_its_reason(trained: Model, digit
     found = recover.recover(model, RecoverySettings(), images, Silent(), bits=8)
     equalized, rounded = found.notes
     assert equalized.startswith("channels of ")
-    assert "1 beside SiLU, which scales do not pass" in equalized
+    assert "1 beside SiLU, which scales cannot pass" in equalized
     assert rounded.startswith("weights of 4 layers rounded adaptively, of 0 to nearest; 4 biases")
     assert rounded.endswith(
         "; 4 passed over (2 Padded, a subclass of Conv2d; 1 ConvTranspose2d, neither Conv2d nor "
@@ -315,7 +315,10 @@ class Twice(Branching):
 
 @pytest.mark.parametrize(
     ("module", "reason"),
-    [(Branching(), "torch.fx cannot trace it (TraceError"), (Twice(), "layer is called more than")],
+    [
+        (Branching(), "torch.fx cannot trace the model (TraceError"),
+        (Twice(), "layer is called more than"),
+    ],
 )
 def test_what_cannot_be_rewritten_stays_and_says_why(
     module: nn.Module, reason: str, trained: Model, digits: Data

@@ -190,7 +190,7 @@ def test_a_damaged_checkpoint_is_named_and_the_training_starts_anew(
     train_(again, TrainSettings(epochs=1), given)
     (told,) = narration.said
     assert told.startswith(f"{tmp_path / '1.safetensors'}: the checkpoint is damaged: ")
-    assert told.endswith("the training starts anew")
+    assert told.endswith("the training starts from the beginning")
     assert torch.equal(flat(again), flat(whole))
 
 

@@ -2,8 +2,7 @@
 
 The student's map, through a learned 1x1 convolution with batch norm, is pushed past ``margin``
 where the teacher's ``(N, C, H, W)`` is positive and below ``-margin`` elsewhere: a squared hinge,
-mean over all elements, summed over the ties. A map after its ReLU tells the same boundary as
-before it.
+mean over all elements, summed over the pairs. A map has the same boundary after its ReLU as before.
 
 Source: Heo et al., Knowledge Transfer via Distillation of Activation Boundaries
 (https://arxiv.org/abs/1811.03233); computed by torchdistill's ``AltActTransferLoss`` and divided
@@ -35,7 +34,7 @@ class Options(Block):
 
 
 def build(options: Options, student: Views, teacher: Views) -> "Term":
-    """Return the loss with one connector per tie."""
+    """Return the loss with one connector per pair."""
     from torch import nn
 
     from squeeze.distillation import mid_level, parts

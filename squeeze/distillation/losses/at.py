@@ -2,7 +2,7 @@
 
 A map ``(N, C, H, W)`` becomes the unit vector of its channel mean of squares, ``(N, H * W)``; the
 squared difference is averaged (``code``) or its norm taken per sample (``paper``), and summed over
-the ties.
+the pairs.
 
 Source: Zagoruyko and Komodakis, Paying More Attention to Attention, section 3.1
 (https://arxiv.org/abs/1612.03928); computed by torchdistill's ``ATLoss``.

@@ -45,7 +45,7 @@ class Options(Block):
 
 
 def build(options: Options, student: Views, teacher: Views) -> "Term":
-    """Return the loss, with an adapter for every tie whose channels differ."""
+    """Return the loss, with an adapter for every pair whose channels differ."""
     from squeeze.distillation import parts
 
     adapters = [

@@ -1,7 +1,7 @@
 """FitNet's hint: regress a teacher's feature map from the student's.
 
 Mean squared error between the teacher's map ``(N, C, H, W)`` and the student's through a learned
-1x1 convolution with batch norm. By default the middle one of the suggested ties is taken.
+1x1 convolution with batch norm. By default the middle one of the suggested pairs is taken.
 
 Source: Romero et al., FitNets: Hints for Thin Deep Nets, equation 3
 (https://arxiv.org/abs/1412.6550). Here the hint is given during the whole training, not in a stage
@@ -22,7 +22,7 @@ Options = NoOptions
 
 
 def build(options: NoOptions, student: Views, teacher: Views) -> "Term":
-    """Return the loss with one regressor per tie."""
+    """Return the loss with one regressor per pair."""
     del options
     from torch import nn
     from torch.nn import functional

@@ -1,6 +1,6 @@
 """FSP: match how features flow from one layer to the next.
 
-The flow between consecutive tied maps is their Gram matrix over the positions, ``(N, C_1, C_2)``;
+The flow between consecutive paired maps is their Gram matrix over the positions, ``(N, C_1, C_2)``;
 larger maps are max-pooled to the smaller. The norms of the differences' columns are summed and
 averaged over the batch. Where the models' channels differ, a learned 1x1 convolution adapts the
 student's.

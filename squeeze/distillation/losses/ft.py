@@ -2,7 +2,7 @@
 
 A paraphraser, an autoencoder of ``rate`` times the channels, compresses the teacher's map
 ``(N, C, H, W)``; a translator does the same with the student's. Both factors are flattened and
-scaled to length one; mean absolute difference times ``factor``. By default the last suggested tie
+scaled to length one; mean absolute difference times ``factor``. By default the last suggested pair
 is taken.
 
 Source: Kim et al., Paraphrasing Complex Network: Network Compression via Factor Transfer
@@ -37,7 +37,7 @@ class Options(Block):
 
 
 def build(options: Options, student: Views, teacher: Views) -> "Term":
-    """Return the loss with a paraphraser and a translator per tie."""
+    """Return the loss with a paraphraser and a translator per pair."""
     from torch import nn
     from torch.nn import functional
 

@@ -2,7 +2,7 @@
 
 The row-normalised ``(N, C, C)`` Gram matrices of the channels are compared, the student's map
 after a learned 3x3 convolution with batch norm to the teacher's channels; squared difference over
-``C``, mean over the batch. By default the last suggested tie is taken.
+``C``, mean over the batch. By default the last suggested pair is taken.
 
 Source: Liu et al., Exploring Inter-Channel Correlation for Diversity-Preserved Knowledge
 Distillation (https://arxiv.org/abs/2202.03680); computed by torchdistill's
@@ -23,7 +23,7 @@ Options = NoOptions
 
 
 def build(options: NoOptions, student: Views, teacher: Views) -> "Term":
-    """Return the loss with one embedding per tie."""
+    """Return the loss with one embedding per pair."""
     del options
     from torch import nn
 

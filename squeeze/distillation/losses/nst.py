@@ -2,7 +2,7 @@
 
 Every channel of a map ``(N, C, H, W)`` is scaled to length one; the squared maximum mean
 discrepancy between the two sets of channels under the kernel ``(x . y)^2``, mean over the batch,
-summed over the ties. Channels may differ. Not in torchdistill.
+summed over the pairs. Channels may differ. Not in torchdistill.
 
 Source: Huang and Wang, Like What You Like: Knowledge Distill via Neuron Selectivity Transfer (https://arxiv.org/abs/1707.01219).
 """

@@ -32,7 +32,7 @@ class Options(Block):
 
 
 def build(options: Options, student: Views, teacher: Views) -> "Term":
-    """Return the loss with an adapter and a variance branch per tie."""
+    """Return the loss with an adapter and a variance branch per pair."""
     from torch import nn
 
     from squeeze.distillation import mid_level, parts

@@ -1,7 +1,7 @@
 """Similarity-preserving: samples that the teacher finds alike are alike for the student.
 
 The row-normalised ``(N, N)`` Gram matrices of the flattened maps are compared; squared difference
-over ``N^2``. By default the last suggested tie is taken. Channels may differ.
+over ``N^2``. By default the last suggested pair is taken. Channels may differ.
 
 Source: Tung and Mori, Similarity-Preserving Knowledge Distillation
 (https://arxiv.org/abs/1907.09682); computed by torchdistill's ``SPKDLoss``.

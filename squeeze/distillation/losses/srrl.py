@@ -39,7 +39,7 @@ def build(options: Options, student: Views, teacher: Views) -> "Term":
     """Return the loss with its connector.
 
     Raises:
-        InputError: The teacher has no linear classifier, or layers other than its input are tied.
+        InputError: The teacher has no linear classifier, or layers other than its input are paired.
     """
     from torch.nn import functional
 

@@ -1,8 +1,8 @@
-"""Variational information distillation: maximise what the student tells about the teacher.
+"""Variational information distillation: maximise the mutual information of both models' maps.
 
 The negative log-likelihood of the teacher's map ``(N, C, H, W)`` under a Gaussian whose mean is
 regressed from the student's map and whose channel variances are learned; mean over all elements,
-summed over the ties.
+summed over the pairs.
 
 Source: Ahn et al., Variational Information Distillation for Knowledge Transfer
 (https://arxiv.org/abs/1904.05835); computed by torchdistill's ``VIDLoss``.
@@ -34,7 +34,7 @@ class Options(Block):
 
 
 def build(options: Options, student: Views, teacher: Views) -> "Term":
-    """Return the loss with one Gaussian per tie."""
+    """Return the loss with one Gaussian per pair."""
     from torch import nn
 
     from squeeze.distillation import mid_level, parts

@@ -1,7 +1,7 @@
-"""Tensors are known again by their values: names and layouts change on the way to a file."""
+"""Recognise tensors by their values: names and layouts change on the way to a file."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Fingerprint:
     values: "NDArray[np.float32]"
 
     @classmethod
-    def of(cls, values: "NDArray[Any]") -> "Fingerprint":
+    def of(cls, values: "NDArray[np.floating]") -> "Fingerprint":
         """Take the fingerprint of a tensor of any shape."""
         ascending = np.sort(np.ravel(values)).astype(np.float32)
         ranks = np.linspace(0, len(ascending) - 1, min(_RANKS, len(ascending))).round()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,13 +43,13 @@ class KeepFloat:
     def of_file(
         self,
         operators: "Sequence[FileOperator]",
-        values: "Iterable[tuple[str, NDArray[Any]]]",
+        values: "Iterable[tuple[str, NDArray[np.floating]]]",
     ) -> "tuple[dict[str, str], Computed]":
         """Return the file's operators that stay float with the reasons, and what all compute.
 
         Args:
             operators: Of the float file, in order of execution.
-            values: Its float tensors on ``images``; left alone where ``computed`` is known.
+            values: Its float tensors on ``images``; not read where ``computed`` is known.
 
         Raises:
             SqueezeError: A layer that must stay float is not found in the file.
@@ -65,7 +65,7 @@ class KeepFloat:
         missing = [reason for reason in self.required if reason not in found.values()]
         if missing:
             raise SqueezeError(
-                f"no operator of the file computes what is {missing[0]}",
+                f"no operator of the file computes the layers that are {missing[0]}",
                 where="quantize",
                 hint="name layers that compute something: files have no dropout and no identity",
             )

@@ -1,7 +1,7 @@
 """The operations of a torch module: which layer each belongs to, what it reads, what it gives."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import nn
+    from torch.fx import GraphModule, Node
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,18 @@ def operations(module: "nn.Module", images: "NDArray[np.float32]") -> list[Opera
     from torch.fx import GraphModule
 
     example = torch.from_numpy(np.ascontiguousarray(images))
-    graph: Any = module.eval()
+    graph = module.eval()
     if not isinstance(graph, GraphModule):
         try:
             graph = torch.export.export(graph, (example,)).module(check_guards=False)
         except Exception as error:
             raise SqueezeError(
-                f"torch.export cannot trace it: {cause_of(error)}",
+                f"torch.export cannot trace the model: {cause_of(error)}",
                 hint="keep_float and mixed_precision need a model that it can trace",
             ) from error
     found: list[Operation] = []
 
-    def look(node: Any, output: Any, _: tuple[Any, ...]) -> None:  # noqa: ANN401
+    def look(node: "Node", output: object, _: tuple[object, ...]) -> None:
         if node.op != "get_attr":
             found.append(_operation(graph, node, output))
 
@@ -97,7 +98,7 @@ def operations(module: "nn.Module", images: "NDArray[np.float32]") -> list[Opera
     return found
 
 
-def around(node: Any) -> tuple[str, ...]:  # noqa: ANN401
+def around(node: "Node") -> tuple[str, ...]:
     """Return the paths of the submodules that a traced node belongs to, outermost first."""
     layers = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
     if node.op == "call_module" and str(node.target) not in layers:
@@ -105,7 +106,7 @@ def around(node: Any) -> tuple[str, ...]:  # noqa: ANN401
     return tuple(layers)
 
 
-def _operation(graph: Any, node: Any, output: Any) -> Operation:  # noqa: ANN401
+def _operation(graph: "GraphModule", node: "Node", output: object) -> Operation:
     import torch
 
     layers = around(node)
@@ -113,7 +114,9 @@ def _operation(graph: Any, node: Any, output: Any) -> Operation:  # noqa: ANN401
     if node.op == "call_module":
         has_weights |= bool(graph.get_submodule(str(node.target)).state_dict())
     kind = getattr(node.target, "__name__", None) or str(node.target)
-    is_float = torch.is_tensor(output) and output.is_floating_point()
+    fingerprint = None
+    if isinstance(output, torch.Tensor) and output.is_floating_point():
+        fingerprint = Fingerprint.of(output.numpy())
     return Operation(
         node.name,
         layers[-1] if layers else "",
@@ -121,5 +124,5 @@ def _operation(graph: Any, node: Any, output: Any) -> Operation:  # noqa: ANN401
         kind,
         tuple(source.name for source in node.all_input_nodes if source.op != "get_attr"),
         has_weights,
-        Fingerprint.of(output.numpy()) if is_float else None,
+        fingerprint,
     )

@@ -7,11 +7,12 @@ two such tensors in the file computes what lies between the two in the module.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.quantization.keep_float.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from squeeze.quantization.keep_float.layers import Operation
@@ -37,7 +38,7 @@ class FileOperator:
 def computed(
     operations: "Sequence[Operation]",
     operators: Sequence[FileOperator],
-    values: "Iterable[tuple[str, NDArray[Any]]]",
+    values: "Iterable[tuple[str, NDArray[np.floating]]]",
 ) -> dict[str, frozenset[str]]:
     """Return for every operator of a file the operations that it computes, or helps to compute.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 _THINNING = 8
-"""How many layers at most are tried to do without once the limit is held."""
+"""At most so many layers are tried without once the limit is met."""
 
 
 @dataclass
@@ -13,9 +13,9 @@ class SearchOutcome:
 
     Attributes:
         drops: The loss by what was float, in the order of trying; absolute, minus is a gain.
-        chosen: The fewest layers that hold the limit; where nothing does, those with the least
+        chosen: The fewest layers that meet the limit; where nothing does, those with the least
             loss.
-        met: Whether the limit is held.
+        met: Whether the limit is met.
     """
 
     drops: dict[tuple[str, ...], float] = field(default_factory=dict)
@@ -32,9 +32,9 @@ def search(
 ) -> SearchOutcome:
     """Keep layers in float, worst first, until the loss is within its limit.
 
-    The number is doubled until it suffices, then halved back to the smallest that does; in the end
-    single layers are taken back where the limit holds without them. Between two numbers the loss
-    is taken to fall with every layer; only what was measured is returned.
+    The number is doubled until it suffices, then bisected down to the smallest that does; in the
+    end single layers are dropped where the limit is met without them. Between two numbers the loss
+    is assumed to fall with every layer; only what was measured is returned.
 
     Args:
         ranked: Layers, the one that loses most first.
@@ -64,9 +64,9 @@ def search(
 
 
 def _thinned(layers: tuple[str, ...], holds: Callable[[tuple[str, ...]], bool]) -> tuple[str, ...]:
-    """Take back layers that are not needed, the least suspicious first.
+    """Drop layers that are not needed, the least sensitive first.
 
-    The last one is: without it, the limit was not held.
+    The last one is needed: without it, the limit was not met.
     """
     for layer in list(reversed(layers[:-1]))[:_THINNING]:
         fewer = tuple(other for other in layers if other != layer)

@@ -1,4 +1,4 @@
-"""Which layers of a quantize step stay float: the recipe's, and those found by measuring."""
+"""Which layers of a quantize step stay float: the recipe's, and those that a search finds."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class FloatLayers:
-    """How it is decided what stays float in the files of a quantize step.
+    """Decides what stays float in the files of a quantize step.
 
     Attributes:
         step: The recipe's.
@@ -77,7 +77,7 @@ class FloatLayers:
         batch_size: int,
         store: TrialStore | None = None,
     ) -> "QuantizedFile":
-        """Make a file; what comes back says what stays float in it.
+        """Make a file; the notes say what stays float in it.
 
         Args:
             quantize: The backend's function.
@@ -134,7 +134,7 @@ class FloatLayers:
 
 
 def _missed_goal(search: MixedPrecisionSearch | None) -> MissedGoal | None:
-    """Return the limit that no mixture held."""
+    """Return the limit that no trial met."""
     if search is None or search.met:
         return None
     best = next(trial for trial in search.trials if trial.chosen)
@@ -152,13 +152,13 @@ def _summary(made: MixedPrecisionSearch) -> str:
     what = f"loss of {made.metric} on {made.samples} {made.source}"
     limit = f"limit {100 * made.max_drop:.2f}"
     if not best.layers:
-        state = "holds" if made.met else "misses"
+        verdict = "meets" if made.met else "misses"
         return (
-            f"mixed precision: all in int8 {state} the limit: {what} {100 * plain.drop:.2f} "
+            f"mixed precision: all in int8 {verdict} the limit: {what} {100 * plain.drop:.2f} "
             f"points, {limit}"
         )
     names = ", ".join(best.layers[:_SHOWN]) + (", …" if len(best.layers) > _SHOWN else "")
-    verdict = "" if made.met else "; no mixture holds the limit, this is the best found"
+    verdict = "" if made.met else "; no trial meets the limit, this is the best found"
     return (
         f"mixed precision: {len(best.layers)} of {len(made.ranking)} layers in float ({names}): "
         f"{what} {100 * plain.drop:.2f} → {100 * best.drop:.2f} points, {limit}{verdict}"

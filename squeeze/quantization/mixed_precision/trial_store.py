@@ -1,9 +1,9 @@
-"""Trials on disk: a search that was interrupted goes on with those that were made."""
+"""Trials on disk: a search that was interrupted resumes from those that were finished."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -11,6 +11,32 @@ from squeeze.quantization.request import FileFacts, QuantizedFile
 from squeeze.store import checksums, claim, key_of, sealed
 
 _PLAIN = "plain"
+
+
+class _TrialRecord(TypedDict):
+    """A trial's file on disk."""
+
+    layers: list[str]
+    drop: float
+    kept: dict[str, str]
+
+
+class _SensitivityRecord(TypedDict):
+    """A layer's file on disk."""
+
+    layer: str
+    sqnr_db: float
+
+
+class _PlainRecord(TypedDict):
+    """What ``QuantizedFile`` and its facts hold, as plain data."""
+
+    weight_bits: int
+    notes: list[str]
+    ranges: object
+    computed: dict[str, list[str]]
+    kept: dict[str, str]
+    unfit: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -36,7 +62,7 @@ class TrialStore:
         folder: Made with the first record.
         key: Of the search; records of another one are never used.
         suffix: Of the files.
-        warn: Called with every record that is damaged; that trial is made again.
+        warn: Called with every damaged record; its trial is run again.
     """
 
     folder: Path
@@ -51,7 +77,7 @@ class TrialStore:
     def trial(self, layers: tuple[str, ...]) -> StoredTrial | None:
         """Return a trial that was kept."""
         path = self.path(layers)
-        content = self._read(f"{path.stem}.json")
+        content = cast("_TrialRecord | None", self._read(f"{path.stem}.json"))
         if content is None:
             return None
         return StoredTrial(path, content["drop"], content["kept"])
@@ -59,21 +85,22 @@ class TrialStore:
     def keep_trial(self, layers: tuple[str, ...], drop: float, kept: Mapping[str, str]) -> None:
         """Keep what a mixture lost; its file is at ``path`` already."""
         path = self.path(layers)
-        content = {"layers": list(layers), "drop": drop, "kept": dict(kept)}
+        content: _TrialRecord = {"layers": list(layers), "drop": drop, "kept": dict(kept)}
         self._write(f"{path.stem}.json", content, path)
 
     def sensitivity(self, layer: str) -> float | None:
         """Return the SQNR in dB that was measured with one layer in int8."""
-        content = self._read(f"alone-{key_of(layer)}.json")
-        return None if content is None else float(content["sqnr_db"])
+        content = cast("_SensitivityRecord | None", self._read(f"alone-{key_of(layer)}.json"))
+        return None if content is None else content["sqnr_db"]
 
     def keep_sensitivity(self, layer: str, sqnr_db: float) -> None:
         """Keep the SQNR in dB that was measured with one layer in int8."""
-        self._write(f"alone-{key_of(layer)}.json", {"layer": layer, "sqnr_db": sqnr_db})
+        content: _SensitivityRecord = {"layer": layer, "sqnr_db": sqnr_db}
+        self._write(f"alone-{key_of(layer)}.json", content)
 
     def plain(self) -> QuantizedFile | None:
         """Return what was done for the file without layers in float."""
-        content = self._read(f"{_PLAIN}.json")
+        content = cast("_PlainRecord | None", self._read(f"{_PLAIN}.json"))
         if content is None:
             return None
         facts = FileFacts(
@@ -91,7 +118,7 @@ class TrialStore:
             ranges = _encoded(facts.ranges)
         except TypeError:
             return
-        content = {
+        content: _PlainRecord = {
             "weight_bits": made.weight_bits,
             "notes": list(made.notes),
             "ranges": ranges,
@@ -101,7 +128,8 @@ class TrialStore:
         }
         self._write(f"{_PLAIN}.json", content, self.path(()))
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _read(self, name: str) -> object:
+        """Return a record of this search; None without one, or where it is damaged."""
         place = self.folder / name
         if not place.exists():
             return None
@@ -111,22 +139,22 @@ class TrialStore:
         except sealed.DamagedError as error:
             content, damage = None, str(error)
         if damage:
-            self.warn(f"{self.folder}: {damage}, so this trial is made again")
+            self.warn(f"{self.folder}: {damage}, so this trial is run again")
             place.unlink(missing_ok=True)
             return None
         return content
 
-    def _write(self, name: str, content: dict[str, Any], file: Path | None = None) -> None:
+    def _write(self, name: str, content: Mapping[str, object], file: Path | None = None) -> None:
         claim(self.folder, self.key)
         files = checksums.of_files(self.folder, [file] if file else [])
         sealed.write(self.folder / name, {"key": self.key, "files": files, **content})
 
 
-def _encoded(value: Any) -> Any:  # noqa: ANN401  (a backend's own form)
-    """Return a backend's ranges as plain data that ``_decoded`` gives back.
+def _encoded(value: object) -> object:
+    """Return a backend's ranges as plain data from which ``_decoded`` restores them.
 
     Raises:
-        TypeError: They hold something else than numbers, texts, arrays and containers of them.
+        TypeError: They hold something other than numbers, texts, arrays and containers of them.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -141,7 +169,7 @@ def _encoded(value: Any) -> Any:  # noqa: ANN401  (a backend's own form)
     raise TypeError(type(value).__name__)
 
 
-def _decoded(value: Any) -> Any:  # noqa: ANN401
+def _decoded(value: object) -> object:
     if isinstance(value, list):
         return [_decoded(each) for each in value]
     if not isinstance(value, dict):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from squeeze.runtimes.base import Execution, several
 from squeeze.store import new_file, scratch
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from squeeze.data.splits import Split
     from squeeze.measure.evaluator import Evaluator, Predictions
     from squeeze.quantization.request import FileFacts, QuantizedFile, Request
@@ -47,7 +49,7 @@ class TrialSetup:
         batch_size: What is timed; the file's own where it holds one.
         samples: What the loss is measured on; never the validation set.
         source: What these samples are, for the report.
-        judge: Reads the outputs.
+        evaluator: Reads the outputs.
         label: The target's name.
         made_for: Its processor where this host cannot stand for it.
     """
@@ -72,7 +74,7 @@ class _Mixtures:
         request: Of the file without layers in float but those that the user keeps.
         setup: How they are measured.
         store: Where they lie.
-        plain: What was done for the file without layers in float, and found out about the source.
+        plain: What was done for the file without layers in float, and found out about its source.
         units: By name.
         float_predictions: Of the float file.
     """
@@ -103,7 +105,10 @@ class _Mixtures:
         """Make a file in which these units are float, and those that the user keeps."""
         keep, facts = self.request.keep_float, self.plain.facts
         if keep is None or facts.computed is None:
-            raise SqueezeError("has nothing to look layers up with", where="mixed_precision")
+            raise SqueezeError(
+                "the backend does not report which operators compute which layers",
+                where="mixed_precision",
+            )
         reasons = {
             name: "kept in float by mixed_precision"
             for layer in layers
@@ -119,10 +124,10 @@ def mix(
     setup: TrialSetup,
     store: TrialStore,
 ) -> "QuantizedFile":
-    """Write the file with the fewest layers in float that hold the limit.
+    """Write the file with the fewest layers in float that meets the limit.
 
-    Without any file that holds it, the best one is written, and the record of the search says so.
-    Trials that ``store`` holds are not made again.
+    Where none meets it, the best one is written, and the record of the search says so. Trials that
+    ``store`` holds are not run again.
 
     Args:
         quantize: The backend's function.
@@ -134,15 +139,9 @@ def mix(
         SqueezeError: The backend failed.
     """
     plain = _plain(quantize, request, store)
-    mixtures = _Mixtures(
-        quantize,
-        request,
-        setup,
-        store,
-        plain,
-        {unit.name: unit for unit in _int8_units(request, plain.facts)},
-        _predictions(request.source, setup, request, "float"),
-    )
+    int8_units = {unit.name: unit for unit in _int8_units(request, plain.facts)}
+    predictions = _predictions(request.source, setup, request, "float")
+    mixtures = _Mixtures(quantize, request, setup, store, plain, int8_units, predictions)
     limit, ranking = setup.settings.max_drop, list[LayerSensitivity]()
     if mixtures.trial(()).drop > limit:
         ranking = _ranking(mixtures)
@@ -183,7 +182,7 @@ def _int8_units(request: "Request", facts: "FileFacts") -> Iterator[Unit]:
 
 
 def _ranking(mixtures: _Mixtures) -> list[LayerSensitivity]:
-    """Measure what every unit loses when it alone is int8, worst first."""
+    """Measure what is lost with each unit alone in int8, worst first."""
     setup, request, store = mixtures.setup, mixtures.request, mixtures.store
     count = min(_RANKED_ON, len(setup.samples))
     images, _ = setup.samples.batch(range(count))
@@ -206,7 +205,9 @@ def _ranking(mixtures: _Mixtures) -> list[LayerSensitivity]:
     return sorted(found, key=lambda each: each.sqnr_db)
 
 
-def _sqnr_db(expected: Sequence[Any], found: Sequence[Any]) -> float:
+def _sqnr_db(
+    expected: "Sequence[NDArray[np.float32]]", found: "Sequence[NDArray[np.float32]]"
+) -> float:
     """Return the worst output's signal-to-quantization-noise ratio in dB, at most 200."""
     worst = 0.0
     for signal, noisy in zip(expected, found, strict=True):
@@ -230,7 +231,9 @@ def _open(path: Path, setup: TrialSetup) -> "Iterator[Session]":
         session.close()
 
 
-def _outputs(path: Path, setup: TrialSetup, images: Any) -> list[Any]:  # noqa: ANN401
+def _outputs(
+    path: Path, setup: TrialSetup, images: "NDArray[np.float32]"
+) -> "list[NDArray[np.float32]]":
     """Return all outputs for some images, each ``(N, …)``."""
     size = _evaluated(setup)
     with _open(path, setup) as session:
@@ -315,7 +318,7 @@ def _timings(paths: Mapping[str, Path], mixtures: _Mixtures) -> dict[str, latenc
             session.close()
 
 
-def _call(session: "Session", prepared: Any, setup: TrialSetup) -> object:  # noqa: ANN401
+def _call(session: "Session", prepared: object, setup: TrialSetup) -> object:
     """Do what an application waits for: run a batch and, where that is work, read its outputs."""
     outputs = session.invoke(prepared)
     return setup.evaluator.predictions(outputs) if setup.evaluator.DECODES else outputs

@@ -1,4 +1,4 @@
-"""Does an int8 file predict what was trained?"""
+"""How often an int8 file predicts what its simulation predicts."""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ def agreement(session: "Session", trained: "TrainedRanges", images: "Split", tas
     Args:
         session: Of the file; closed afterwards.
         trained: What it was made from.
-        images: At most a few hundred, for the report's sake.
+        images: At most a few hundred.
         task: Reads the outputs.
     """
     import torch

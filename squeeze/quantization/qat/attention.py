@@ -51,12 +51,14 @@ class SelfAttention(nn.Module):
         """Return ``(N, L, C)`` of ``(N, L, C)``, and no weights.
 
         Raises:
-            ValueError: It is asked for more than that.
+            ValueError: It is called with other arguments.
         """
         del average_attn_weights
         masks = key_padding_mask is not None or attn_mask is not None or is_causal
         if query is not key or key is not value or masks or need_weights:
-            raise ValueError("attention between sequences, with masks or with its weights returned")
+            raise ValueError(
+                "only self-attention without masks, whose weights are not returned, is supported"
+            )
         parts = torch.chunk(self.in_proj(query), 3, dim=-1)
         q, k, v = (
             torch.unflatten(parts[i], -1, (self.heads, self.size)).transpose(1, 2) for i in range(3)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from torch.fx import GraphModule, Node
 
-BETWEEN = "kept in float between operators that are"
+BETWEEN = "kept in float between float operators"
 NORMED = "kept in float in a network with layer norms"
 UNKNOWN = "kept in float: runtimes are not known to round it alike"
-CUT = "kept in float: what it joins is not cut off alike, and runtimes cut by the range"
+CUT = "kept in float: its inputs are clipped differently, and runtimes clip by the range"
 
 _SIX = 6.0
 
@@ -41,7 +41,7 @@ def in_float(
         reasons: Paths of layers that stay float; what is inside of them does too.
 
     Raises:
-        SqueezeError: A reason is none of any node: its layers compute nothing.
+        SqueezeError: A reason applies to no node: its layers compute nothing.
     """
     found: dict[str, str] = {}
     for node in graph.graph.nodes:

@@ -5,7 +5,7 @@ see the same image, and a tensor with the fingerprint of an activation is that o
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
+    from torch.fx import Node
 
     from squeeze.data.splits import Split
     from squeeze.models.types import Model
@@ -89,7 +90,7 @@ class TrainedRanges:
         required = tuple(dict.fromkeys(kept[name] for name in kept if kept[name] not in own))
         return KeepFloat(images, tuple(operations(exported.module, images)), kept, required)
 
-    def match(self, tensors: "Iterable[tuple[str, NDArray[Any]]]") -> Matched:
+    def match(self, tensors: "Iterable[tuple[str, NDArray[np.floating]]]") -> Matched:
         """Return the ranges of those tensors that are activations of the simulation.
 
         Args:
@@ -108,13 +109,15 @@ class TrainedRanges:
         return Matched(found, missing, note + (f", not of {', '.join(missing)}" if missing else ""))
 
 
-def _activations(model: "Model", ranges: "Ranges", image: "NDArray[Any]") -> list[Activation]:
+def _activations(
+    model: "Model", ranges: "Ranges", image: "NDArray[np.float32]"
+) -> list[Activation]:
     import torch
 
     found: list[Activation] = []
 
-    def look(node: Any, output: Any, _: tuple[Any, ...]) -> None:  # noqa: ANN401
-        if node.name in ranges.activations:
+    def look(node: "Node", output: object, _: tuple[object, ...]) -> None:
+        if node.name in ranges.activations and isinstance(output, torch.Tensor):
             own = Fingerprint.of(output.numpy())
             found.append(Activation(node.name, ranges.activations[node.name], own))
 

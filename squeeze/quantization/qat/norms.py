@@ -9,13 +9,25 @@ What a layer norm multiplies and adds is put into the linear layers behind it. L
 does so by itself, and weights that it changes after they were trained are no longer on their grid.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 from squeeze.quantization.recovery import graph as graphs
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.fx import GraphModule, Node
+
+
+class BatchNorm(Protocol):
+    """A batch norm with statistics: torch types them as what may be missing."""
+
+    weight: "Tensor"
+    bias: "Tensor"
+    running_mean: "Tensor"
+    running_var: "Tensor"
+    eps: float
+    affine: bool
+    num_features: int
 
 
 def write_out_(graph: "GraphModule") -> None:
@@ -27,10 +39,11 @@ def write_out_(graph: "GraphModule") -> None:
     from torch import nn
 
     for node in graph.graph.nodes:
-        norm: Any = graphs.submodule(graph, node)
+        norm = graphs.submodule(graph, node)
         parent, _, name = str(node.target).rpartition(".")
         if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
-            setattr(graph.get_submodule(parent), name, _convolution(norm))
+            convolution = _convolution(cast("BatchNorm", norm))
+            setattr(graph.get_submodule(parent), name, convolution)
         elif isinstance(norm, nn.LayerNorm) and norm.elementwise_affine:
             readers = _linear_readers(graph, node)
             if readers:
@@ -40,27 +53,27 @@ def write_out_(graph: "GraphModule") -> None:
     graph.recompile()
 
 
-def take_back_(norm: Any, convolution: Any) -> None:  # noqa: ANN401
+def take_back_(norm: BatchNorm, convolution: "nn.Conv2d") -> None:
     """Let a batch norm compute what a convolution of one weight per channel computes.
 
-    One without weights of its own does it by its statistics, where a negative scale finds no place:
-    training would have to carry it over 0.
+    One without weights of its own does so by its statistics, which cannot express a negative scale:
+    training would have to move it across 0.
     """
     import torch
 
-    scale = convolution.weight.flatten()
+    scale, bias = convolution.weight.flatten(), cast("Tensor", convolution.bias)
     if norm.affine:
         norm.running_mean.zero_()
         norm.running_var.fill_(1 - norm.eps)
         norm.weight.copy_(scale)
-        norm.bias.copy_(convolution.bias)
+        norm.bias.copy_(bias)
     else:
         scale = scale.clamp(min=torch.finfo(scale.dtype).eps)
         norm.running_var.copy_(scale**-2 - norm.eps)
-        norm.running_mean.copy_(-convolution.bias / scale)
+        norm.running_mean.copy_(-bias / scale)
 
 
-def _convolution(norm: Any) -> "nn.Conv2d":  # noqa: ANN401
+def _convolution(norm: BatchNorm) -> "nn.Conv2d":
     import torch
     from torch import nn
 
@@ -80,12 +93,12 @@ def _linear_readers(graph: "GraphModule", node: "Node") -> "list[nn.Linear]":
 
     often = graphs.shared(graph)
     found = [graphs.layer(graph, user) for user in node.users]
+    fitting = [part for part in found if isinstance(part, nn.Linear) and part.bias is not None]
     is_free = not any(str(each.target) in often for each in (node, *node.users))
-    fits = all(isinstance(part, nn.Linear) and part.bias is not None for part in found)
-    return found if is_free and fits else []
+    return fitting if is_free and len(fitting) == len(found) else []
 
 
-def _hand_on_weights_(norm: Any, readers: "list[nn.Linear]") -> None:  # noqa: ANN401
+def _hand_on_weights_(norm: "nn.LayerNorm", readers: "list[nn.Linear]") -> None:
     import torch
 
     with torch.no_grad():

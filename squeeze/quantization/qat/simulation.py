@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
     from squeeze.models.types import Model
+    from squeeze.quantization.qat.rounding import RoundedConv2d, RoundedLinear, Rounding
     from squeeze.recipe.schema import CalibratorBlock
 
 _FILE = "ranges.json"
@@ -81,7 +82,7 @@ class Simulation:
         """Return the ranges as they are now, of all nodes that have one."""
         found: dict[str, tuple[float, float]] = {}
         for place in self.places:
-            part: Any = self.module.get_submodule(_PREFIX + place.name)
+            part = cast("Rounding", self.module.get_submodule(_PREFIX + place.name))
             found.update(dict.fromkeys((node.name for node in place.members), part.ends()))
         return Ranges(bits=self.bits, activations=found, in_float=dict(self.in_float))
 
@@ -102,7 +103,7 @@ def folded(module: "nn.Module") -> "GraphModule":
     try:
         graph = graphs.folded(own)
     except graphs.UntraceableError as error:
-        raise SqueezeError(f"the model cannot be: {error}", where=WHERE, hint=_HINT) from error
+        raise SqueezeError(error.what, where=WHERE, hint=_HINT) from error
     for part in (products, attention, norms):
         part.write_out_(graph)
     return graph
@@ -118,7 +119,7 @@ def observed(
     """
     gathered = Calibration(calibrator, WHERE)
 
-    def look(node: "Node", output: "Tensor", inputs: tuple[Any, ...]) -> None:
+    def look(node: "Node", output: "Tensor", inputs: tuple[object, ...]) -> None:
         del inputs
         if output.is_floating_point() and output.dim() > 1:
             for image in output.numpy():
@@ -185,24 +186,27 @@ def _round_weights_(graph: "GraphModule", node: "Node", largest: int) -> None:
     """Let a layer round its weights; it stays where it is in the model, so paths stay."""
     from torch import nn
 
-    from squeeze.quantization.qat.rounding import RoundedConv2d, RoundedLinear
+    from squeeze.quantization.qat import rounding
 
-    part = graphs.layer(graph, node) or graphs.submodule(graph, node)
+    part = graph.get_submodule(str(node.target))
     source = _source(graph, node)
-    if isinstance(part, RoundedConv2d | RoundedLinear):  # called once more
+    if isinstance(part, rounding.RoundedConv2d | rounding.RoundedLinear):  # called once more
         source = source if part.source is source else None
     else:
-        part.__class__ = RoundedLinear if isinstance(part, nn.Linear) else RoundedConv2d
-    part.largest = largest
-    part.__dict__["source"] = source  # no part of it: parameters and paths stay what they are
+        part.__class__ = (
+            rounding.RoundedLinear if isinstance(part, nn.Linear) else rounding.RoundedConv2d
+        )
+    rounded = cast("RoundedConv2d | RoundedLinear", part)
+    rounded.largest = largest
+    rounded.__dict__["source"] = source  # no submodule: parameters and paths stay what they are
 
 
-def _source(graph: "GraphModule", node: "Node") -> Any:  # noqa: ANN401
+def _source(graph: "GraphModule", node: "Node") -> "Rounding | None":
     """Return what rounds a node's input, which others may only have moved since."""
     while node.all_input_nodes:
         node = node.all_input_nodes[0]
         if str(node.target).startswith(_PREFIX):
-            return graphs.submodule(graph, node)
+            return cast("Rounding", graph.get_submodule(str(node.target)))
     return None
 
 

@@ -52,25 +52,25 @@ def train(
         model: Float.
         teacher: Imitated where the step has losses.
         step: The recipe's numbers; its ``weight_bits`` is a number here.
-        training: Data and surroundings.
+        training: Data, task and seed.
         calibration: At most 256 images, for the ranges at the start.
 
     Raises:
         InputError: ``keep_float`` names no layer.
-        SqueezeError: The model cannot be traced, or does something of which it is not known how
-            runtimes round it.
+        SqueezeError: The model cannot be traced, or has an operation whose rounding in the runtimes
+            is unknown.
     """
     bits = int(step.weight_bits)
     graph = simulations.folded(model.module)
     equal = equalize.equalize_(graph, calibration, training.progress, largest=LARGEST[bits])
-    told = equalize.told(graph, equal)
+    equalized = equalize.note(graph, equal)
     start = simulations.observed(graph, calibration, training.progress, step.calibrator)
     reasons = kept.reasons(model.module, step.keep_float, where="keep_float")
     simulated = simulations.simulation(graph, start, bits, in_float(graph, start, reasons))
     epochs, notes = _train_(simulated, teacher, step, training)
     notes[:0] = [
         f"{bits}-bit weights, {len(simulated.places)} learned ranges of activations",
-        f"before training: {told}",
+        f"before training: {equalized}",
     ]
     module = unfolded(model.module, simulated.module)
     return Trained(replace(model, module=module), simulated.ranges(), epochs, notes)
@@ -101,4 +101,4 @@ def _train_(
         epochs = train_(
             simulated.module, step, training, imitation.objective, extra=imitation.extra
         )
-    return epochs, ["teacher: baseline", *imitation.told()]
+    return epochs, ["teacher: baseline", *imitation.summary()]

@@ -12,7 +12,7 @@ exactness. They balance two layers' weights; here activation ranges are what is 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,7 +37,7 @@ _CLIP = 6.0
 _STEPS = 255
 _SILENT = 1e-12
 _COARSEST = 64.0
-"""So many steps of a layer's output may one step of its products be at most: XNNPACK, which runs
+"""The most steps of a layer's output that one step of its products may span: XNNPACK, which runs
 LiteRT's files, loads none with 256 or more, and their ranges may be narrower than those here."""
 
 
@@ -63,16 +63,16 @@ def equalize_(
         measured = Measured.of(graph, group, ranges)
         if measured is None:
             continue
-        most = _most(graph, group, measured, ranges, largest=largest)
-        scale = best_scale(graph, group, measured, largest=largest, most=most)
+        most = _most(group, measured, ranges, largest=largest)
+        scale = best_scale(group, measured, largest=largest, most=most)
         if scale is None:
             continue
-        _apply_(graph, group, scale.to(torch.float32))
+        _apply_(group, scale.to(torch.float32))
         done += 1
     return done
 
 
-def told(graph: "GraphModule", done: int) -> str:
+def note(graph: "GraphModule", done: int) -> str:
     """Return how many groups were scaled, how many were not, and why.
 
     Args:
@@ -81,7 +81,7 @@ def told(graph: "GraphModule", done: int) -> str:
     """
     left = len(groups(graph)) - done
     reasons = ["had no better scale"] * left + blocked(graph)
-    return f"channels of {done} groups of activations equalized{passed_over.told(reasons)}"
+    return f"channels of {done} groups of activations equalized{passed_over.note(reasons)}"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Measured:
 
     @classmethod
     def of(cls, graph: "GraphModule", group: Group, ranges: "Ranges") -> "Measured | None":
-        """Return what was measured, or None where channels are not what they seem."""
+        """Return what was measured, or None where activations have other channels than expected."""
         import torch
 
         for node, places in group.places.items():
@@ -123,7 +123,7 @@ class Measured:
 
 
 def best_scale(
-    graph: "GraphModule", group: Group, measured: Measured, *, largest: int, most: "Tensor"
+    group: Group, measured: Measured, *, largest: int, most: "Tensor"
 ) -> "Tensor | None":
     """Return the factors ``(C,)`` of least predicted noise, none above ``most``; None if all 1."""
     import torch
@@ -134,7 +134,6 @@ def best_scale(
     wanted = widest / measured.reach.clamp(min=widest / _WIDEST)
     inputs = [group.places[node.all_input_nodes[0]] for node in group.users]
     seen = [measured.at(places) for places in inputs]
-    weights = [graphs.layer(graph, node) for node in group.users]
     candidates = [
         torch.minimum(_below_clip(wanted**exponent, measured.ceiling), most)
         for exponent in EXPONENTS
@@ -142,7 +141,7 @@ def best_scale(
     noises = [
         sum(
             predicted_noise(part, scale[places], own, largest)
-            for part, places, own in zip(weights, inputs, seen, strict=True)
+            for part, places, own in zip(group.users.values(), inputs, seen, strict=True)
         )
         for scale in candidates
     ]
@@ -150,7 +149,9 @@ def best_scale(
     return None if best == 0 else candidates[best]
 
 
-def predicted_noise(part: Any, scale: "Tensor", measured: Measured, largest: int) -> float:  # noqa: ANN401
+def predicted_noise(
+    part: "graphs.Layer", scale: "Tensor", measured: Measured, largest: int
+) -> float:
     """Return the noise that rounding adds to a layer's outputs, summed over output channels.
 
     A step ``d`` makes noise of power ``d**2 / 12``, independent in every weight and activation:
@@ -170,17 +171,15 @@ def predicted_noise(part: Any, scale: "Tensor", measured: Measured, largest: int
     return float(((from_inputs + from_weights) / 12 / signal.clamp(min=_SILENT)).sum())
 
 
-def _most(
-    graph: "GraphModule", group: Group, measured: Measured, ranges: "Ranges", *, largest: int
-) -> "Tensor":
+def _most(group: Group, measured: Measured, ranges: "Ranges", *, largest: int) -> "Tensor":
     """Return the largest factors ``(C,)`` with which every runtime takes the makers' weights."""
     import torch
 
     most = torch.full((group.channels,), _WIDEST, dtype=torch.float64)
-    for node in group.makers:
+    for node, part in group.makers.items():
         seen = ranges[node.all_input_nodes[0].name]
         step = float(max(seen.highest.max(), -seen.lowest.min())) / largest
-        reach = graphs.layer(graph, node).weight.detach().double().flatten(1).abs().amax(1)
+        reach = part.weight.detach().double().flatten(1).abs().amax(1)
         room = _COARSEST * measured.reach.max() / (step * reach).clamp(min=_SILENT)
         places = torch.from_numpy(group.places[node])
         most[places] = torch.minimum(most[places], room)
@@ -197,13 +196,13 @@ def _below_clip(scale: "Tensor", ceiling: "Tensor | None") -> "Tensor":
     return torch.minimum(scale, room).clamp(min=1.0)
 
 
-def _apply_(graph: "GraphModule", group: Group, scale: "Tensor") -> None:
-    for node in group.makers:
-        part, own = graphs.layer(graph, node), scale[group.places[node]]
+def _apply_(group: Group, scale: "Tensor") -> None:
+    for node, part in group.makers.items():
+        own = scale[group.places[node]]
         part.weight.data *= own.view(-1, *[1] * (part.weight.dim() - 1))
         if part.bias is not None:
             part.bias.data *= own
-    for node in group.users:
-        part, own = graphs.layer(graph, node), scale[group.places[node.all_input_nodes[0]]]
+    for node, part in group.users.items():
+        own = scale[group.places[node.all_input_nodes[0]]]
         first = (1, -1) if graphs.is_dense(part) else (-1, 1)
         part.weight.data /= own.view(*first, *[1] * (part.weight.dim() - 2))

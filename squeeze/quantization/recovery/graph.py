@@ -2,7 +2,7 @@
 
 import operator
 from collections import Counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from squeeze.core.errors import SqueezeError
 from squeeze.models.copying import copied
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.fx import GraphModule, Node
 
+    Layer = nn.Conv2d | nn.Linear
+
 
 class UntraceableError(SqueezeError):
-    """The module cannot be rewritten; it is quantized as it is."""
+    """The module cannot be traced or rewritten, and is quantized as it is."""
 
 
 def folded(module: "nn.Module", *, shared: bool = False) -> "GraphModule":
@@ -32,21 +34,21 @@ def folded(module: "nn.Module", *, shared: bool = False) -> "GraphModule":
     try:
         separate = copied(module).eval()
         separate_activations_(separate)
-        plain: Any = optimization.remove_dropout(separate)
+        plain = cast("GraphModule", optimization.remove_dropout(separate))
         _remove_stochastic_depth_(plain)
         _refuse_shared(plain, layers=not shared)
-        graph: Any = optimization.fuse(plain, no_trace=True)
+        graph = cast("GraphModule", optimization.fuse(plain, no_trace=True))
     except SqueezeError:
         raise
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
         raise UntraceableError(
-            f"torch.fx cannot trace it ({type(error).__name__}: {reason})"
+            f"torch.fx cannot trace the model ({type(error).__name__}: {reason})"
         ) from error
     for part in graph.modules():
         if hasattr(part, "inplace"):
-            part.inplace = False
-    return cast("GraphModule", graph)
+            part.inplace = False  # type: ignore[assignment]  # no submodule
+    return graph
 
 
 def separate_activations_(module: "nn.Module") -> None:
@@ -65,8 +67,8 @@ def separate_activations_(module: "nn.Module") -> None:
                 track_running_stats=child.track_running_stats,
             )
             norm.load_state_dict(child.state_dict(), strict=False)
-            after: Any = child
-            setattr(module, name, nn.Sequential(norm, after.drop, after.act).eval())
+            after = child.get_submodule("drop"), child.get_submodule("act")
+            setattr(module, name, nn.Sequential(norm, *after).eval())
         else:
             separate_activations_(child)
 
@@ -97,18 +99,18 @@ def _refuse_shared(graph: "GraphModule", *, layers: bool) -> None:
         if node.op != "call_module" or str(node.target) not in often:
             continue
         if layers or any(_is_batch_norm(graph, each) for each in (node, *node.users)):
-            raise UntraceableError(f"its layer {node.target} is called more than once")
+            raise UntraceableError(f"the layer {node.target} is called more than once")
 
 
-def layer(graph: "GraphModule", node: "Node") -> Any:  # noqa: ANN401
-    """Return the node's convolution or linear layer, or None."""
+def layer(graph: "GraphModule", node: "Node") -> "Layer | None":
+    """Return the node's convolution or linear layer, or None; subclasses may compute otherwise."""
     from torch import nn
 
     found = submodule(graph, node)
-    return found if type(found) in {nn.Conv2d, nn.Linear} else None
+    return cast("Layer", found) if type(found) in {nn.Conv2d, nn.Linear} else None
 
 
-def submodule(graph: "GraphModule", node: "Node") -> Any:  # noqa: ANN401
+def submodule(graph: "GraphModule", node: "Node") -> "nn.Module | None":
     """Return the module that the node calls, or None."""
     return graph.get_submodule(str(node.target)) if node.op == "call_module" else None
 
@@ -126,14 +128,20 @@ def layers(graph: "GraphModule") -> "list[Node]":
     ]
 
 
-def is_dense(part: Any) -> bool:  # noqa: ANN401
+def is_dense(part: "nn.Module") -> bool:
     """Tell whether every output channel sees every input channel."""
-    return getattr(part, "groups", 1) == 1
+    return bool(getattr(part, "groups", 1) == 1)
 
 
-def is_depthwise(part: Any) -> bool:  # noqa: ANN401
+def is_depthwise(part: "nn.Module") -> bool:
     """Tell whether every output channel sees the input channel of its own index, alone."""
-    return not is_dense(part) and part.groups == part.in_channels == part.out_channels
+    from torch import nn
+
+    return (
+        isinstance(part, nn.Conv2d)
+        and not is_dense(part)
+        and part.groups == part.in_channels == part.out_channels
+    )
 
 
 def is_add(node: "Node") -> bool:
@@ -220,7 +228,7 @@ def is_rounded(graph: "GraphModule", node: "Node") -> bool:
     return not (fuses and len(users) == 1 and is_relu(graph, users[0]))
 
 
-def _ints(value: Any) -> list[int]:  # noqa: ANN401
+def _ints(value: object) -> list[int]:
     many = value if isinstance(value, list | tuple) else [value]
     return [item for item in many if isinstance(item, int)]
 

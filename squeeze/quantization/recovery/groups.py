@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,8 +31,8 @@ class Group:
         channels: How many the group has.
     """
 
-    makers: "list[Node]" = field(default_factory=list)
-    users: "list[Node]" = field(default_factory=list)
+    makers: "dict[Node, graphs.Layer]" = field(default_factory=dict)
+    users: "dict[Node, graphs.Layer]" = field(default_factory=dict)
     nodes: "list[Node]" = field(default_factory=list)
     places: "dict[Node, NDArray[np.int64]]" = field(default_factory=dict)
     channels: int = 0
@@ -49,7 +49,8 @@ def blocked(graph: "GraphModule") -> list[str]:
 
 
 def _sorted(graph: "GraphModule") -> tuple[list[Group], list[str]]:
-    scaled_together, channels = UnionFind[Any](), UnionFind[int]()
+    scaled_together: UnionFind[Node] = UnionFind()
+    channels = UnionFind[int]()
     fixed: list[tuple[Node, str]] = []
     shared = graphs.shared(graph)  # their weights are scaled for one place only
     own: dict[Node, NDArray[np.int64]] = {}
@@ -66,22 +67,22 @@ def _sorted(graph: "GraphModule") -> tuple[list[Group], list[str]]:
         own[node] = found
         for source in sources:
             scaled_together.join(source, node)
-    reasons: dict[Any, list[str]] = defaultdict(list)
+    reasons: dict[Node, list[str]] = defaultdict(list)
     for node, why in fixed:
         reasons[scaled_together.root(node)].append(why)
-    members: dict[Any, Group] = defaultdict(Group)
+    members: dict[Node, Group] = defaultdict(Group)
     for node in graph.graph.nodes:
         if node in own:
             members[scaled_together.root(node)].nodes.append(node)
-        if graphs.layer(graph, node) is not None:
-            members[scaled_together.root(node)].makers.append(node)
-            members[scaled_together.root(node.all_input_nodes[0])].users.append(node)
+        if (part := graphs.layer(graph, node)) is not None:
+            members[scaled_together.root(node)].makers[node] = part
+            members[scaled_together.root(node.all_input_nodes[0])].users[node] = part
     made = {key: group for key, group in members.items() if group.makers}
     free = [
         _numbered(g, own, channels) for key, g in made.items() if g.users and key not in reasons
     ]
     return free, [
-        f"beside {' and '.join(sorted(set(reasons[key])))}, which scales do not pass"
+        f"beside {' and '.join(sorted(set(reasons[key])))}, which scales cannot pass"
         for key in made
         if key in reasons and set(reasons[key]) != {_OUTPUT}
     ]
@@ -90,9 +91,9 @@ def _sorted(graph: "GraphModule") -> tuple[list[Group], list[str]]:
 def _described(graph: "GraphModule", node: "Node") -> str:
     """Return what a node is, for messages."""
     part = graphs.submodule(graph, node)
-    if graphs.layer(graph, node) is not None:
-        kind = type(part).__name__
-        return f"a {kind} in groups" if not graphs.is_dense(part) else f"a {kind} called twice"
+    if (found := graphs.layer(graph, node)) is not None:
+        kind = type(found).__name__
+        return f"a {kind} called twice" if graphs.is_dense(found) else f"a grouped {kind}"
     if node.op in {"output", "placeholder", "get_attr"}:
         return {"output": _OUTPUT, "placeholder": "the input"}.get(node.op, "a constant")
     return (

@@ -1,7 +1,7 @@
 """First and second moments of the inputs of every layer."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -59,6 +59,7 @@ def collect(graph: "GraphModule", calibration: "Split", progress: "Progress") ->
     Memory: the square of a layer's fan-in for each layer, whatever the number of images. Of large
     maps a seeded draw of positions is used, in all about 20,000 or 8 for each input.
     """
+    import torch
     from torch import nn
 
     found: dict[str, Moments] = {}
@@ -66,9 +67,11 @@ def collect(graph: "GraphModule", calibration: "Split", progress: "Progress") ->
     images = min(len(calibration), observe.MOST_IMAGES)
     generator = np.random.default_rng(0)
 
-    def look(node: "Node", output: "Tensor", inputs: tuple[Any, ...]) -> None:
+    def look(node: "Node", output: "Tensor", inputs: tuple[object, ...]) -> None:
         part, path = graphs.layer(graph, node), str(node.target)
-        if path in wanted and (output.dim() == _SPATIAL or isinstance(part, nn.Linear)):
+        if part is None or path not in wanted or not isinstance(inputs[0], torch.Tensor):
+            return
+        if output.dim() == _SPATIAL or isinstance(part, nn.Linear):
             _add_(found, path, patches(part, inputs[0], images, generator))
 
     observe.run(graph, calibration, progress, "gathering moments", look)
@@ -76,10 +79,7 @@ def collect(graph: "GraphModule", calibration: "Split", progress: "Progress") ->
 
 
 def patches(
-    part: Any,  # noqa: ANN401
-    inputs: "Tensor",
-    images: int,
-    generator: np.random.Generator,
+    part: "graphs.Layer", inputs: "Tensor", images: int, generator: np.random.Generator
 ) -> "Tensor":
     """Return what the kernel sees at each (drawn) position, ``(G, K, positions)``."""
     import torch

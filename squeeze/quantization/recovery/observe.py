@@ -1,7 +1,7 @@
 """What calibration images do inside the graph, gathered batch by batch."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from squeeze.core.types import Progress
     from squeeze.data.splits import Split
 
-    Look = Callable[["Node", "Tensor", tuple[Any, ...]], None]
+    Look = Callable[["Node", "Tensor", tuple[object, ...]], None]
 
 _BATCH = 8
 MOST_IMAGES = 256
@@ -48,7 +48,7 @@ def run(
     """
     import torch
 
-    def look_at_tensors(node: "Node", output: Any, inputs: tuple[Any, ...]) -> None:  # noqa: ANN401
+    def look_at_tensors(node: "Node", output: object, inputs: tuple[object, ...]) -> None:
         if isinstance(output, torch.Tensor):
             look(node, output, inputs)
 
@@ -74,7 +74,7 @@ def channels(
 
     seen: dict[str, list[Tensor]] = {}
 
-    def look(node: "Node", output: "Tensor", _: tuple[Any, ...]) -> None:
+    def look(node: "Node", output: "Tensor", _: tuple[object, ...]) -> None:
         if output.dim() in {_FLAT, _SPATIAL}:
             whole = output.reshape(*output.shape[:2], -1)
             seen.setdefault(node.name, []).append(

@@ -1,12 +1,12 @@
-"""Layers that recovery leaves as they are, and why: what it counts is told with what it does not.
+"""Layers that recovery leaves as they are, and why: they are reported beside those it rounds.
 
-It knows convolutions of images and linear layers that are exactly ``Conv2d`` and ``Linear``: a
-subclass may do more in its forward than its weights tell.
+It handles convolutions of images and linear layers that are exactly ``Conv2d`` and ``Linear``: a
+subclass may do more in its forward than its weights show.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.quantization.recovery import graph as graphs
 
@@ -24,11 +24,11 @@ _SHOWN = 3
 
 
 def layers(graph: "GraphModule", module: "nn.Module") -> dict[str, str]:
-    """Return the layers with weights that are no layers of recovery's, with the reason.
+    """Return the layers with weights that recovery does not handle, with the reason.
 
     Args:
         graph: As ``graph.folded`` makes it.
-        module: That it was made from, whose classes tell what was traced through.
+        module: The module it was made from, whose classes show what was traced through.
     """
     known = set(graphs.layers(graph))
     found: dict[str, str] = {}
@@ -42,7 +42,7 @@ def layers(graph: "GraphModule", module: "nn.Module") -> dict[str, str]:
     return found
 
 
-def told(reasons: Iterable[str]) -> str:
+def note(reasons: Iterable[str]) -> str:
     """Return how many there are and why, to be appended to a count; empty where there are none."""
     counted = Counter(reasons)
     if not counted:
@@ -53,7 +53,7 @@ def told(reasons: Iterable[str]) -> str:
 
 
 def _add_module_(found: dict[str, str], graph: "GraphModule", node: "Node") -> None:
-    part, path = graphs.submodule(graph, node), str(node.target)
+    part, path = graph.get_submodule(str(node.target)), str(node.target)
     if graphs.layer(graph, node) is not None:
         found[path] = "with a batch norm behind it that could not be folded"
     elif any(value.dim() >= _MATRIX for value in part.parameters()):
@@ -70,7 +70,7 @@ def _add_function_(found: dict[str, str], module: "nn.Module", node: "Node") -> 
     if owner is not None:
         found[path] = _class(owner)
     elif stored:
-        found[str(stored[0].target)] = f"{name} with weights of the model's own"
+        found[str(stored[0].target)] = f"{name} with weights that belong to the model itself"
     else:
         found[node.name] = f"{name} with weights that are computed"
 
@@ -79,7 +79,7 @@ def _submodules(module: "nn.Module") -> "Mapping[str, nn.Module]":
     return dict(module.named_modules())
 
 
-def _class(part: Any) -> str:  # noqa: ANN401
+def _class(part: "nn.Module") -> str:
     from torch import nn
 
     name = type(part).__name__

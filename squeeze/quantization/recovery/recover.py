@@ -1,18 +1,18 @@
 """Recover accuracy before quantization: fold, equalize, round, correct biases.
 
-All is done on the float torch module, so that every runtime profits: the weights come out on the
+All of it works on the float torch module, so every runtime benefits: the weights come out on the
 integer grid that the runtimes' quantizers will find.
 """
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from squeeze.quantization.recovery import bias, equalize, graph, moments, passed_over, rounding
 from squeeze.recipe import schemes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
     from torch.fx import GraphModule
@@ -53,7 +53,7 @@ def recovered(
         calibration: None where the recipe has none.
         progress: Where the bars go.
         bits: 7 or 8, of the weights.
-        own_grid: The backend, where it rounds to a grid of its own and recovery would be in vain.
+        own_grid: The backend, where it rounds to a grid of its own and recovery has no effect.
     """
     if not schemes.SCHEMES[step.scheme].int8_weights:
         return Recovered(model, ())
@@ -61,7 +61,7 @@ def recovered(
         why = f"accuracy recovery: none, {own_grid} rounds to a grid of its own"
         return Recovered(model, (why,))
     if calibration is None:
-        why = "accuracy recovery: none, it takes calibration data and there is none"
+        why = "accuracy recovery: none, there is no calibration data"
         return Recovered(model, (why,))
     settings = step.recovery
     if step.scheme == "weight_only_int8":  # equalizing serves the ranges of activations
@@ -95,7 +95,7 @@ def recover(
         rewritten = graph.folded(model.module, shared=True)
         if settings.equalize:
             done = equalize.equalize_(rewritten, calibration, progress, largest=LARGEST[bits])
-            notes.append(equalize.told(rewritten, done))
+            notes.append(equalize.note(rewritten, done))
         _refuse_change(model, rewritten, calibration)
         if settings.bias_correction or settings.rounding == "adaptive":
             seen = moments.collect(rewritten, calibration, progress)
@@ -125,12 +125,11 @@ def round_(
         left: Layers that are passed over, with the reason.
     """
     import torch
-    from torch import nn
 
-    shifts, plain, wants_adaptive = [], list[str](), settings.rounding == "adaptive"
+    shifts, plain, wants_adaptive = list[float](), list[str](), settings.rounding == "adaptive"
     with torch.no_grad():
         for path, known in seen.items():
-            part: Any = rewritten.get_submodule(path)
+            part = cast("graph.Layer", rewritten.get_submodule(path))
             weight = part.weight.double().reshape(*known.mean.shape[:1], -1, known.mean.shape[1])
             if not bool(known.sum.isfinite().all()):
                 raise graph.UntraceableError(f"the inputs of {path} are NaN or infinite")
@@ -141,21 +140,38 @@ def round_(
             rounded = integers * rounding.steps(weight, largest)[..., None]
             part.weight.copy_(rounded.reshape(part.weight.shape))
             if settings.bias_correction:
-                shift = bias.shift(rounded - weight, known.mean).float()
-                if part.bias is None:
-                    part.bias = nn.Parameter(torch.zeros_like(shift))
-                part.bias += shift
-                shifts.append(float(shift.abs().mean()))
-    why = f" ({', '.join(f'{n} {each}' for each, n in Counter(plain).items())})" if plain else ""
-    told = (
-        f"weights of {len(seen) - len(plain)} layers rounded adaptively, of {len(plain)} to "
-        f"nearest{why}"
-    )
-    if shifts:
-        told += f"; {len(shifts)} biases corrected, by {sum(shifts) / len(shifts):.2g} on average"
+                shifts.append(_correct_bias_(part, bias.shift(rounded - weight, known.mean)))
     unseen = {str(node.target) for node in graph.layers(rewritten)} - seen.keys()
     reasons = [*(left or {}).values(), *["whose outputs are no images"] * len(unseen)]
-    return told + passed_over.told(reasons)
+    return _note(len(seen), plain, shifts) + passed_over.note(reasons)
+
+
+def _correct_bias_(part: "graph.Layer", shift: "Tensor") -> float:
+    """Add to a layer's bias, in place; return by how much on average."""
+    import torch
+    from torch import nn
+
+    shift = shift.float()
+    if part.bias is None:
+        part.bias = nn.Parameter(torch.zeros_like(shift))
+    part.bias += shift
+    return float(shift.abs().mean())
+
+
+def _note(layers: int, plain: "Sequence[str]", shifts: "Sequence[float]") -> str:
+    """Return how weights were rounded and biases corrected.
+
+    Args:
+        layers: How many were rounded.
+        plain: Why some were rounded to nearest, a reason each.
+        shifts: Mean change of every bias that was corrected.
+    """
+    why = f" ({', '.join(f'{n} {each}' for each, n in Counter(plain).items())})" if plain else ""
+    note = f"weights of {layers - len(plain)} layers rounded adaptively, of {len(plain)} to nearest"
+    if shifts:
+        mean = sum(shifts) / len(shifts)
+        return f"{note}{why}; {len(shifts)} biases corrected, by {mean:.2g} on average"
+    return note + why
 
 
 def _why_nearest(known: moments.Moments, *, wants_adaptive: bool) -> str:
@@ -163,11 +179,11 @@ def _why_nearest(known: moments.Moments, *, wants_adaptive: bool) -> str:
         return "as the recipe says"
     if known.square is None:
         return f"with more than {moments.LARGEST_FAN_IN} inputs"
-    return "whose inputs tell too little"
+    return "whose inputs vary too little"
 
 
 def _adaptive(weight: "Tensor", known: moments.Moments, largest: int) -> "Tensor | None":
-    """Return integers, or None where the inputs are too many or tell too little."""
+    """Return integers, or None where the inputs are too many or vary too little."""
     import torch
 
     covariance = known.covariance

@@ -21,5 +21,9 @@ SPEC = RuntimeSpec(
     layout="NHWC",
     fixed_batch=True,
     slow_export=True,
+    host_caveat=(
+        "LiteRT was timed on this host's processor, not on a phone: its speed-ups do not carry "
+        "over to phones."
+    ),
     session_imports=("ai_edge_litert.interpreter",),
 )

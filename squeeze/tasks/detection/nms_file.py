@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from squeeze.core import specs
 from squeeze.core.boxes import Detections
 from squeeze.core.detector import DetectorSpec
 from squeeze.core.errors import InputError, SqueezeError
 from squeeze.exporting import file
 from squeeze.exporting.detections import onnx as nodes
+from squeeze.runtimes import runtime
 from squeeze.runtimes.base import Execution, several
-from squeeze.runtimes.onnxruntime.session import open_session
 from squeeze.tasks.detection import decoding
 
 if TYPE_CHECKING:
@@ -45,11 +46,11 @@ class NmsFile:
 
 def path_of(source: Path) -> Path:
     """Return where the file with suppression inside lies: beside the raw one."""
-    return source.with_suffix(".nms.onnx")
+    return source.with_suffix(f".nms{source.suffix}")
 
 
 def spec_of(model: "Model") -> DetectorSpec:
-    """Return a detector's numbers, where nodes can express them.
+    """Return a detector's spec, where nodes can express it.
 
     Raises:
         InputError: It is not a detector, or ONNX has no nodes for it.
@@ -82,7 +83,7 @@ def write(source: Path, model: "Model", images: "NDArray[np.float32]") -> NmsFil
         shared = _shared(found, expected, path)
         file.describe_detections(path, model, nodes.OUTPUTS)
     except BaseException:
-        path.unlink()  # a file that finds something else is no result
+        path.unlink()  # its detections cannot be trusted
         raise
     return NmsFile(path, sum(map(len, found)), shared)
 
@@ -97,7 +98,10 @@ def detections(outputs: "Sequence[NDArray[np.generic]]") -> list[Detections]:
 
 
 def _run(path: Path, images: "NDArray[np.float32]") -> "tuple[NDArray[np.float32], ...]":
-    session = open_session(path, Execution())
+    name = specs.runtime_of_file(path)
+    if name is None:
+        raise InputError("is the file of no runtime that is installed", where=str(path))
+    session = runtime.load(name).open_session(path, Execution())
     outputs: Outputs = session.invoke(session.prepare(images))
     session.close()
     return several(outputs)
@@ -108,8 +112,11 @@ def _shared(found: list[Detections], expected: list[Detections], path: Path) -> 
     most = max(sum(map(len, found)), sum(map(len, expected)))
     same = sum(_same(*pair) for pair in zip(found, expected, strict=True))
     if same < _LEAST_SHARED * most:
-        what = f"only {same} of {most} detections are those of the raw file"
-        raise SqueezeError(what, where=str(path))
+        raise SqueezeError(
+            f"only {same} of {most} detections are those of the raw file",
+            where=str(path),
+            hint="please report the detector: its suppression inside the file must equal squeeze's",
+        )
     return same / most if most else 1.0
 
 

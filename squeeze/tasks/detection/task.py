@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from squeeze.core.boxes import Boxes, Detections
 from squeeze.core.detector import DetectorSpec
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from squeeze.recipe.schema import InputSpec
     from squeeze.results import DetectionAccuracy, DetectionChange, DetectionPicture
     from squeeze.runtimes.base import Outputs
+    from squeeze.tasks.base import ModuleOutputs
 
 _BATCH = 32
 
@@ -75,7 +76,7 @@ class Detection:
 
     def loss(
         self,
-        outputs: "tuple[Tensor, ...]",
+        outputs: "ModuleOutputs",
         labels: "Sequence[Boxes]",
         *,
         label_smoothing: float,
@@ -100,10 +101,11 @@ class Detection:
         spec = self._known()
         if spec.decoder == "two_stage":
             raise InputError(NO_TRAINING)
-        places = decoders.places(spec, self.size, outputs[0])
-        targets = losses.targets_of(labels, spec, outputs[0])
+        heads = cast("tuple[Tensor, ...]", outputs)
+        places = decoders.places(spec, self.size, heads[0])
+        targets = losses.targets_of(labels, spec, heads[0])
         of_decoder = import_module(f"squeeze.tasks.detection.loss.{spec.decoder}")
-        found: Tensor = of_decoder.loss(outputs, targets, places, spec)
+        found: Tensor = of_decoder.loss(heads, targets, places, spec)
         return found
 
     def predictions(self, outputs: "Outputs") -> list[Detections]:

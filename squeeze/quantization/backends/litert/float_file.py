@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from squeeze.runtimes.litert import graphs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ai_edge_litert.interpreter import Interpreter
     from numpy.typing import NDArray
 
 _MOVING = {
@@ -68,7 +69,9 @@ def joins(path: Path) -> dict[str, str]:
     return joining(operators(path), outputs, moving=_MOVING, concatenation="CONCATENATION")
 
 
-def values(path: Path, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[Any]]]":
+def values(
+    path: Path, images: "NDArray[np.float32]"
+) -> "Iterator[tuple[str, NDArray[np.floating]]]":
     """Yield the file's input and all tensors that its operators make, float ones only.
 
     Args:
@@ -100,7 +103,7 @@ def _scope(outputs: tuple[str, ...]) -> str:
     return f"^{re.escape(whole[:_LONGEST])}$"
 
 
-def _interpreter(path: Path) -> Any:  # noqa: ANN401
+def _interpreter(path: Path) -> "Interpreter":
     from ai_edge_litert import interpreter
 
     opened = interpreter.Interpreter(
@@ -113,5 +116,5 @@ def _interpreter(path: Path) -> Any:  # noqa: ANN401
     return opened
 
 
-def _names(interpreter: Any) -> dict[int, str]:  # noqa: ANN401
+def _names(interpreter: "Interpreter") -> dict[int, str]:
     return {detail["index"]: str(detail["name"]) for detail in interpreter.get_tensor_details()}

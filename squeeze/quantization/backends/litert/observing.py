@@ -1,7 +1,7 @@
 """Ranges of the activations of a float LiteRT file, observed in its interpreter."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,19 +9,24 @@ from squeeze.quantization import biases
 from squeeze.quantization.activation_ranges import Calibration, refuse_empty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer.quantizer import Quantizer
     from numpy.typing import NDArray
 
     from squeeze.quantization.request import Request
 
     Ends = dict[str, NDArray[np.float32]]
+    """Arrays ``min`` and ``max``, as ai-edge-quantizer takes a tensor's range."""
 
+CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+"""The output channels' axis of an operator's weights."""
 _PADDING = {"PAD", "PADV2", "MIRROR_PAD"}
 
 
-def ranges(worker: Any, request: "Request") -> "tuple[dict[str, Ends], str]":  # noqa: ANN401
-    """Return ``{tensor: {min, max}}`` as ai-edge-quantizer takes it, and what to tell of it.
+def ranges(worker: "Quantizer", request: "Request") -> "tuple[dict[str, Ends], str]":
+    """Return ``{tensor: {min, max}}`` as ai-edge-quantizer takes it, with a note on them.
 
     The quantizer's own calibration of one image names the tensors that it needs and the shape of
     their ranges; constants are not among them, their ranges are the quantizer's business.
@@ -45,13 +50,13 @@ def ranges(worker: Any, request: "Request") -> "tuple[dict[str, Ends], str]":  #
             for name, seen in watched.values(needed):
                 calibration.see_values(name, seen)
             advance()
-    wide = biases.widened(calibration.ranges(), biases.of_litert(watched.file))
-    told = calibration.told(request.samples)
-    return {name: _ends(found, needed[name]) for name, found in wide.items()}, told
+    wide = biases.widened(calibration.ranges(), _bias_widths(watched.file))
+    found = {name: _ends(ends, needed[name]) for name, ends in wide.items()}
+    return found, calibration.note(request.samples)
 
 
 class TensorReader:
-    """A float file whose tensors can all be looked at.
+    """A float file whose tensors can all be read.
 
     Args:
         path: The ``.tflite`` file.
@@ -86,7 +91,9 @@ class TensorReader:
         given = [self._entry["index"], *(i for op in operators for i in op["outputs"])]
         self._order = {(index, 0): place for place, index in enumerate(given)}
 
-    def samples(self, image: "NDArray[np.float32]") -> dict[str, list[dict[str, Any]]]:
+    def samples(
+        self, image: "NDArray[np.float32]"
+    ) -> "dict[str, list[dict[str, NDArray[np.float32]]]]":
         """Return one image ``(1, C, H, W)`` as the quantizer takes it."""
         signature, names = next(iter(self.file.get_signature_list().items()))
         return {signature: [{names["inputs"][0]: self._fed(image)}]}
@@ -96,7 +103,7 @@ class TensorReader:
         self.file.set_tensor(self._entry["index"], self._fed(image))
         self.file.invoke()
 
-    def values(self, names: "dict[str, Any]") -> "Iterator[tuple[str, NDArray[Any]]]":
+    def values(self, names: "Iterable[str]") -> "Iterator[tuple[str, NDArray[np.floating]]]":
         """Yield tensors by name, as the file computes them.
 
         Maximum pooling may be padded with minus infinity, which is not a value: infinities of
@@ -109,7 +116,7 @@ class TensorReader:
                 found = found[np.abs(found) < np.finfo(np.float32).max]
             yield name, found
 
-    def first(self, names: "dict[str, Any]") -> "Iterator[tuple[str, NDArray[Any]]]":
+    def first(self, names: "Iterable[str]") -> "Iterator[tuple[str, NDArray[np.floating]]]":
         """Yield tensors by name, of the first image of the batch.
 
         The converter may have joined the batch with what is beside it: tokens, heads.
@@ -123,7 +130,23 @@ class TensorReader:
         return np.ascontiguousarray(whole)
 
 
-def _ends(found: tuple[float, float], needed: "dict[str, Any]") -> "Ends":
-    shape = np.shape(needed["min"])
+def _ends(found: tuple[float, float], needed: "Mapping[str, object]") -> "Ends":
+    shape = np.asarray(needed["min"]).shape
     low, high = found
     return {"min": np.full(shape, low, np.float32), "max": np.full(shape, high, np.float32)}
+
+
+def _bias_widths(interpreter: "Interpreter") -> "Iterator[tuple[str, float]]":
+    """Yield the input of every layer with a bias, and how wide its range has to be.
+
+    Args:
+        interpreter: With its tensors allocated.
+    """
+    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    for operator in interpreter._get_ops_details():  # noqa: SLF001  (there is no public way)
+        axis = CHANNELS.get(operator["op_name"])
+        source, *given = (int(index) for index in operator["inputs"])
+        if axis is None or len(given) != 2 or given[1] < 0:  # noqa: PLR2004
+            continue
+        weight, bias = (interpreter.get_tensor(index) for index in given)
+        yield str(details[source]["name"]), biases.least_width(np.moveaxis(weight, axis, 0), bias)

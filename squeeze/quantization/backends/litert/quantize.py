@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from squeeze.core.errors import InputError, SqueezeError, cause_of
 from squeeze.core.output import redirect_output
 from squeeze.quantization import isolate
 from squeeze.quantization.backends.litert import float_file, observing
-from squeeze.quantization.biases import CHANNELS
+from squeeze.quantization.backends.litert.observing import CHANNELS
 from squeeze.quantization.request import FileFacts, QuantizedFile, Request
 from squeeze.runtimes.litert import graphs
 from squeeze.runtimes.litert.session import try_run
@@ -21,19 +21,22 @@ from squeeze.store import new_file
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from ai_edge_quantizer.quantizer import Quantizer
+    from ai_edge_quantizer.recipe_manager import ModelQuantizationRecipe
     from numpy.typing import NDArray
 
     from squeeze.core.cpu import Cpu
+    from squeeze.quantization.backends.litert.observing import Ends
     from squeeze.quantization.qat.matching import TrainedRanges
     from squeeze.recipe.schema import Quantization
 
 _LARGEST = 127
 _UNCALIBRATED = {
-    "dynamic_int8": "weights are int8; ranges of activations are found while it runs",
+    "dynamic_int8": "weights are int8; ranges of activations are computed at run time",
     "weight_only_int8": "weights are int8; products are computed in float",
     "fp16": "weights of layers are fp16; products are computed in float32",
 }
-"""What to tell of schemes that need no ranges."""
+"""The notes on schemes that need no ranges."""
 
 
 def quantize(request: Request) -> QuantizedFile:
@@ -45,14 +48,14 @@ def quantize(request: Request) -> QuantizedFile:
     """
     try:
         with redirect_output(request.log):
-            told, facts = _quantize(request)
+            note, facts = _quantize(request)
     except (SqueezeError, OSError):
         raise
     except Exception as error:
         raise SqueezeError(
             f"ai-edge-quantizer failed: {cause_of(error)}", where=str(request.source)
         ) from error
-    return QuantizedFile(16 if request.step.scheme == "fp16" else 8, (told,), facts=facts)
+    return QuantizedFile(16 if request.step.scheme == "fp16" else 8, (note,), facts=facts)
 
 
 def bits(step: "Quantization", target: "Cpu") -> int:
@@ -62,13 +65,14 @@ def bits(step: "Quantization", target: "Cpu") -> int:
 
 
 def _quantize(request: Request) -> tuple[str, FileFacts]:
-    """Write the file; return what to tell of it, and what was found out."""
+    """Write the file; return a note on it, and what was found out."""
     _refuse_quantized(request.source)
-    ranges, told = None, _UNCALIBRATED.get(request.step.scheme, "")
-    if not told:
-        ranges, told = request.known.ranges or observing.ranges(_worker(request), request)
+    ranges, note = None, _UNCALIBRATED.get(request.step.scheme, "")
+    if not note:
+        known = cast("tuple[dict[str, Ends], str] | None", request.known.ranges)
+        ranges, note = known or observing.ranges(_worker(request), request)
         if request.trained is not None:
-            told = _take_trained_(ranges, request.source, request.trained)
+            note = _take_trained_(ranges, request.source, request.trained)
     facts = _kept(request)
     kept = facts.kept
     scopes = float_file.scopes(request.source)
@@ -87,11 +91,11 @@ def _quantize(request: Request) -> tuple[str, FileFacts]:
         _, unfit = isolate.without_failing(attempt, kinds, request.known.unfit, who="LiteRT")
         with new_file(request.destination) as inside:
             shutil.copyfile(made, inside)
-    found = None if ranges is None else (ranges, told)
-    return told, replace(facts, ranges=found, kept={**kept, **unfit}, unfit=unfit)
+    found = None if ranges is None else (ranges, note)
+    return note, replace(facts, ranges=found, kept={**kept, **unfit}, unfit=unfit)
 
 
-def _worker(request: Request) -> Any:  # noqa: ANN401
+def _worker(request: Request) -> "Quantizer":
     """Return the quantizer with the recipe of the scheme."""
     from ai_edge_quantizer import quantizer
 
@@ -100,7 +104,7 @@ def _worker(request: Request) -> Any:  # noqa: ANN401
     return worker
 
 
-def _recipe(scheme: str) -> Any:  # noqa: ANN401  (the quantizer's own)
+def _recipe(scheme: str) -> "ModelQuantizationRecipe":
     """Return the quantizer's recipe for a scheme."""
     from ai_edge_quantizer import qtyping, recipe, recipe_manager
 
@@ -131,8 +135,8 @@ def _kept(request: Request) -> FileFacts:
     return FileFacts(computed=computed, kept=kept)
 
 
-def _take_trained_(ranges: dict[str, Any], path: Path, trained: "TrainedRanges") -> str:
-    """Put trained ranges in the place of calibrated ones, and those of the weights beside them.
+def _take_trained_(ranges: "dict[str, Ends]", path: Path, trained: "TrainedRanges") -> str:
+    """Replace calibrated ranges by trained ones, and add those of the weights.
 
     Weights that were trained for 7 bits stay what they are: their range is what gives 8 bits the
     same step.
@@ -153,7 +157,7 @@ def _take_trained_(ranges: dict[str, Any], path: Path, trained: "TrainedRanges")
     return matched.note
 
 
-def _weight_range(weight: "NDArray[Any]", axis: int, largest: int) -> dict[str, Any]:
+def _weight_range(weight: "NDArray[np.float32]", axis: int, largest: int) -> "Ends":
     """Return the range of each output channel with which 8 bits have the trained step."""
     others = tuple(other for other in range(weight.ndim) if other != axis)
     reach = np.abs(weight).max(axis=others, keepdims=True) * (_LARGEST / largest)

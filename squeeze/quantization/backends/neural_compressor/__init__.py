@@ -2,9 +2,9 @@
 
 Source: https://github.com/intel/neural-compressor/blob/v3.10/docs/source/3x/PT_StaticQuant.md
 
-What its graphs leave out is not made good here: sums stay float, so that ONNX Runtime runs some of
-the convolutions in float. The audit tells which. Its dynamic graphs and bf16 modules do not become
-ONNX files that run: the exporter has no operator for ranges found while running, ONNX Runtime no
+What its graphs leave out is not added here: sums stay float, so that ONNX Runtime runs some of the
+convolutions in float. The audit says which. Its dynamic graphs and bf16 modules do not become ONNX
+files that run: the exporter has no operator for ranges computed at run time, ONNX Runtime no
 bfloat16 convolution on the CPU.
 """
 

@@ -1,9 +1,12 @@
 """Compute in an ONNX file what depends on stored weights alone, so that they are stored small."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from squeeze.runtimes.onnxruntime import graphs
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 _FOLDED = {"QuantizeLinear", "Cast", "Clip"}
 
@@ -24,7 +27,7 @@ def fold_(path: Path) -> int:
     graph = model.graph
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     outputs = {output.name for output in graph.output}
-    rest: list[Any] = []
+    rest: list[NodeProto] = []
     for node in graph.node:
         inputs = [name for name in node.input if name]
         if node.op_type == "Constant" and node.output[0] not in outputs:
@@ -45,7 +48,7 @@ def fold_(path: Path) -> int:
     return count
 
 
-def _read(node: Any) -> set[str]:  # noqa: ANN401
+def _read(node: "NodeProto") -> set[str]:
     """Return the tensors that a node reads, in its branches and loop bodies too."""
     inside = [each for body in graphs.bodies(node) for each in graphs.nodes(body)]
     ends = {end.name for body in graphs.bodies(node) for end in body.output}

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.core.output import redirect_output
@@ -18,7 +18,9 @@ from squeeze.store import new_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from neural_compressor.torch.quantization import StaticQuantConfig
     from torch import nn
+    from torch.fx import GraphModule
 
     from squeeze.core.cpu import Cpu
     from squeeze.models.types import Model
@@ -55,13 +57,13 @@ def quantize(request: Request) -> QuantizedFile:
 
 
 def bits(step: "Quantization", target: "Cpu") -> int:
-    """Return how many bits weights are going to have; it knows no 7."""
+    """Return how many bits weights are going to have; 7 is not among them."""
     del target
     return _HALF if step.scheme == "fp16" else _FULL
 
 
 def _import() -> None:
-    """Import it, and take away the handler that it hangs on a stream of its own choosing."""
+    """Import it, and remove the handler with which it logs to a stream of its own choosing."""
     import neural_compressor.torch.quantization  # noqa: F401
 
     logger = logging.getLogger("neural_compressor")
@@ -95,16 +97,19 @@ def _half(module: "nn.Module") -> "nn.Module":
     return halved
 
 
-def _exported(model: "Model") -> Any:  # noqa: ANN401  (a torch.fx.GraphModule with marks on it)
+def _exported(model: "Model") -> "GraphModule":
     import torch
     from neural_compressor.torch.export import export
 
     example = torch.zeros(2, *model.input.shape)
     shapes = ({0: torch.export.Dim("batch")},)
-    return export(copied(model.module).eval(), (example,), dynamic_shapes=shapes)
+    exported: GraphModule = export(copied(model.module).eval(), (example,), dynamic_shapes=shapes)
+    return exported
 
 
-def _quantized(exported: Any, config: Any, request: Request) -> "nn.Module":  # noqa: ANN401
+def _quantized(
+    exported: "GraphModule", config: "StaticQuantConfig", request: Request
+) -> "nn.Module":
     from neural_compressor.torch.quantization import convert, prepare
 
     prepared = prepare(exported, config)
@@ -125,10 +130,10 @@ def _calibrate(request: Request) -> "Callable[[nn.Module], None]":
 
 
 def _tuned(request: Request, model: "Model", aim: Autotune) -> "tuple[nn.Module, QuantizedFile]":
-    """Let it try its list; a list without a winner gives the best of it and an unmet aim.
+    """Let it try its list; where nothing is good enough, the best is returned with a missed goal.
 
-    The library returns the best trial whether it is good enough or not when the number of trials
-    runs out, and None when the list does. The first is asked for and judged here.
+    The library returns the best trial, good enough or not, when the number of trials runs out, and
+    None when the list does. The number is set so that it returns one, which is judged here.
     """
     from neural_compressor.torch.quantization import TuningConfig, autotune
 
@@ -158,7 +163,7 @@ def _tuned(request: Request, model: "Model", aim: Autotune) -> "tuple[nn.Module,
 
 
 def judged(tries: list[str], scores: list[float], max_drop: float) -> QuantizedFile:
-    """Tell of the trials.
+    """Describe the trials.
 
     Args:
         tries: What was tried, in order.
@@ -166,23 +171,23 @@ def judged(tries: list[str], scores: list[float], max_drop: float) -> QuantizedF
         max_drop: The largest loss that is allowed, absolute.
     """
     baseline, reached = scores[0], dict(zip(tries, scores[1:], strict=False))
-    told = ", ".join(f"{name} {share:.1%}" for name, share in reached.items())
+    trials = ", ".join(f"{name} {share:.1%}" for name, share in reached.items())
     best = max(reached, key=lambda name: reached[name])
-    note = f"autotune on calibration samples: float {baseline:.1%}; {told}; took {best}"
+    note = f"autotune on calibration samples: float {baseline:.1%}; {trials}; chose {best}"
     drop = baseline - reached[best]
     if drop <= max_drop + 1e-9:
         return QuantizedFile(_FULL, (note,))
     missed_goal = MissedGoal(
         aim="autotune",
         limit=f"top-1 drop <= {100 * max_drop:.2f} points",
-        found=f"{100 * drop:.2f} points at best ({told})",
-        hint="no configuration is good enough: allow more, or use backend auto",
+        found=f"{100 * drop:.2f} points at best ({trials})",
+        hint="no configuration is good enough: allow a larger drop, or use backend: auto",
     )
     return replace(QuantizedFile(_FULL, (note,)), missed_goal=missed_goal)
 
 
-def _configurations() -> dict[str, Any]:
-    """Return what is tried, from the cheapest."""
+def _configurations() -> "dict[str, StaticQuantConfig]":
+    """Return what is tried, the cheapest first."""
     import torch
     from neural_compressor.torch.quantization import StaticQuantConfig
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.quantization.keep_float.joined import joining
 from squeeze.quantization.keep_float.matching import FileOperator
@@ -50,7 +50,9 @@ def proposals(path: Path) -> dict[str, str]:
     return placing(operators(path))
 
 
-def values(path: Path, images: "NDArray[np.float32]") -> "Iterator[tuple[str, NDArray[Any]]]":
+def values(
+    path: Path, images: "NDArray[np.float32]"
+) -> "Iterator[tuple[str, NDArray[np.floating]]]":
     """Yield the file's input and all its float tensors on some images ``(N, C, H, W)``."""
     import onnx
     import onnxruntime
@@ -72,10 +74,10 @@ def values(path: Path, images: "NDArray[np.float32]") -> "Iterator[tuple[str, ND
 
 
 def hold_apart_(path: Path, kept: Collection[str]) -> None:
-    """Write a file anew in which ONNX Runtime cannot turn the float nodes to int8 again.
+    """Rewrite a file so that ONNX Runtime cannot turn the float nodes into int8 again.
 
     It takes every node between a dequantize and a quantize for an int8 one, quantizes its float
-    weights on loading and fuses all of it, whatever the quantizer was told. An operator in between
+    weights on loading and fuses all of it, whatever the quantizer excluded. An operator in between
     prevents that: a leaky ReLU of slope 1, which changes nothing and is fused into convolutions.
 
     Args:

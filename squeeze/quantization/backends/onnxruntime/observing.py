@@ -1,7 +1,7 @@
 """Ranges of the activations of a float ONNX file, observed in ONNX Runtime."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
+    from onnxruntime.quantization.calibrate import CalibraterBase
 
     from squeeze.quantization.request import Request
 
@@ -19,9 +21,9 @@ Range = tuple[float, float]
 
 
 def ranges(prepared: Path, folder: Path, request: "Request") -> tuple[dict[str, Range], str]:
-    """Return the range of every float activation, in the graph's order, and what to tell of them.
+    """Return the range of every float activation, in the graph's order, with a note on them.
 
-    Where the calibrator looks at minima and maxima only, the runtime takes them inside the graph;
+    Where the calibrator looks at minima and maxima only, the runtime computes them in the graph;
     else all activations of one image are in memory at a time.
 
     Args:
@@ -54,13 +56,13 @@ def ranges(prepared: Path, folder: Path, request: "Request") -> tuple[dict[str, 
                 for name, low, high in _ends(calibrater.infer_session, names, images):
                     calibration.see_ends(name, low, high)
                 advance()
-    found = biases.widened(calibration.ranges(), biases.of_onnx(prepared))
-    return found, calibration.told(request.samples)
+    found = biases.widened(calibration.ranges(), _bias_widths(prepared))
+    return found, calibration.note(request.samples)
 
 
 def values(
     path: Path, names: "Sequence[str]", image: "NDArray[np.float32]"
-) -> "Iterator[tuple[str, NDArray[Any]]]":
+) -> "Iterator[tuple[str, NDArray[np.floating]]]":
     """Yield tensors of a float file by name, on one image ``(1, C, H, W)``."""
     yield from _run(_watching(path, names), names, image)
 
@@ -81,8 +83,8 @@ def write(ranges: "Mapping[str, Range]", cache: Path) -> None:
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), cache)
 
 
-def _in_order(calibrater: Any) -> list[str]:  # noqa: ANN401
-    """Return the tensors to observe as the graph computes them; the library's order is chance."""
+def _in_order(calibrater: "CalibraterBase") -> list[str]:
+    """Return the tensors to observe as the graph computes them; the library's order is random."""
     graph = calibrater.model.graph
     wanted, _ = calibrater.select_tensors_to_calibrate(calibrater.model)
     given = [entry.name for entry in graph.input]
@@ -90,7 +92,7 @@ def _in_order(calibrater: Any) -> list[str]:  # noqa: ANN401
     return [name for name in given if name in wanted]
 
 
-def _watching(path: Path, names: "Sequence[str]") -> Any:  # noqa: ANN401
+def _watching(path: Path, names: "Sequence[str]") -> "InferenceSession":
     """Open a session whose outputs are these tensors; graph inputs are left out."""
     import onnx
     import onnxruntime
@@ -105,10 +107,8 @@ def _watching(path: Path, names: "Sequence[str]") -> Any:  # noqa: ANN401
 
 
 def _run(
-    session: Any,  # noqa: ANN401
-    names: "Sequence[str]",
-    images: "NDArray[np.float32]",
-) -> "Iterator[tuple[str, NDArray[Any]]]":
+    session: "InferenceSession", names: "Sequence[str]", images: "NDArray[np.float32]"
+) -> "Iterator[tuple[str, NDArray[np.floating]]]":
     feed = session.get_inputs()[0].name
     inner = [name for name in names if name != feed]
     if feed in names:
@@ -117,11 +117,23 @@ def _run(
 
 
 def _ends(
-    session: Any,  # noqa: ANN401
-    names: "Sequence[str]",
-    images: "NDArray[np.float32]",
+    session: "InferenceSession", names: "Sequence[str]", images: "NDArray[np.float32]"
 ) -> "Iterator[tuple[str, float, float]]":
     outputs = [f"{name}_{end}" for name in names for end in ("ReduceMin", "ReduceMax")]
     found = session.run(outputs, {session.get_inputs()[0].name: images})
     numbers = [float(np.ravel(value)[0]) for value in found]
     yield from zip(names, numbers[::2], numbers[1::2], strict=True)
+
+
+def _bias_widths(path: Path) -> "Iterator[tuple[str, float]]":
+    """Yield the input of every convolution with a bias, and how wide its range has to be."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(path).graph
+    constants = {constant.name: constant for constant in graph.initializer}
+    for node in graph.node:
+        known = [constants.get(name) for name in node.input[1:3]]
+        if node.op_type == "Conv" and len(known) == 2 and None not in known:  # noqa: PLR2004
+            weight, bias = (numpy_helper.to_array(constant) for constant in known)
+            yield node.input[0], biases.least_width(weight, bias)

@@ -17,7 +17,6 @@ type instead of 41.
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from squeeze.runtimes.onnxruntime import graphs
 
@@ -27,16 +26,16 @@ _ELEMENTWISE = {_NORM, "Add", "Mul", "Softmax", "Sigmoid", "Where", "InstanceNor
 
 @dataclass(frozen=True)
 class OperatorSelection:
-    """What ``quantize_static`` is told.
+    """The arguments of ``quantize_static`` that depend on the graph.
 
     Attributes:
         types: Operators to quantize; None for all that it knows.
         options: Its extra options.
-        note: For the report; empty where nothing is special.
+        note: For the report; empty where there is nothing to say.
     """
 
     types: list[str] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
     note: str = ""
 
 
@@ -78,7 +77,5 @@ def clips_beside_zero(prepared: Path) -> dict[str, str]:
             for place, default in enumerate((-math.inf, math.inf))
         )
         if low > 0 or high < 0:
-            found[node.name] = (
-                f"in float because zero is outside of its bounds, {low:g} to {high:g}"
-            )
+            found[node.name] = f"in float because zero is outside its bounds, {low:g} to {high:g}"
     return found

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from squeeze.core.errors import SqueezeError, cause_of
 from squeeze.core.output import redirect_output
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from squeeze.core.cpu import Cpu
     from squeeze.recipe.schema import Quantization
 
-_Told = TypeVar("_Told")
+_Note = TypeVar("_Note")
 _UNCALIBRATED = {"dynamic_int8", "weight_only_int8", "fp16"}
 
 
@@ -45,7 +45,7 @@ def quantize(request: Request) -> QuantizedFile:
             weights.refuse_quantized(request.source)
             if request.step.scheme in _UNCALIBRATED:
                 return _uncalibrated(request, Path(folder), bits, reason)
-            told, facts = _quantize(request, Path(folder), bits)
+            notes, facts = _quantize(request, Path(folder), bits)
     except (SqueezeError, OSError):
         raise
     except Exception as error:
@@ -55,12 +55,12 @@ def quantize(request: Request) -> QuantizedFile:
         ) from error
     if request.trained is not None:
         reason = f"{bits}-bit weights, as they were trained"
-    return QuantizedFile(bits, (reason, *told), facts=facts)
+    return QuantizedFile(bits, (reason, *notes), facts=facts)
 
 
 def bits(step: "Quantization", target: "Cpu") -> int:
     """Return how many bits weights are going to have on a processor."""
-    if step.scheme == "weight_only_int8":  # computed with in float, which cannot saturate
+    if step.scheme == "weight_only_int8":  # products are computed in float, which cannot saturate
         return kernels.FULL
     return kernels.weight_bits(step.weight_bits, target)[0]
 
@@ -76,36 +76,37 @@ def _uncalibrated(request: Request, folder: Path, bits: int, reason: str) -> Qua
     facts = _kept(request, prepared)
     kept = facts.kept
     if scheme == "dynamic_int8":
-        told, facts = _shipped(
+        note, facts = _shipped(
             request,
             prepared,
             facts,
             lambda path, unfit: weights.dynamic(prepared, path, [*kept, *unfit], bits=bits),
         )
-        return QuantizedFile(bits, (reason, told), facts=facts)
-    told, facts = _shipped(
+        return QuantizedFile(bits, (reason, note), facts=facts)
+    note, facts = _shipped(
         request,
         prepared,
         facts,
         lambda path, unfit: weights.weight_only(prepared, path, [*kept, *unfit]),
     )
-    return QuantizedFile(kernels.FULL, (told,), facts=facts)
+    return QuantizedFile(kernels.FULL, (note,), facts=facts)
 
 
 def _quantize(request: Request, folder: Path, bits: int) -> tuple[list[str], FileFacts]:
-    """Write the file; return what to tell of its ranges, and what was found out."""
+    """Write the file; return notes on it, and what was found out."""
     prepared, cache = folder / "prepared.onnx", folder / "ranges.json"
     _prepare(request.source, prepared)
     rewriting.scale_(prepared)
-    ranges, told = request.known.ranges or observing.ranges(prepared, folder, request)
+    known = cast("tuple[dict[str, observing.Range], str] | None", request.known.ranges)
+    ranges, note = known or observing.ranges(prepared, folder, request)
     if request.trained is not None:
         matched = request.trained.match(
             observing.values(prepared, list(ranges), request.trained.image)
         )
         ranges = ranges | matched.ranges
-        told = matched.note
+        note = matched.note
     observing.write(ranges, cache)
-    facts = replace(_kept(request, prepared), ranges=(ranges, told))
+    facts = replace(_kept(request, prepared), ranges=(ranges, note))
     kept = facts.kept
     signed, why = kernels.signed_activations(request.cpu)
     reduced = bits == kernels.REDUCED
@@ -115,35 +116,35 @@ def _quantize(request: Request, folder: Path, bits: int) -> tuple[list[str], Fil
         return _insert_qdq(prepared, path, cache, names, reduced=reduced, signed=signed)
 
     notes, facts = _shipped(request, prepared, facts, insert)
-    return [why, told, *notes], facts
+    return [why, note, *notes], facts
 
 
 def _shipped(
     request: Request,
     prepared: Path,
     facts: FileFacts,
-    write: "Callable[[Path, Collection[str]], _Told]",
-) -> "tuple[_Told, FileFacts]":
+    write: "Callable[[Path, Collection[str]], _Note]",
+) -> "tuple[_Note, FileFacts]":
     """Make the file and run it once; what fails in int8 stays float.
 
     Args:
         request: Where the file goes.
         prepared: The float file.
         facts: What is known of it; they come back with what failed.
-        write: Makes the file with these operators in float, and returns what to tell.
+        write: Makes the file with these operators in float, and returns notes on it.
     """
     made = prepared.with_name("made.onnx")
 
-    def attempt(unfit: "Collection[str]") -> "_Told":
-        told = write(made, unfit)
+    def attempt(unfit: "Collection[str]") -> "_Note":
+        note = write(made, unfit)
         try_run(made)
-        return told
+        return note
 
     kinds = {each.name: each.kind for each in float_file.operators(prepared) if each.name}
-    told, unfit = isolate.without_failing(attempt, kinds, request.known.unfit, who="ONNX Runtime")
+    note, unfit = isolate.without_failing(attempt, kinds, request.known.unfit, who="ONNX Runtime")
     with new_file(request.destination) as inside:
         shutil.copyfile(made, inside)
-    return told, replace(facts, kept={**facts.kept, **unfit}, unfit=unfit)
+    return note, replace(facts, kept={**facts.kept, **unfit}, unfit=unfit)
 
 
 def _prepare(source: Path, prepared: Path) -> None:
@@ -171,7 +172,7 @@ def _kept(request: Request, prepared: Path) -> FileFacts:
 def _insert_qdq(
     prepared: Path, destination: Path, cache: Path, kept: list[str], *, reduced: bool, signed: bool
 ) -> list[str]:
-    """Write the int8 file; return what to tell of which operators are quantized."""
+    """Write the int8 file; return notes on which operators are quantized."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     choice = operators.choose(prepared)

@@ -4,14 +4,16 @@ Before ranges are looked for: means over height and width, and batch norms that 
 After quantizing: hard sigmoids, whose sum and scale fit into an int8 sum and the scales around it.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
+    from onnx import GraphProto, NodeProto, TensorProto
 
 _SPATIAL = {2, 3}  # of (N, C, H, W)
 _HARD = {"alpha": 0.2, "beta": 0.5}
@@ -72,15 +74,12 @@ def scale_(prepared: Path) -> int:
             or not all(name in stored for name in node.input[1:])
         ):
             continue
-        gain, shift, mean, variance = (
-            numpy_helper.to_array(stored[name]).astype(np.float64) for name in node.input[1:]
-        )
-        weight = gain / np.sqrt(variance + settings.get("epsilon", 1e-5))
+        parameters = [numpy_helper.to_array(stored[name]) for name in node.input[1:]]
+        weight, bias = _scale_and_bias(parameters, settings.get("epsilon", 1e-5))
         names = [f"{node.output[0]}_scaling_{part}" for part in ("weight", "bias")]
-        values = weight[:, None, None, None], shift - mean * weight
         model.graph.initializer.extend(
             numpy_helper.from_array(value.astype(np.float32), name)
-            for value, name in zip(values, names, strict=True)
+            for value, name in zip((weight[:, None, None, None], bias), names, strict=True)
         )
         node.op_type = "Conv"
         node.input[1:] = names
@@ -89,6 +88,15 @@ def scale_(prepared: Path) -> int:
         count += 1
     onnx.save(model, prepared)
     return count
+
+
+def _scale_and_bias(
+    parameters: "Sequence[NDArray[np.floating]]", epsilon: float
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """Return what a batch norm multiplies by and adds, from its gain, shift, mean and variance."""
+    gain, shift, mean, variance = (each.astype(np.float64) for each in parameters)
+    weight = gain / np.sqrt(variance + epsilon)
+    return weight, shift - mean * weight
 
 
 def gate_(quantized: Path) -> int:
@@ -120,10 +128,10 @@ def gate_(quantized: Path) -> int:
     return found
 
 
-def _gates(graph: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
+def _gates(graph: "GraphProto") -> "Iterator[tuple[NodeProto, NodeProto]]":
     """Yield hard sigmoids between integers, each with the quantizer behind it."""
     makers = {name: node.op_type for node in graph.node for name in node.output}
-    readers: dict[str, list[Any]] = {}
+    readers: dict[str, list[NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
@@ -135,11 +143,11 @@ def _gates(graph: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
             yield node, behind[0]
 
 
-def _settings(node: Any) -> dict[str, float]:  # noqa: ANN401
+def _settings(node: "NodeProto") -> dict[str, float]:
     return {**_HARD, **{each.name: each.f for each in node.attribute}}
 
 
-def _clips(node: Any, scale: "NDArray[Any]", zero: "NDArray[Any]") -> bool:  # noqa: ANN401
+def _clips(node: "NodeProto", scale: "NDArray[np.float32]", zero: "NDArray[np.integer]") -> bool:
     """Tell whether rounding to the output's integers cuts off at 0 and at 1, or before."""
     lowest, highest = np.iinfo(zero.dtype).min, np.iinfo(zero.dtype).max
     positive = min(_settings(node).values()) > 0
@@ -147,11 +155,11 @@ def _clips(node: Any, scale: "NDArray[Any]", zero: "NDArray[Any]") -> bool:  # n
 
 
 def _add_(
-    graph: Any,  # noqa: ANN401
-    node: Any,  # noqa: ANN401
-    quantizer: Any,  # noqa: ANN401
-    scale: "NDArray[Any]",
-    zero: "NDArray[Any]",
+    graph: "GraphProto",
+    node: "NodeProto",
+    quantizer: "NodeProto",
+    scale: "NDArray[np.float32]",
+    zero: "NDArray[np.integer]",
 ) -> None:
     """Write one hard sigmoid as a sum, whose integers are what they were."""
     from onnx import helper, numpy_helper
@@ -179,12 +187,12 @@ def _add_(
     quantizer.input[1] = names["scale"]
 
 
-def _keeps(node: Any) -> bool:  # noqa: ANN401
+def _keeps(node: "NodeProto") -> bool:
     """Tell whether a reduction keeps the dimensions that it reduces."""
     return all(each.i == 1 for each in node.attribute if each.name == "keepdims")
 
 
-def _ranks(graph: Any) -> dict[str, int]:  # noqa: ANN401
+def _ranks(graph: "GraphProto") -> dict[str, int]:
     """Return the number of dimensions of the tensors whose shape is known."""
     return {
         info.name: len(info.type.tensor_type.shape.dim)
@@ -193,7 +201,9 @@ def _ranks(graph: Any) -> dict[str, int]:  # noqa: ANN401
     }
 
 
-def _is_spatial(node: Any, constants: dict[str, Any], ranks: dict[str, int]) -> bool:  # noqa: ANN401
+def _is_spatial(
+    node: "NodeProto", constants: "dict[str, TensorProto]", ranks: dict[str, int]
+) -> bool:
     from onnx import numpy_helper
 
     rank = ranks.get(node.input[0], 0)

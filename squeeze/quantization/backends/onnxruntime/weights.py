@@ -1,7 +1,7 @@
 """Schemes of ONNX files that need no ranges of activations: only what is stored changes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from squeeze.recipe.two_stage import NO_FP16
 from squeeze.runtimes.onnxruntime import graphs
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 _REDUCED = 7
 _FULL = 8
@@ -75,52 +78,47 @@ def dynamic(prepared: Path, destination: Path, kept: list[str], *, bits: int) ->
 
     model = onnx.load(prepared)
     floats = {tensor.name: tensor for tensor in model.graph.initializer}
-    weights = {
-        node.name: floats[node.input[1]]
-        for node in model.graph.node
-        if node.op_type == "Conv" and node.input[1] in floats
-    }
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    weights = {node.name: floats[node.input[1]] for node in convolutions if node.input[1] in floats}
+    computed = [node.name for node in convolutions if node.input[1] not in floats]
     del model.graph.value_info[:]  # the quantizer transposes weights and trips over their shapes
     onnx.save(model, prepared)
-    constant = set(floats)
-    computed = [
-        node.name
-        for node in model.graph.node
-        if node.op_type == "Conv" and node.input[1] not in constant
-    ]  # the quantizer cannot do without stored weights
     quantize_dynamic(
         str(prepared),
         str(destination),
         per_channel=True,
         reduce_range=bits == _REDUCED,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=[*kept, *computed],
+        nodes_to_exclude=[*kept, *computed],  # it cannot quantize weights that are not stored
     )
     count = _per_channel_(destination, weights, LARGEST[bits])
-    reasons = [
-        reason
-        for node in model.graph.node
-        if "Conv" in node.op_type and (reason := _not_dynamic(node, kept, computed))
-    ]
-    inside = [node for node in graphs.nodes(model.graph) if "Conv" in node.op_type]
-    outside = [node for node in model.graph.node if "Conv" in node.op_type]
-    reasons += [_INSIDE] * (len(inside) - len(outside))
+    reasons = _kept_float(model, kept, computed)
     return (
-        f"ranges of activations are found while it runs; {count} convolutions scaled by channel"
-        f"{passed_over.told(reasons)}"
+        f"ranges of activations are computed at run time; {count} convolutions scaled per channel"
+        f"{passed_over.note(reasons)}"
     )
 
 
-def _not_dynamic(node: Any, kept: list[str], computed: list[str]) -> str:  # noqa: ANN401
+def _kept_float(
+    model: "ModelProto", kept: "Collection[str]", computed: "Collection[str]"
+) -> list[str]:
+    """Return why convolutions of a dynamic file stay float, a reason for each."""
+    outside = [node for node in model.graph.node if "Conv" in node.op_type]
+    inside = [node for node in graphs.nodes(model.graph) if "Conv" in node.op_type]
+    reasons = [reason for node in outside if (reason := _not_dynamic(node, kept, computed))]
+    return reasons + [_INSIDE] * (len(inside) - len(outside))
+
+
+def _not_dynamic(node: "NodeProto", kept: "Collection[str]", computed: "Collection[str]") -> str:
     """Return why a convolution stays float; empty if it does not."""
     if node.op_type != "Conv":
-        return f"{node.op_type}, which has no kernel that finds ranges"
+        return f"{node.op_type}, which has no kernel that computes ranges"
     if node.name in computed:
         return "with weights that are computed"
     return "left in float" if node.name in kept else ""
 
 
-def _per_channel_(path: Path, weights: dict[str, Any], largest: int) -> int:
+def _per_channel_(path: Path, weights: "dict[str, TensorProto]", largest: int) -> int:
     """Give every integer convolution of a file weights and scales per channel; return how many."""
     import onnx
 
@@ -160,23 +158,11 @@ def weight_only(prepared: Path, destination: Path, kept: list[str]) -> str:
     model = onnx.load(prepared)
     graph = model.graph
     floats = {tensor.name: tensor for tensor in graph.initializer}
-    places: dict[str, int] = {}
-    left: list[str] = []
-    for node in graph.node:
-        axis = _axis(node)
-        reason = _not_stored_small(node, kept, floats)
-        if axis is None or reason or node.input[1] not in floats:
-            left += [reason] * bool(reason)
-            continue
-        weight = floats[node.input[1]]
-        if places.setdefault(weight.name, axis % len(weight.dims)) != axis % len(weight.dims):
-            del floats[weight.name]
-            del places[weight.name]
-            left.append("whose weights two layers use along different axes")
-    widened = [_widened(floats[name], axis) for name, axis in places.items()]
+    axes, left = _weight_axes(graph, kept, floats)
+    widened = [_widened(floats[name], axis) for name, axis in axes.items()]
     for tensors, _ in widened:
         graph.initializer.extend(tensors)
-    for name in places:
+    for name in axes:
         graph.initializer.remove(floats[name])
     ordered = [node for _, node in widened] + list(graph.node)
     del graph.node[:]
@@ -186,15 +172,41 @@ def weight_only(prepared: Path, destination: Path, kept: list[str]) -> str:
     layers = sum(node.op_type in _LAYERS for node in graphs.nodes(graph))
     left += [_INSIDE] * (layers - sum(node.op_type in _LAYERS for node in graph.node))
     return (
-        f"weights of {len(widened)} layers are int8 per channel{passed_over.told(left)}; products "
-        "are made in float"
+        f"weights of {len(widened)} layers are int8 per channel{passed_over.note(left)}; products "
+        "are computed in float"
     )
 
 
-def _not_stored_small(node: Any, kept: list[str], floats: dict[str, Any]) -> str:  # noqa: ANN401
+def _weight_axes(
+    graph: "GraphProto", kept: list[str], floats: "dict[str, TensorProto]"
+) -> tuple[dict[str, int], list[str]]:
+    """Return the weights to store as int8, each with its channels' axis, and why others are not.
+
+    Args:
+        graph: A float graph.
+        kept: Names of nodes that stay float.
+        floats: The graph's constants; those that two layers use differently are removed from it.
+    """
+    axes: dict[str, int] = {}
+    left: list[str] = []
+    for node in graph.node:
+        axis = _axis(node)
+        reason = _not_stored_small(node, kept, floats)
+        if axis is None or reason or node.input[1] not in floats:
+            left += [reason] * bool(reason)
+            continue
+        weight = floats[node.input[1]]
+        if axes.setdefault(weight.name, axis % len(weight.dims)) != axis % len(weight.dims):
+            del floats[weight.name]
+            del axes[weight.name]
+            left.append("whose weights two layers use along different axes")
+    return axes, left
+
+
+def _not_stored_small(node: "NodeProto", kept: list[str], floats: "dict[str, TensorProto]") -> str:
     """Return why a layer's weights stay float; empty if they do not, or it is not a layer."""
     if node.op_type in {"LSTM", "GRU", "RNN"}:
-        return f"{node.op_type}, of which it is unknown how runtimes read its weights"
+        return f"{node.op_type}, whose weights runtimes are not known to read as int8"
     if _axis(node) is None:
         return ""
     if node.name in kept:
@@ -203,7 +215,7 @@ def _not_stored_small(node: Any, kept: list[str], floats: dict[str, Any]) -> str
     return "" if node.input[1] in floats or is_product else "with weights that are computed"
 
 
-def _axis(node: Any) -> int | None:  # noqa: ANN401  (onnx's node)
+def _axis(node: "NodeProto") -> int | None:
     """Return the output channels' axis of a node's weights; None where it has none."""
     if node.op_type == "Gemm":
         transposed = any(item.name == "transB" and item.i for item in node.attribute)
@@ -211,7 +223,7 @@ def _axis(node: Any) -> int | None:  # noqa: ANN401  (onnx's node)
     return _AXES.get(node.op_type)
 
 
-def _widened(weight: Any, axis: int) -> tuple[list[Any], Any]:  # noqa: ANN401
+def _widened(weight: "TensorProto", axis: int) -> "tuple[list[TensorProto], NodeProto]":
     """Return what is stored instead of a weight, and the node that makes the weight of it."""
     import onnx
 
@@ -226,7 +238,7 @@ def _widened(weight: Any, axis: int) -> tuple[list[Any], Any]:  # noqa: ANN401
 
 
 def _rounded(
-    weight: "NDArray[Any]", axis: int, largest: int
+    weight: "NDArray[np.floating]", axis: int, largest: int
 ) -> "tuple[NDArray[np.int8], NDArray[np.float32]]":
     """Round to the symmetric grid of each channel; return integers and one scale per channel.
 
@@ -246,7 +258,7 @@ def half(source: Path, destination: Path) -> str:
     """Write a file of float16 weights and activations whose input and output stay float32.
 
     Raises:
-        SqueezeError: A weight is larger than float16 can hold, or it places proposals inside.
+        SqueezeError: A weight is larger than float16 can hold, or the file places proposals.
     """
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
