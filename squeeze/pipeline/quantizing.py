@@ -17,11 +17,11 @@ from squeeze.pipeline.steps import Outcome, RunContext, Step, perform, step_key
 from squeeze.quantization import backend as backends
 from squeeze.quantization.backend import Backend
 from squeeze.quantization.mixed_precision.step import FloatLayers
-from squeeze.quantization.mixed_precision.trial_store import TrialStore
+from squeeze.quantization.mixed_precision.trial_store import StoredStart, TrialStore
 from squeeze.quantization.qat.agreement import agreement
 from squeeze.quantization.qat.matching import TrainedRanges
 from squeeze.quantization.qat.simulation import folded
-from squeeze.quantization.recovery.recover import Recovered, recovered
+from squeeze.quantization.recovery.recover import Recovered, recovered, restored, tensors_of
 from squeeze.quantization.request import Request
 from squeeze.recipe import schemes
 from squeeze.recipe.schema import Block, Quantization, QuantizeStep
@@ -38,11 +38,11 @@ class QuantizedModel(Block):
     """A quantized file and what was done for it.
 
     Attributes:
-        artifact: Its place in the run's folder.
+        artifact: Its path in the run's folder.
         recovery: What was done to the weights before, and for how many bits.
         notes: Choices made and why.
         in_float: Operators that stay float, with the reason.
-        missed_goal: An aim that was missed; the file is the best that was found.
+        missed_goal: A goal that was missed; the file is the best one found.
         search: Of mixed precision.
     """
 
@@ -111,8 +111,13 @@ class Quantizer:
 
     @property
     def precision(self) -> str:
-        """What a row of its files is said to hold."""
+        """The precision of its files, for their rows."""
         return schemes.SCHEMES[self.step.scheme].precision
+
+    @property
+    def _searches(self) -> bool:
+        """Whether a search decides which layers stay float."""
+        return isinstance(self.step, QuantizeStep) and self.step.mixed_precision is not None
 
     def quantized(self, place: FilePlace) -> Outcome[QuantizedModel]:
         """Return the file for a place: made by this run or an earlier one."""
@@ -165,10 +170,10 @@ class Quantizer:
         return backends.load(schemes.backend_of(self.step.backend, place.target.runtime))
 
     def _key(self, place: FilePlace, path: Path) -> str:
-        """Return the key of a file; a search of mixed precision hangs on where it runs too."""
+        """Return the key of a file; a mixed-precision search depends on where it runs, too."""
         data, backend = self.context.data, self._backend(place)
         search: list[object] = []
-        if isinstance(self.step, QuantizeStep) and self.step.mixed_precision is not None:
+        if self._searches:
             target = place.target
             search = [
                 data.train and data.train.fingerprint,
@@ -189,7 +194,7 @@ class Quantizer:
         )
 
     def _made(self, place: FilePlace, path: Path, key: str) -> QuantizedModel:
-        """Make the file; a search that was interrupted goes on."""
+        """Make the file; an interrupted search resumes."""
         context = self.context
         context.progress.say(f"{path.stem}: quantizing for {place.target.label}")
         backend = self._backend(place)
@@ -197,7 +202,7 @@ class Quantizer:
         left = context.folder.resume_checkpoints(path.name, key, warn, fresh=context.fresh)
         store = TrialStore(left, key, path.suffix, warn)
         with scratch() as floats:
-            request, source = self._request(place, path, floats)
+            request, source = self._request(place, path, floats, store)
             outcome = self.mixed.quantize(
                 backend.quantize, request, place.target, place.batch_size, store
             )
@@ -216,16 +221,28 @@ class Quantizer:
             search=outcome.search,
         )
 
-    def _request(self, place: FilePlace, path: Path, floats: Path) -> tuple[Request, _Source]:
-        """Export what is to be quantized; return what is asked of the backend."""
-        backend, runtime = self._backend(place), place.runtime
-        processor = cpu.named(place.target.cpu)
-        source = self._source(backend, backend.bits(self.step, processor))
-        log = self.context.folder.log
-        if runtime.spec.runs_bundles:
-            exported = self.before.bundle
+    def _request(
+        self, place: FilePlace, path: Path, floats: Path, store: TrialStore
+    ) -> tuple[Request, _Source]:
+        """Return what is asked of the backend: the float file and how to quantize it.
+
+        Args:
+            place: Where the file is going to run.
+            path: The file to make.
+            floats: A folder for the float file.
+            store: Of a search, which keeps what it starts from; an interrupted one has it already.
+        """
+        backend, processor = self._backend(place), cpu.named(place.target.cpu)
+        start = store.start() if self._searches else None
+        if start is not None:
+            exported = start.file
+            source = _Source(restored(self.before.model, start.tensors), self.step, start.notes)
         else:
-            exported = file.write(self.name, source.model, runtime, place.batch_size, floats, log)
+            source = self._source(backend, backend.bits(self.step, processor))
+            exported = self._float_file(source, place, floats)
+        if start is None and self._searches:
+            tensors = tensors_of(source.model, self.before.model)
+            store.keep_start(StoredStart(exported, tensors, source.notes))
         if source.trained is None:
             keep = self.mixed.keep_float(self.before.model, source.model, place.batch_size)
         else:
@@ -236,13 +253,20 @@ class Quantizer:
             source.step,
             self.context.data.calibration,
             self.context.progress,
-            log,
+            self.context.folder.log,
             source.trained,
             keep_float=keep,
             model=source.model,
             cpu=processor,
         )
         return request, source
+
+    def _float_file(self, source: _Source, place: FilePlace, folder: Path) -> Path:
+        """Return the float file, or bundle, that is quantized."""
+        if place.runtime.spec.runs_bundles:
+            return self.before.bundle
+        log = self.context.folder.log
+        return file.write(self.name, source.model, place.runtime, place.batch_size, folder, log)
 
     def _source(self, backend: Backend, bits: int) -> _Source:
         """Return the float model, and the ranges where they were trained."""
@@ -277,7 +301,7 @@ def _chosen(wanted: str, backend: str) -> str:
 def _recovery(
     step: Quantization, before: ModelState, context: RunContext
 ) -> Callable[[int, str | None], Recovered]:
-    """Return the function that makes the model to quantize, once for so many bits."""
+    """Return the function that makes the model to quantize, once for each number of bits."""
 
     @cache
     def of(bits: int, own_grid: str | None) -> Recovered:

@@ -11,11 +11,15 @@ import pytest
 import squeeze
 from squeeze.core.types import Advance
 from squeeze.measure import latency
+from squeeze.models.types import Model
 from squeeze.pipeline import fingerprints
 from squeeze.quantization.backends.onnxruntime import quantize as backend
+from squeeze.quantization.recovery import recover
+from squeeze.quantization.recovery.recover import Recovered
 from squeeze.quantization.request import QuantizedFile, Request
 from squeeze.recipe.load import from_data
 from squeeze.results import Results, Row
+from squeeze.runtimes.onnxruntime import export as exporter
 from squeeze.store import RunFolder, checksums
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
@@ -251,7 +255,7 @@ def test_a_search_that_was_stopped_goes_on_in_the_next_run(
     step = {
         "method": "quantize",
         "mixed_precision": block,
-        "recovery": {"equalize": False, "bias_correction": False, "rounding": "nearest"},
+        "recovery": {"equalize": False, "bias_correction": True, "rounding": "nearest"},
     }
     recipe = RECIPE | {"steps": [step], "targets": [{"runtime": "onnxruntime"}], "gates": []}
     made: list[Path] = []
@@ -263,13 +267,32 @@ def test_a_search_that_was_stopped_goes_on_in_the_next_run(
         made.append(request.destination)
         return quantize(request)
 
+    recoveries: list[Recovered] = []
+    exports: list[Path] = []
+    recover_, export = recover.recover, exporter.export
+
+    def recovered(*args: Any, **settings: Any) -> Recovered:
+        recoveries.append(recover_(*args, **settings))
+        return recoveries[-1]
+
+    def exported(model: Model, path: Path, **settings: Any) -> None:
+        exports.append(path)
+        export(model, path, **settings)
+
     monkeypatch.setattr(backend, "quantize", counted)
+    monkeypatch.setattr(recover, "recover", recovered)
+    monkeypatch.setattr(exporter, "export", exported)
     with pytest.raises(KeyboardInterrupt):
         run(recipe, home)
+    assert (len(recoveries), len(exports)) == (1, 1)
     (left,) = (home / "small").glob("*/steps/*.unfinished")
     assert list(left.glob("*.onnx"))
     limit = -1
     results, folder, heard = run(recipe, home)
+    assert (len(recoveries), len(exports)) == (1, 1)
+    assert heard.warnings == []
+    notes = {f"for 7-bit weights: {note}" for note in recoveries[0].notes}
+    assert notes < set(results.models[-1].notes)
     assert heard.reused == STEPS[:2]
     (search,) = results.models[-1].searches
     assert len(made) == len(search.ranking) + len(search.trials)

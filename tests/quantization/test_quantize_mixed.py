@@ -17,11 +17,12 @@ from squeeze.quantization.backends.onnxruntime import quantize as onnx_backend
 from squeeze.quantization.keep_float import layers
 from squeeze.quantization.mixed_precision.search import search
 from squeeze.quantization.mixed_precision.step import FloatLayers
-from squeeze.quantization.mixed_precision.trial_store import TrialStore
+from squeeze.quantization.mixed_precision.trial_store import StoredStart, TrialStore
 from squeeze.quantization.mixed_precision.units import units
 from squeeze.quantization.recovery import graph as graphs
+from squeeze.quantization.recovery import recover
 from squeeze.quantization.request import QuantizedFile, Request
-from squeeze.recipe.schema import QuantizeStep, Target
+from squeeze.recipe.schema import QuantizeStep, RecoverySettings, Target
 from squeeze.results import MixedPrecisionSearch
 from squeeze.runtimes.base import Execution
 from squeeze.runtimes.runtime import load as load_runtime
@@ -273,3 +274,36 @@ def test_without_a_mixture_that_holds_the_limit_the_best_one_is_chosen() -> None
     assert (found.chosen, found.met) == (("a", "b"), False)
     assert list(found.drops) == [(), ("a",), ("a", "b")]
     assert search("abcdef", lambda _: 0.5, max_drop=0.1).chosen == ()
+
+
+def test_what_a_search_starts_from_is_restored_without_recovering_it_again(
+    trained: Model, digits: Data, tmp_path: Path
+) -> None:
+    assert digits.calibration is not None
+    source = tmp_path / "float.onnx"
+    source.write_bytes(b"a float file")
+    found = recover.recover(trained, RecoverySettings(), digits.calibration, Silent(), bits=8)
+    tensors = recover.tensors_of(found.model, trained)
+    warnings: list[str] = []
+    store = TrialStore(tmp_path / "trials", "key", ".onnx", warnings.append)
+    assert store.start() is None
+    store.keep_start(StoredStart(source, tensors, found.notes))
+    start = store.start()
+    assert start is not None
+    assert (start.file.read_bytes(), start.notes) == (b"a float file", found.notes)
+    restored = recover.restored(trained, start.tensors)
+    images, _ = digits.validation.batch(range(8))
+    expected, outputs = (
+        model.module(torch.from_numpy(images)) for model in (found.model, restored)
+    )
+    assert torch.equal(outputs, expected)
+    assert not torch.equal(outputs, trained.module(torch.from_numpy(images)))
+    assert recover.tensors_of(trained, trained) == {}
+    assert recover.restored(trained, {}) is trained
+    assert TrialStore(tmp_path / "trials", "another", ".onnx", pytest.fail).start() is None
+    start.file.write_bytes(b"another file")
+    assert store.start() is None
+    assert warnings == [
+        f"{store.folder}: start.onnx is damaged or was changed: its SHA-256 is not the recorded "
+        "one, so the float file is made again"
+    ]

@@ -1,16 +1,27 @@
-"""Trials on disk: a search that was interrupted resumes from those that were finished."""
+"""A search on disk: one that was interrupted resumes from what was finished."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
 from squeeze.quantization.request import FileFacts, QuantizedFile
-from squeeze.store import checksums, claim, key_of, sealed
+from squeeze.store import checksums, claim, key_of, new_file, sealed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PLAIN = "plain"
+_START, _WEIGHTS = "start", "recovered.safetensors"
+
+
+class _StartRecord(TypedDict):
+    """The notes on accuracy recovery; the float file and the weights lie beside it."""
+
+    notes: list[str]
 
 
 class _TrialRecord(TypedDict):
@@ -40,6 +51,22 @@ class _PlainRecord(TypedDict):
 
 
 @dataclass(frozen=True)
+class StoredStart:
+    """What a search starts from.
+
+    Attributes:
+        file: The float file that is quantized.
+        tensors: Of the model that it was exported from, by name; none where recovery left the
+            model as it was.
+        notes: On accuracy recovery.
+    """
+
+    file: Path
+    tensors: "dict[str, Tensor]"
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StoredTrial:
     """A mixture that was made and measured.
 
@@ -56,19 +83,45 @@ class StoredTrial:
 
 @dataclass(frozen=True)
 class TrialStore:
-    """A folder with the mixtures of one search, each a file and a record.
+    """A folder with the start of one search and its mixtures, each a file and a record.
 
     Attributes:
         folder: Made with the first record.
         key: Of the search; records of another one are never used.
         suffix: Of the files.
-        warn: Called with every damaged record; its trial is run again.
+        warn: Called with a message about every damaged record, whose work is done again.
     """
 
     folder: Path
     key: str
     suffix: str
     warn: Callable[[str], None]
+
+    def start(self) -> StoredStart | None:
+        """Return what was kept of recovery and the float export."""
+        content = cast("_StartRecord | None", self._read(f"{_START}.json"))
+        if content is None:
+            return None
+        from safetensors.torch import load_file
+
+        tensors = load_file(self.folder / _WEIGHTS)
+        return StoredStart(self._start_file, tensors, tuple(content["notes"]))
+
+    def keep_start(self, start: StoredStart) -> None:
+        """Keep what a search starts from; its file is copied."""
+        from safetensors.torch import save
+
+        claim(self.folder, self.key)
+        with new_file(self._start_file) as inside:
+            shutil.copyfile(start.file, inside)
+        with new_file(self.folder / _WEIGHTS) as inside:
+            inside.write_bytes(save(start.tensors))
+        content: _StartRecord = {"notes": list(start.notes)}
+        self._write(f"{_START}.json", content, self._start_file, self.folder / _WEIGHTS)
+
+    @property
+    def _start_file(self) -> Path:
+        return self.folder / f"{_START}{self.suffix}"
 
     def path(self, layers: tuple[str, ...]) -> Path:
         """Return the place of the file in which these layers are float."""
@@ -139,15 +192,17 @@ class TrialStore:
         except sealed.DamagedError as error:
             content, damage = None, str(error)
         if damage:
-            self.warn(f"{self.folder}: {damage}, so this trial is run again")
+            is_start = name == f"{_START}.json"
+            again = "the float file is made" if is_start else "this trial is run"
+            self.warn(f"{self.folder}: {damage}, so {again} again")
             place.unlink(missing_ok=True)
             return None
         return content
 
-    def _write(self, name: str, content: Mapping[str, object], file: Path | None = None) -> None:
+    def _write(self, name: str, content: Mapping[str, object], *files: Path) -> None:
         claim(self.folder, self.key)
-        files = checksums.of_files(self.folder, [file] if file else [])
-        sealed.write(self.folder / name, {"key": self.key, "files": files, **content})
+        sums = checksums.of_files(self.folder, files)
+        sealed.write(self.folder / name, {"key": self.key, "files": sums, **content})
 
 
 def _encoded(value: object) -> object:

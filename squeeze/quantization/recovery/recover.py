@@ -107,6 +107,35 @@ def recover(
     return Recovered(replace(model, module=rewritten), tuple(notes))
 
 
+def tensors_of(found: "Model", model: "Model") -> "dict[str, Tensor]":
+    """Return the weights and buffers of a recovered model; none where it is ``model`` itself."""
+    if found is model:
+        return {}
+    state = found.module.state_dict()
+    return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
+
+
+def restored(model: "Model", tensors: "Mapping[str, Tensor]") -> "Model":
+    """Return the recovered model whose ``tensors_of`` these are, without recovering it again.
+
+    Args:
+        model: The float model that it was recovered from.
+        tensors: Of all layers; none where nothing was recovered.
+    """
+    import torch
+    from torch import nn
+
+    if not tensors:
+        return model
+    rewritten = graph.folded(model.module, shared=True)
+    for node in graph.layers(rewritten):
+        layer, bias_ = graph.layer(rewritten, node), tensors.get(f"{node.target}.bias")
+        if layer is not None and layer.bias is None and bias_ is not None:
+            layer.bias = nn.Parameter(torch.zeros_like(bias_))  # correction gave it one
+    rewritten.load_state_dict(tensors)
+    return replace(model, module=rewritten)
+
+
 def round_(
     rewritten: "GraphModule",
     seen: "dict[str, moments.Moments]",
