@@ -182,8 +182,8 @@ def choose(
         pairs = pairs[chosen.get("last" if vectors else traits.levels, slice(-1, None))]
     if len(pairs) < traits.min_layers:
         raise InputError(
-            f"needs {traits.min_layers} layer pairs, found {len(pairs)}"
-            + (f" ({', '.join(map(str, pairs))})" if pairs else ""),
+            f"needs {traits.min_layers} layer pair{'s' * (traits.min_layers > 1)}, found "
+            f"{len(pairs)}" + (f" ({', '.join(map(str, pairs))})" if pairs else ""),
             where=where,
             hint="name them with layers: [{teacher: PATTERN, student: PATTERN}]",
         )

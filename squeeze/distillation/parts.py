@@ -114,7 +114,7 @@ class Fusion(nn.Module):
         )
 
     def forward(self, x: "Tensor", deeper: "Tensor | None") -> "tuple[Tensor, Tensor]":
-        """Return what is compared ``(N, C_out, H, W)`` and what goes on ``(N, middle, H, W)``."""
+        """Return what is compared ``(N, C_out, H, W)`` and what is fused ``(N, middle, H, W)``."""
         x = self.inner(x)
         if self.attention is not None and deeper is not None:
             deeper = functional.interpolate(deeper, x.shape[2:], mode="nearest")

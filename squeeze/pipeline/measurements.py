@@ -40,7 +40,7 @@ class MeasuredPlace(Block):
 
 @dataclass(frozen=True)
 class Measurements:
-    """The rows of a run, those that were left out last, and its pictures."""
+    """The rows of a run, skipped ones last, and its pictures."""
 
     rows: tuple[Row, ...]
     pictures: tuple[PictureBlock, ...]
@@ -52,8 +52,8 @@ def measure_all(
     """Measure every target, or reuse what an earlier run has measured on such a machine.
 
     Args:
-        context: Of the run; ``remeasure`` reuses nothing.
-        states: Who can read the outputs of which file.
+        context: Of the run; with ``remeasure`` nothing is reused.
+        states: The models, which know how the outputs of their files are read.
         artifacts: The files.
 
     Raises:
@@ -88,7 +88,7 @@ def check_parity(rows: Iterable[Row]) -> None:
                 f"its outputs differ from torch by up to {parity.max_difference:.3g}, outputs "
                 f"reach {parity.scale:.3g}",
                 where=f"{row.artifact} on {row.target}",
-                hint="the exporter changed the model; please report the architecture",
+                hint="the exporter changed the model: please report the architecture",
             )
 
 
@@ -125,7 +125,7 @@ def _measured(
     )
     name = f"measurement of {target.label}, batch {place.batch_size}"
     step = Step(name, key, MeasuredPlace, work)
-    return perform(step, context, anew=context.remeasure, describe=_when)
+    return perform(step, context, redo=context.remeasure, describe=_when)
 
 
 def _content(candidate: Candidate, root: Path) -> list[object]:

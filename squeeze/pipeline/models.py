@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 BASELINE = "baseline"
 _RECORDS = 3
-"""Raised when ``ModelRecord`` changes, so that steps of earlier versions are done anew."""
+"""Raised when ``ModelRecord`` changes, so that steps of earlier versions are not reused."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ModelState:
 
     Attributes:
         key: Of the step.
-        ranges: Of a model that was trained to be quantized; such a float model does not ship.
+        ranges: Of a model that was trained to be quantized; its float model does not ship.
     """
 
     record: ModelRecord

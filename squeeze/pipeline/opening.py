@@ -1,4 +1,4 @@
-"""What a run starts from: the model, the data, the folder; what cannot work is refused here."""
+"""Open the model, the data and the folder of a run, and refuse what cannot work."""
 
 from contextlib import contextmanager
 from functools import wraps
@@ -52,13 +52,13 @@ def checked(
 
 @contextmanager
 def run_folder(output: Path, name: str, journal: Journal) -> "Iterator[RunFolder]":
-    """Make a run's folder and keep its log for the time of the block.
+    """Make a run's folder and keep its log for the duration of the block.
 
-    What ends the block is logged. A folder in which nothing was finished goes, unless something
-    failed that the log explains.
+    An error that ends the block is logged. A folder in which nothing was finished is removed,
+    unless its log explains a failure.
 
     Raises:
-        SqueezeError: The folder was removed meanwhile.
+        SqueezeError: The folder was removed during the run.
     """
     folder = RunFolder.create(output, name)
     try:
@@ -81,9 +81,9 @@ def opened(loaded: LoadedRecipe, progress: Progress) -> tuple[types.Model, sets.
     for number, step in enumerate(loaded.recipe.steps):
         if distributed.size() > 1 and isinstance(step, PruneStep) and step.speedup is not None:
             raise InputError(
-                "prunes by measured latency, which needs the machine for itself",
+                "pruning by measured latency needs the machine to itself",
                 where=f"steps.{number}.speedup",
-                hint="run it in one process, or ask for macs, params or size",
+                hint="run it in one process, or set a goal for macs, params or size",
             )
     model = built(loaded)
     for note in model.notes:

@@ -65,5 +65,5 @@ def check_targets(targets: Iterable[Target]) -> None:
             raise InputError(
                 reason,
                 where=f"target {target.label}",
-                hint="set if_available: true to leave it out",
+                hint="set if_available: true to skip it",
             )

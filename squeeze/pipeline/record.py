@@ -30,7 +30,7 @@ class RunTimes:
     _lap: float = field(default_factory=time.perf_counter)
 
     def lap(self, stage: str) -> None:
-        """Book the time since the last lap on a stage."""
+        """Add the time since the last lap to a stage."""
         now = time.perf_counter()
         self.stages_s[stage] = self.stages_s.get(stage, 0.0) + now - self._lap
         self._lap = now
@@ -46,14 +46,14 @@ def record(
     times: RunTimes,
     command: str,
 ) -> Results:
-    """Put together what the stages gave, and decide the gates.
+    """Put the results of the stages together, and decide the gates.
 
     Args:
         context: Of the run.
         states: Of the torch module.
         made: The files.
         measured: Their figures.
-        warned: What went wrong on the way and was got over.
+        warned: Warnings of the run.
         times: Of the stages.
         command: That started the run.
     """

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from squeeze.core.journal import Journal
 from squeeze.core.types import Progress, Silent
+from squeeze.models.types import Model
 from squeeze.pipeline import artifacts, models, opening, places
 from squeeze.pipeline.measurements import measure_all
 from squeeze.pipeline.record import RunTimes, record
@@ -31,14 +32,14 @@ def run(
         output: The run's folder is made as ``<output>/<recipe name>/<time>/``.
         progress: Where bars and narration go.
         command: Recorded in the report.
-        fresh: Compute every step anew instead of reusing those of earlier equal runs.
-        remeasure: Measure anew what earlier runs have measured; reuse everything else.
+        fresh: Compute every step instead of reusing those of earlier equal runs.
+        remeasure: Measure again what earlier runs measured; reuse everything else.
 
     Returns:
         The record, and the folder that holds bundles, files and reports.
 
     Raises:
-        InputError: Something the user gave is wrong; nothing was written.
+        InputError: The recipe, the model or the data is wrong; nothing was written.
         SqueezeError: A step failed; finished steps are kept and reused by the next run.
     """
     journal, times = Journal(progress or Silent()), RunTimes()
@@ -53,26 +54,34 @@ def run(
         context = RunContext(
             recipe, loaded.folder, data, task, folder, journal, fresh=fresh, remeasure=remeasure
         )
+        return _stages(model, context, journal, times, command), folder
 
-        states = models.compress(model, context)
-        folder.require(state.bundle for state in states)
-        times.lap("steps")
 
-        made = artifacts.make(context, states)
-        folder.require(made.paths)
-        times.lap("export and quantize")
+def _stages(
+    model: Model, context: RunContext, journal: Journal, times: RunTimes, command: str
+) -> Results:
+    """Compress, export and quantize, measure, report."""
+    folder = context.folder
 
-        measured = measure_all(context, states, made)
-        times.lap("measure")
+    states = models.compress(model, context)
+    folder.require(state.bundle for state in states)
+    times.lap("steps")
 
-        results = record(
-            context, states, made, measured, warned=journal.warnings, times=times, command=command
-        )
-        folder.require()
-        journal.say("writing the report")
-        write.everything(results, folder.path)
-        folder.write_sums()
-        return results, folder
+    made = artifacts.make(context, states)
+    folder.require(made.paths)
+    times.lap("export and quantize")
+
+    measured = measure_all(context, states, made)
+    times.lap("measure")
+
+    results = record(
+        context, states, made, measured, warned=journal.warnings, times=times, command=command
+    )
+    folder.require()
+    journal.say("writing the report")
+    write.everything(results, folder.path)
+    folder.write_sums()
+    return results
 
 
 @opening.checked
@@ -84,7 +93,7 @@ def follow(loaded: LoadedRecipe, *, fresh: bool = False) -> None:
         fresh: As in the leading process.
 
     Raises:
-        SqueezeError: The leading process is gone.
+        SqueezeError: The leading process has stopped.
     """
     model, data, task = opening.opened(loaded, Silent())
     recipe = opening.with_input(loaded.recipe, model)

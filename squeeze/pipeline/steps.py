@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from squeeze.tasks.base import Task
 
 _OUTCOMES = 1
-"""Raised when the outcomes below change, so that those of earlier versions are made anew."""
+"""Raised when the outcomes below change, so that those of earlier versions are not reused."""
 
 Result = TypeVar("Result", bound=Block)
 
@@ -101,7 +101,7 @@ def perform(
     step: Step[Result],
     context: RunContext,
     *,
-    anew: bool = False,
+    redo: bool = False,
     describe: Callable[[Result], str] = lambda _: "",
 ) -> Outcome[Result]:
     """Return the outcome of a step: this run's, an earlier run's, or a new one.
@@ -109,11 +109,11 @@ def perform(
     Args:
         step: What to do.
         context: Of the run.
-        anew: Take nothing from earlier runs, as with ``context.fresh``.
-        describe: Says more of an outcome that is reused, for the log.
+        redo: Take nothing from earlier runs, as with ``context.fresh``.
+        describe: Returns what to add to the log's line about a reused outcome.
     """
     folder, progress = context.folder, context.progress
-    earlier = not (anew or context.fresh)
+    earlier = not (redo or context.fresh)
     stored = outcomes.find(folder, step.name, step.key, progress.warn, earlier=earlier)
     if stored is not None:
         try:

@@ -1,4 +1,4 @@
-"""The trainings of a recipe by themselves: which there are, their images, the baseline's alone."""
+"""A recipe's trainings: their names, a preview of their images, and training the baseline alone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def trainings(recipe: Recipe) -> dict[str, TrainSettings]:
-    """Return every training of a recipe by its state's name."""
+    """Return every training of a recipe by its model's name."""
     found = {} if recipe.baseline is None else {BASELINE: recipe.baseline.train}
     for number, step in enumerate(recipe.steps, start=1):
         settings = (

@@ -1,4 +1,4 @@
-"""What of a model would run in int8: read from its graph, before anything is quantized."""
+"""What part of a model would run in int8: read from its graph, before anything is quantized."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ class Int8Forecast:
         int8: Convolutions, linear layers and products of two activations that int8 kernels run.
         total: All of them.
         floating: ``{operation: reason}`` of what stays float between them.
-        unknown: Why nothing can be said; then the rest is empty.
+        unknown: Why there is no forecast; then the rest is empty.
     """
 
     int8: int = 0
@@ -27,9 +27,9 @@ class Int8Forecast:
 
 
 def forecast(model: "Model") -> Int8Forecast:
-    """Say what of a model would run in int8, from what training for int8 knows of both runtimes.
+    """Say what part of a model would run in int8, by the rules that training for int8 follows.
 
-    It is no measurement: what a runtime really does with a file is seen in its audit only.
+    It is not a measurement: only the audit of a file shows what its runtime does with it.
     """
     import torch
     from torch.fx.passes.shape_prop import ShapeProp

@@ -18,7 +18,7 @@ def runner(graph: "GraphModule", look: "Look") -> "Callable[[Tensor], None]":
     Args:
         graph: A traced module.
         look: Called with every node but the output, what it gives and what its inputs gave.
-            Tensors are let go of as soon as no later node reads them.
+            Tensors are freed as soon as no later node reads them.
     """
     import torch
     from torch.fx import Interpreter

@@ -182,7 +182,7 @@ def mark(gate: GateResult) -> str:
 def reused_measurements(results: Results) -> list[str]:
     """Return a sentence for every target whose figures an earlier equal run has measured.
 
-    Latency belongs to a machine and a moment, so a reader must see that it is not of this run.
+    Latency depends on the machine and the moment, so a reader must see that it is not of this run.
     """
     found: dict[str, None] = {}
     for row in results.rows:
@@ -191,5 +191,5 @@ def reused_measurements(results: Results) -> list[str]:
             continue
         machine = f"{source.machine} ({source.cores} cores, load {source.load_average:.1f})"
         what = f"measured by run {source.reused_from} at {source.measured_at} on {machine}"
-        found[f"{target_label(row)}: {what}, reused here; --remeasure measures anew"] = None
+        found[f"{target_label(row)}: {what}, reused here; --remeasure measures it again"] = None
     return list(found)

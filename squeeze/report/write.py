@@ -62,7 +62,7 @@ def read(folder: Path) -> Results:
         raise InputError(
             f"{RESULTS} cannot be read: {what}",
             where=str(folder),
-            hint="it is damaged, was edited or is of another version: run the recipe again",
+            hint="it is damaged, edited, or from another version of squeeze: run the recipe again",
         ) from error
     known = plugins.names(plugins.TASKS)
     if results.task not in known:

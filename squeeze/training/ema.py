@@ -61,7 +61,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the average into the module for the time of the block."""
+        """Put the average into the module for the duration of the block."""
         own = {name: tensor.clone() for name, tensor in tensors_of(self._module).items()}
         load_(self._module, self.values)
         try:

@@ -136,7 +136,7 @@ def test_a_teacher_with_other_classes_is_refused(scenes: Data) -> None:
     step = DistillStep(
         epochs=1, batch_size=3, teacher="baseline", losses=(LossBlock(name="detector_kd"),)
     )
-    with pytest.raises(InputError, match=r"returns \(84, 4\), \(84, 4\), the student \(84, 10\)"):
+    with pytest.raises(InputError, match=r"shape \(84, 4\), \(84, 4\), the student \(84, 10\)"):
         distill(student, other, step, training)
 
 

@@ -89,7 +89,7 @@ def test_a_relu_is_kept_with_the_layer_that_it_is_fused_into() -> None:
 
 def test_what_computes_nothing_cannot_be_kept() -> None:
     graph, ranges = fork()
-    with pytest.raises(SqueezeError, match="no operation is kept by 'norm'"):
+    with pytest.raises(SqueezeError, match="no operation belongs to the layers kept by 'norm'"):
         floats.in_float(graph, ranges, {"stem.1": "kept by 'norm'"})
 
 

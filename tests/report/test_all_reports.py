@@ -123,7 +123,7 @@ def test_figures_of_an_earlier_run_are_said_to_be_in_every_report(
     said = (
         "onnxruntime (cpu, 1 thread, batch 1): measured by run 20260102-030405 at "
         "2026-01-02T03:04:05+00:00 on AMD EPYC (2 cores, load 0.2), reused here; --remeasure "
-        "measures anew"
+        "measures it again"
     )
     reused = results.model_copy(update={"rows": (first, *others)})
     console.summary(reused)

@@ -119,7 +119,9 @@ class FloatLayers:
     def _samples(self, count: int) -> "tuple[Split, str]":
         """Return what losses are measured on, and what to call it."""
         if self.calibration is None:
-            raise SqueezeError("needs calibration data", where=self.where)
+            raise SqueezeError(
+                "needs calibration data", where=self.where, hint="add data.calibration"
+            )
         hidden = set(self.calibration.digests)
         if self.train is not None:
             free = [p for p, digest in enumerate(self.train.digests) if digest not in hidden]

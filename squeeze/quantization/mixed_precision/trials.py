@@ -259,7 +259,9 @@ def _drop(before: "Predictions", after: "Predictions", setup: TrialSetup) -> flo
     change = setup.evaluator.compare(before, after, setup.samples)
     drop = change.drop if metric == "auto" else change.drop_of(metric)
     if drop is None:
-        raise SqueezeError(f"the task has no {metric}", where="mixed_precision.metric")
+        raise SqueezeError(
+            f"metric '{metric}' is not available for this task", where="mixed_precision.metric"
+        )
     return drop.value
 
 

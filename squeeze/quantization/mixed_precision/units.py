@@ -28,7 +28,7 @@ def units(operations: "Sequence[Operation]", computed: Mapping[str, frozenset[st
     """Return the units of a module in order of execution, those that a file computes.
 
     What one operator of the file computes belongs together, and so do an operation without weights
-    and its only input, if nobody else reads that: batch norms, activations and pooling go with
+    and its only input, if nothing else reads that: batch norms, activations and pooling go with
     the layer before them.
 
     Args:
@@ -54,7 +54,7 @@ def units(operations: "Sequence[Operation]", computed: Mapping[str, frozenset[st
 
 
 def _chains(operations: "Sequence[Operation]") -> Iterator[tuple[str, str]]:
-    """Yield operations without weights and their only input, where nobody else reads that."""
+    """Yield operations without weights and their only input, where nothing else reads that."""
     readers = [source for operation in operations for source in operation.inputs]
     made = {operation.name for operation in operations if operation.inputs}
     for operation in operations:

@@ -57,7 +57,7 @@ def in_float(
     for reason in reasons.values():
         if reason not in found.values():
             raise SqueezeError(
-                f"no operation is {reason}",
+                f"no operation belongs to the layers {reason}",
                 where="quantization-aware training",
                 hint="name layers that compute something: batch norms are part of the layer before",
             )
@@ -121,7 +121,7 @@ def _fused(graph: "GraphModule") -> "Iterator[tuple[Node, Node]]":
 
 def _between(graph: "GraphModule", found: "Collection[str]") -> set[str]:
     """Return the nodes that only hand values on, from what is float to what is float."""
-    nodes = {node for node in graph.graph.nodes if found and places.hands_on(graph, node)}
+    nodes = {node for node in graph.graph.nodes if found and places.passes_through(graph, node)}
 
     def is_float(node: "Node") -> bool:
         return node in nodes or node.name in found or node.op in {"placeholder", "output"}

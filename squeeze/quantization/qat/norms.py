@@ -47,7 +47,7 @@ def write_out_(graph: "GraphModule") -> None:
         elif isinstance(norm, nn.LayerNorm) and norm.elementwise_affine:
             readers = _linear_readers(graph, node)
             if readers:
-                _hand_on_weights_(norm, readers)
+                _move_weights_(norm, readers)
                 plain = nn.LayerNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
                 setattr(graph.get_submodule(parent), name, plain.eval())
     graph.recompile()
@@ -98,7 +98,7 @@ def _linear_readers(graph: "GraphModule", node: "Node") -> "list[nn.Linear]":
     return fitting if is_free and len(fitting) == len(found) else []
 
 
-def _hand_on_weights_(norm: "nn.LayerNorm", readers: "list[nn.Linear]") -> None:
+def _move_weights_(norm: "nn.LayerNorm", readers: "list[nn.Linear]") -> None:
     import torch
 
     with torch.no_grad():

@@ -54,7 +54,7 @@ def places(
     rounds: list[Node] = []
     for node in known:
         is_float = node.name in in_float
-        if moves(graph, node) or (hands_on(graph, node) and not is_float):
+        if moves(graph, node) or (passes_through(graph, node) and not is_float):
             for source in map(_whole, node.all_input_nodes):
                 if source.name in tensors:
                     one_range.join(source, node)
@@ -80,10 +80,10 @@ def int8_readers(node: "Node", tensors: "set[str]", in_float: Collection[str]) -
 
 def is_known(graph: "GraphModule", node: "Node") -> bool:
     """Tell whether it is known how both runtimes round what the node gives."""
-    return hands_on(graph, node) or _computes(graph, node)
+    return passes_through(graph, node) or _computes(graph, node)
 
 
-def hands_on(graph: "GraphModule", node: "Node") -> bool:
+def passes_through(graph: "GraphModule", node: "Node") -> bool:
     """Tell whether the node only moves, pools, splits or joins values."""
     splits = _whole(node) is not node
     return moves(graph, node) or splits or _pools(graph, node) or joins(node)

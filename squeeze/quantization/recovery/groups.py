@@ -60,7 +60,7 @@ def _sorted(graph: "GraphModule") -> tuple[list[Group], list[str]]:
         if part is not None and separate and (graphs.is_dense(part) or graphs.is_depthwise(part)):
             own[node] = _new(channels, part.weight.shape[0])
             continue
-        found = _handed_on(graph, node, [own.get(source) for source in sources], channels)
+        found = _passed_through(graph, node, [own.get(source) for source in sources], channels)
         if found is None:
             fixed += [(each, _described(graph, node)) for each in (node, *sources)]
             continue
@@ -109,7 +109,7 @@ def _new(channels: UnionFind[int], count: int) -> "NDArray[np.int64]":
     return np.array([channels.root(number) for number in numbers], np.int64)
 
 
-def _handed_on(
+def _passed_through(
     graph: "GraphModule",
     node: "Node",
     given: "Sequence[NDArray[np.int64] | None]",

@@ -82,17 +82,6 @@ def score(
     recall: NDArray[np.float64] = found["recall"][:, :, _ALL, _HUNDRED]
     voc = voc_ap50(detections, truth, len(classes))
     counts = count_boxes(truth, len(classes))
-    per_class = tuple(
-        ClassPrecision(
-            name=name,
-            boxes=int(counts[k]),
-            ap=_mean(precision[:, :, k, _ALL]),
-            ap50=_mean(precision[_IOU_50, :, k, _ALL]),
-            voc_ap50=voc[k],
-            curve=tuple(np.maximum(precision[_IOU_50, :, k, _ALL], 0).tolist()),
-        )
-        for k, name in enumerate(classes)
-    )
     return DetectionScore(
         images=len(truth),
         boxes=int(counts.sum()),
@@ -104,7 +93,24 @@ def score(
         large=_mean(precision[..., _LARGE]),
         recall=_mean(recall) or 0.0,
         voc_ap50=float(np.mean([ap for ap in voc if ap is not None])),
-        per_class=per_class,
+        per_class=tuple(
+            _of_class(name, int(counts[k]), precision[:, :, k, _ALL], voc[k])
+            for k, name in enumerate(classes)
+        ),
+    )
+
+
+def _of_class(
+    name: str, boxes: int, precision: "NDArray[np.float64]", voc: float | None
+) -> ClassPrecision:
+    """Return a class's figures from its precision ``(10, 101)`` by threshold and recall."""
+    return ClassPrecision(
+        name=name,
+        boxes=boxes,
+        ap=_mean(precision),
+        ap50=_mean(precision[_IOU_50]),
+        voc_ap50=voc,
+        curve=tuple(np.maximum(precision[_IOU_50], 0).tolist()),
     )
 
 
@@ -164,19 +170,24 @@ def _matched(
 
 def _check(detections: Sequence[Detections], truth: Sequence[Boxes], classes: int) -> None:
     if len(detections) != len(truth):
-        raise SqueezeError(f"detections of {len(detections)} images for {len(truth)} annotated")
+        raise SqueezeError(
+            f"there are detections for {len(detections)} images and annotations for {len(truth)}"
+        )
     for position, found in enumerate(detections):
         if not (np.isfinite(found.xyxy).all() and np.isfinite(found.scores).all()):
             raise SqueezeError(f"detections of image {position} hold NaN or infinity")
         if len(found) and not 0 <= found.classes.min() <= found.classes.max() < classes:
             raise SqueezeError(
                 f"detections of image {position} have classes {found.classes.min()} to "
-                f"{found.classes.max()}, there are {classes}",
+                f"{found.classes.max()}, but there are {classes} classes",
                 hint="name the model's classes in order, also those that the data lacks: 'classes' "
                 "of the data, or squeeze eval --classes",
             )
     if not any((~boxes.ignored).any() for boxes in truth):
-        raise SqueezeError("no annotated box at all, so no precision can be measured")
+        raise SqueezeError(
+            "the images have no annotated box, so precision cannot be measured",
+            hint="choose images with boxes, or check the annotations' path",
+        )
 
 
 def _coco(
@@ -227,9 +238,9 @@ def coco_dataset(truth: Sequence[Boxes], classes: int) -> CocoEntry:
 def coco_results(detections: Sequence[Detections]) -> list[CocoEntry]:
     """Return detections in COCO's form, numbered as in ``coco_dataset``."""
     rows = (
-        (image, category, corners, sure)
+        (image, category, corners, certainty)
         for image, found in enumerate(detections, 1)
-        for corners, category, sure in zip(
+        for corners, category, certainty in zip(
             _with_sides(found.xyxy),
             (found.classes + 1).tolist(),
             found.scores.tolist(),
@@ -242,11 +253,11 @@ def coco_results(detections: Sequence[Detections]) -> list[CocoEntry]:
             "image_id": image,
             "category_id": category,
             "bbox": corners,
-            "score": sure,
+            "score": certainty,
             "area": corners[2] * corners[3],
             "iscrowd": 0,
         }
-        for number, (image, category, corners, sure) in enumerate(rows, 1)
+        for number, (image, category, corners, certainty) in enumerate(rows, 1)
     ]
 
 

@@ -1,7 +1,7 @@
-"""How sure an average precision is, and its change: a paired bootstrap over images.
+"""Intervals of an average precision and of its change: a paired bootstrap over images.
 
-Which detections are right is settled image by image, so that matching is done once; drawing images
-with replacement only changes how often each of them counts. Baseline and candidate are drawn alike,
+Which detections are right is decided image by image, so that matching is done once; drawing images
+with replacement only changes how often each of them counts. Baseline and candidate share the draws,
 which is why the interval of their difference is narrower than those of the two.
 
 Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13: percentile
@@ -28,9 +28,9 @@ _RECALLS = np.linspace(0.0, 1.0, 101)
 _BEST = 100
 _FEWEST, _MOST = 200, 500
 _WORK = 1e8
-"""So many detections are drawn in all, unless that makes too few draws."""
+"""At most so many detections are drawn in all, unless that makes too few draws."""
 _VALUES = 1e7
-"""So many at once, for memory's sake."""
+"""At most so many at once, to limit memory."""
 _EPSILON = 1e-10
 """COCO's: an overlap this close to a threshold reaches it."""
 
@@ -85,10 +85,10 @@ def _interval(value: float, drawn: "NDArray[np.float64]") -> Estimate:
 
 
 def draw(detections: Sequence[Detections], truth: Sequence[Boxes], classes: int) -> Draws:
-    """Score a set as it is and drawn anew with replacement, always by the same chance.
+    """Score a set as it is and resampled with replacement, always with the same seed.
 
     Args:
-        detections: Per image, in pixels of the pictures.
+        detections: Per image, in pixels of the original images.
         truth: Per image, in the same order; at least one box that is not ignored.
         classes: How many there are.
     """

@@ -1,4 +1,4 @@
-"""From a detector's raw outputs to detections: the one way for every runtime."""
+"""From a detector's raw outputs to detections, in the same way for every runtime."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
@@ -75,7 +75,7 @@ def check_shapes(
         size: Height and width of the input.
 
     Raises:
-        InputError: With what was expected and what came.
+        InputError: With what was expected and what was found.
     """
     if spec.size is not None and tuple(size) != spec.size:
         raise InputError(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from squeeze.data.splits import Split
 
-SURE = 0.3
-"""Score from which on a detection takes part in agreement and pictures."""
+CONFIDENT = 0.3
+"""Score from which a detection counts for agreement and is drawn."""
 _IOU = 0.5
 _SHOWN, _SIDE = 8, 240
 _TRUE, _OURS = "#22c55e", "#ef4444"
@@ -58,23 +58,23 @@ def compare(
     return DetectionChange(drop=drop, ap50_drop=half, agreement=agreement(before, after))
 
 
-def sure(found: Detections) -> Detections:
-    """Return the detections that score at least ``SURE``."""
-    return found.take(found.scores >= SURE)
+def confident(found: Detections) -> Detections:
+    """Return the detections that score at least ``CONFIDENT``."""
+    return found.take(found.scores >= CONFIDENT)
 
 
 def agreement(before: Sequence[Detections], after: Sequence[Detections]) -> float:
-    """Return the share of the first model's sure detections that the second has too.
+    """Return the share of the first model's confident detections that the second has too.
 
     Two detections are the same when they have the same class, overlap by an IoU of at least 0.5
-    and both score at least 0.3; each is taken once, best first. 1 where the first model is sure of
-    nothing.
+    and both score at least 0.3; each is matched once, best first. 1 where the first model has no
+    confident detection.
     """
     total = shared = 0
     for one, other in zip(before, after, strict=True):
-        own = sure(one)
+        own = confident(one)
         total += len(own)
-        shared += int(_paired(own, sure(other)).sum())
+        shared += int(_paired(own, confident(other)).sum())
     return shared / total if total else 1.0
 
 
@@ -96,14 +96,14 @@ def _paired(
 def changed(
     before: Sequence[Detections], after: Sequence[Detections], split: "Split"
 ) -> Iterator[DetectionPicture]:
-    """Yield up to eight images, first those with most sure detections that only one model has.
+    """Yield up to eight images, first those with most confident detections of only one model.
 
     Args:
         before: In pixels of the input.
         after: The same of the other model.
         split: The images.
     """
-    pairs = [(sure(one), sure(other)) for one, other in zip(before, after, strict=True)]
+    pairs = [(confident(one), confident(other)) for one, other in zip(before, after, strict=True)]
     differ = [
         int((~_paired(one, other)).sum() + (~_paired(other, one)).sum()) for one, other in pairs
     ]

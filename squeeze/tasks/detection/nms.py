@@ -1,4 +1,4 @@
-"""Suppression of boxes that tell of an object that a better box tells of; each class by itself."""
+"""Suppress boxes of objects that a better box covers already, within each class."""
 
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ def soft_nms(
         scores: ``(n,)`` in [0, 1].
         classes: ``(n,)`` int64.
         sigma: A score is multiplied with exp(-IoU^2 / sigma) for each better box; > 0.
-        score_threshold: A box goes once its score is not above.
+        score_threshold: A box is dropped once its score is not above.
 
     Returns:
         Positions ``(m,)`` of what stays and its lowered scores ``(m,)``, best first.

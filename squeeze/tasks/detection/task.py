@@ -56,18 +56,18 @@ class Detection:
         """Run the detector once and compare its outputs with its spec and the data.
 
         Raises:
-            InputError: It is not a detector, does not run, or knows another number of classes.
+            InputError: It is not a detector, does not run, or has another number of classes.
         """
         if spec.fit == "crop":
             raise InputError(
-                "is crop, which cuts objects off",
+                "is crop, which cuts off objects at the borders",
                 where="model.input.fit",
                 hint="set fit: letterbox, or fit: stretch",
             )
         found = decoding.check_module(module, self.size, spec.shape[0])
         if found.classes != classes:
             raise InputError(
-                f"the detector knows {found.classes} classes and the data has {classes}",
+                f"the detector has {found.classes} classes and the data has {classes}",
                 where="model",
                 hint=f"set model.args.num_classes for {classes} classes, with weights for them; or "
                 "name the detector's classes in order, also those that the data lacks: "
@@ -82,7 +82,7 @@ class Detection:
         label_smoothing: float,
         focal_gamma: float = 0.0,
     ) -> "Tensor":
-        """Return the mean loss of a batch; what there is to tune about it lies in the spec.
+        """Return the mean loss of a batch; its parameters are in the spec.
 
         Args:
             outputs: The module's ``(N, A, columns)``, ``(N, A, 4)`` and maybe ``(N, A, 1)``.
@@ -94,7 +94,7 @@ class Detection:
             InputError: One of the two is set, or the detector has two stages.
         """
         if label_smoothing or focal_gamma:
-            raise InputError("label_smoothing and focal_gamma belong to classification")
+            raise InputError("label_smoothing and focal_gamma are for classification")
         from squeeze.tasks.detection.decoders import base as decoders
         from squeeze.tasks.detection.loss import base as losses
 
@@ -126,7 +126,7 @@ class Detection:
         return metrics.compare(*both, split.truth, len(split.samples.classes))
 
     def agreement(self, before: "Sequence[Detections]", after: "Sequence[Detections]") -> float:
-        """Return the share of one model's sure detections that another one has too."""
+        """Return the share of one model's confident detections that another one has too."""
         return metrics.agreement(before, after)
 
     def changed(
@@ -152,7 +152,11 @@ class Detection:
 
     def _known(self) -> DetectorSpec:
         if self.spec is None:
-            raise InputError("the model carries no DetectorSpec", where="model")
+            raise InputError(
+                "the model has no DetectorSpec",
+                where="model",
+                hint="set its attribute 'detector' in your factory",
+            )
         return self.spec
 
 

@@ -123,10 +123,10 @@ def test_what_cannot_be_scored_says_why() -> None:
     truth = [Boxes.of([[0, 0, 9, 9]], [0])]
     one = Detections.of([[0, 0, 9, 9]], [1], [0])
     for found, annotated, text in (
-        ([], truth, "detections of 0 images for 1 annotated"),
+        ([], truth, "detections for 0 images and annotations for 1"),
         ([Detections.of([[0, 0, np.nan, 9]], [1], [0])], truth, "image 0 hold NaN"),
-        ([Detections.of(one.xyxy, [1], [5])], truth, "classes 5 to 5, there are 1"),
-        ([one], [Boxes.none()], "no annotated box at all"),
+        ([Detections.of(one.xyxy, [1], [5])], truth, "classes 5 to 5, but there are 1"),
+        ([one], [Boxes.none()], "the images have no annotated box"),
     ):
         with pytest.raises(SqueezeError, match=text):
             average_precision.score(found, annotated, ["a"])

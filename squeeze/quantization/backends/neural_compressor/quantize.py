@@ -147,7 +147,9 @@ def _tuned(request: Request, model: "Model", aim: Autotune) -> "tuple[nn.Module,
     baseline = _top1(exported, request)
     if baseline <= 0:
         raise SqueezeError(
-            "the float model classifies no calibration sample correctly", where="autotune"
+            "the float model classifies no calibration sample correctly",
+            where="autotune",
+            hint="check the labels and the preprocessing of data.calibration",
         )
     found = autotune(
         exported,

@@ -246,7 +246,7 @@ def _rounded(
         SqueezeError: A weight is NaN or infinite.
     """
     if not np.isfinite(weight).all():
-        raise SqueezeError("a weight is NaN or infinite")
+        raise SqueezeError("a weight is NaN or infinite", hint="look for a training that diverged")
     others = tuple(other for other in range(weight.ndim) if other != axis)
     reach = np.abs(weight).max(axis=others, keepdims=True)
     scales = np.where(reach > 0, reach / largest, 1).astype(np.float32)
@@ -271,9 +271,10 @@ def half(source: Path, destination: Path) -> str:
             largest = float(np.abs(onnx.numpy_helper.to_array(tensor)).max(initial=0))
             if not largest <= _LARGEST_HALF:
                 raise SqueezeError(
-                    f"the weight {tensor.name} reaches {largest:.3g}, fp16 holds up to "
+                    f"the weight {tensor.name} reaches {largest:.3g}, but fp16 holds at most "
                     f"{_LARGEST_HALF:.0f}",
                     where=str(source),
+                    hint="leave the target in fp32, or use an int8 scheme",
                 )
     onnx.save(convert_float_to_float16(model, keep_io_types=True), destination)
     return "weights and activations are fp16, input and output fp32"

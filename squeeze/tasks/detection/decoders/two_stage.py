@@ -1,7 +1,7 @@
 """Offsets of every class to proposals, with a softmax that has a background.
 
-All that passes the threshold goes into suppression. Empty proposals, which fill up what the first
-stage did not find, decode to empty boxes and go.
+All that passes the threshold goes into suppression. Empty proposals, which pad what the first stage
+found, decode to empty boxes and are dropped.
 
 Source: Ren et al., Faster R-CNN, equation 2 (https://arxiv.org/abs/1506.01497); Girshick, Fast
 R-CNN, section 2.1 (https://arxiv.org/abs/1504.08083).
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from squeeze.core.detector import DetectorSpec
 
 SMALLEST = 0.01
-"""Boxes with a shorter side go, in pixels, as in torchvision."""
+"""Boxes with a shorter side are dropped, in pixels, as in torchvision."""
 
 boxes = retinanet.boxes
 regression = retinanet.regression

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BOX_WEIGHT = 2.5
 _FOUND = 0.5
-"""A place that already predicts a box of another place this well is not told that it is wrong."""
+"""A place that predicts a box of another place this well is not trained as background."""
 
 
 def loss(
