@@ -61,7 +61,7 @@ class Calibration:
         """Return (low, high) of every tensor seen, finite and low at most high.
 
         What is zero on all samples, like the output of a dead ReLU, gets the width of the widest
-        range: any scale is exact for it, and of one near zero LiteRT's kernels abort the process.
+        range: any scale is exact for it, and with one near zero LiteRT's kernels abort the process.
         """
         found = {tensor: gatherer.range() for tensor, gatherer in self._gatherers.items()}
         widest = max((high - low for low, high in found.values()), default=0.0) or 1.0

@@ -1,9 +1,9 @@
 """Ranges that leave room for biases.
 
 Runtimes add a bias to a layer's products as a 32-bit integer, whose step is that of the input times
-that of the weights. Where hardly anything reaches a layer (the coarsest level of a detector whose
-objects are small) the input's step is so fine that its bias overflows; then every output of the
-layer is wrong. A wider range costs nothing there: what comes in is lost beside the bias anyway.
+that of the weights. Where a layer's inputs are tiny (the coarsest level of a detector whose objects
+are small) their step is so fine that the bias overflows; then every output of the layer is wrong.
+A wider range costs nothing there: such inputs are negligible beside the bias.
 """
 
 from typing import TYPE_CHECKING

@@ -2,7 +2,7 @@
 
 Bins are as wide as a power of two and start at multiples of their width. Where a value does not
 fit, bins are joined in pairs, which moves no count across a border: the histogram depends on the
-values only and not on their order, and is the one that a single look at all of them would give.
+values only and not on their order, and equals the one made of all values at once.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The neutral request that every quantization backend takes."""
+"""The request that every quantization backend takes, and what it returns."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,11 +47,11 @@ class Request:
         calibration: Samples that set the activation ranges; schemes that set none do without.
         progress: Where the bar goes.
         log: Where the library's output goes.
-        trained: Ranges from training, which go before those of calibration.
+        trained: Ranges from training, which replace those of calibration.
         keep_float: What stays float.
         model: The torch model that the file was exported from.
         cpu: The processor that will run the file.
-        known: What an earlier file from the same source has shown; it is not looked for again.
+        known: Facts from an earlier file of the same source, which are not looked for again.
     """
 
     source: Path

@@ -58,8 +58,6 @@ def train_(
         InputError: The settings do not fit the model or the machine.
         SqueezeError: The loss became NaN or infinite.
     """
-    import torch
-
     where = training.label
     device = device_setup.device_for(settings, where)
     place = training.checkpoints.next() if training.checkpoints is not None else None
@@ -67,12 +65,8 @@ def train_(
         device_setup.switched(settings, device),
         parameters.frozen(module, settings.freeze, f"{where}, freeze"),
     ):
-        torch.manual_seed(training.seed + distributed.rank())
-        parts = [part.to(device) for part in (module, extra) if part is not None]
-        distributed.start_alike_(parts, where)
-        if settings.channels_last:
-            module.to(memory_format=torch.channels_last)
         loss = objective or objectives.of_task(training.task.of(module), settings)
+        _place_([part for part in (module, extra) if part is not None], settings, training, device)
         work = begin(module, settings, training, (loss, extra, after_backward))
         _resume_(work, settings, training, place)
         _epochs(work, settings, training, place)
@@ -82,6 +76,20 @@ def train_(
             f"{where}: {len(work.history)} of {settings.epochs} epochs, epoch {kept} is kept"
         )
     return work.history
+
+
+def _place_(
+    modules: "list[nn.Module]", settings: TrainSettings, training: Training, device: str
+) -> None:
+    """Move the modules to the device, equal in all processes; the first is the model."""
+    import torch
+
+    torch.manual_seed(training.seed + distributed.rank())
+    for module in modules:
+        module.to(device)
+    distributed.start_alike_(modules, training.label)
+    if settings.channels_last:
+        modules[0].to(memory_format=torch.channels_last)
 
 
 def _epochs(

@@ -1,4 +1,4 @@
-"""The operations of a torch module: which layer each belongs to, what it reads, what it gives."""
+"""The operations of a torch module: the layer each belongs to, its inputs and its output."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

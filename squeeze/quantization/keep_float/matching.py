@@ -1,8 +1,8 @@
 """Which operations of the torch module each operator of an exported file computes.
 
-Exporters fold batch norms, fuse activations, split layers and forget names. What stays is the
-values: on one batch, most tensors of a file equal the output of some operation. What lies between
-two such tensors in the file computes what lies between the two in the module.
+Exporters fold batch norms, fuse activations, split layers and drop names, but keep the values: on
+one batch, most tensors of a file equal the output of some operation. The operators between two such
+tensors in the file compute the operations between the two in the module.
 """
 
 from collections.abc import Iterable, Sequence
@@ -81,7 +81,7 @@ def _region(
 
 @dataclass
 class _Module:
-    """The module's operations, those that only move values put to the one that made them."""
+    """The module's operations; those that only move values count as the one that made them."""
 
     operations: "Sequence[Operation]"
     _known: "dict[str, Operation]" = field(init=False)
@@ -104,9 +104,9 @@ class _Module:
     def placed(
         self, tensors: dict[str, Fingerprint], operators: Sequence[FileOperator]
     ) -> dict[str, str]:
-        """Return the operation whose output each tensor is, for the tensors that are one's.
+        """Return the operation whose output each tensor is, for tensors that match one.
 
-        Equal outputs of several operations (all zero, for example) are given out in order.
+        Equal outputs of several operations (all zero, for example) are assigned in order.
         """
         heads = [o for o in self.operations if self._head[o.name] == o.name and o.fingerprint]
         made = {name for operator in operators for name in operator.outputs}

@@ -1,8 +1,8 @@
-"""Where a two-stage detector places its proposals: that stays float.
+"""Keep in float where a two-stage detector places its proposals.
 
-Coordinates run over all pixels of the input, and one of 256 steps would be several of them; the
-order of scores and the overlaps of boxes decide what the second stage sees at all. The layers that
-proposals are made from, and those that look at them, are in 8 bits as everything else.
+Coordinates span all pixels of the input, so one of 256 steps would be several pixels; the order of
+scores and the overlaps of boxes decide what the second stage sees. The layers that proposals are
+made from, and those that process them, are in 8 bits like everything else.
 """
 
 from collections.abc import Sequence

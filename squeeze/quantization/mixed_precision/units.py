@@ -1,4 +1,4 @@
-"""What is kept in float together: a layer with what runtimes fuse into it."""
+"""The units that stay float together: a layer with what runtimes fuse into it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
 """What stays float while a model is trained for int8, and in both files made of it.
 
-The layers that the recipe names, and operators of which it is not known that both runtimes round
-them alike: a trained model is useless where files round elsewhere. In a network with layer norms
-that is everything but convolutions and matrix products. ONNX Runtime has no int8 kernel for layer
-norm, GELU and softmax, and a residual stream that is rounded to 8 bits loses what its largest
-channel does not need (``onnx_operators``); LiteRT's file is given the same.
+The layers that the recipe names, and operators that both runtimes are not known to round alike:
+training is wasted where the files round elsewhere. In a network with layer norms that is everything
+but convolutions and matrix products. ONNX Runtime has no int8 kernel for layer norm, GELU and
+softmax, and a residual stream that is rounded to 8 bits loses the values of all but its largest
+channels (see ``backends/onnxruntime/operators``); LiteRT's file is made the same way.
 """
 
 from typing import TYPE_CHECKING
@@ -32,8 +32,8 @@ def in_float(
 ) -> dict[str, str]:
     """Return the nodes of a folded graph that compute in float, each with the reason.
 
-    What runtimes fuse with them is among them, and what only moves, pools or joins values between
-    them, which would be rounded for nothing.
+    They include what runtimes fuse with them, and what only moves, pools or joins values between
+    them, where rounding would gain nothing.
 
     Args:
         graph: Folded.
@@ -86,9 +86,9 @@ def _by_themselves(
 def _is_cut_unevenly(
     graph: "GraphModule", node: "Node", ranges: "Mapping[str, tuple[float, float]]"
 ) -> bool:
-    """Tell whether what is joined has a range beyond that of a ReLU or ReLU6 among it.
+    """Tell whether joined tensors have a range beyond that of a ReLU or ReLU6 among them.
 
-    ONNX Runtime's quantizer drops a ReLU whose cut the range makes, without looking at the range.
+    ONNX Runtime's quantizer drops a ReLU, assuming that the range clips as it does.
     """
     makers = [_maker(graph, source) for source in node.all_input_nodes]
     low = min(ranges[source.name][0] for source in node.all_input_nodes)
@@ -99,7 +99,7 @@ def _is_cut_unevenly(
 
 
 def _maker(graph: "GraphModule", node: "Node") -> "Node":
-    """Return the node whose values this one only moves, or itself."""
+    """Return the node whose values this one only moves, or the node itself."""
     while places.moves(graph, node) and node.all_input_nodes:
         node = node.all_input_nodes[0]
     return node
@@ -120,7 +120,7 @@ def _fused(graph: "GraphModule") -> "Iterator[tuple[Node, Node]]":
 
 
 def _between(graph: "GraphModule", found: "Collection[str]") -> set[str]:
-    """Return the nodes that only hand values on, from what is float to what is float."""
+    """Return the nodes that only pass values through, from float nodes to float nodes."""
     nodes = {node for node in graph.graph.nodes if found and places.passes_through(graph, node)}
 
     def is_float(node: "Node") -> bool:

@@ -1,7 +1,7 @@
-"""Which tensor of an exported file is which activation of the simulation: those of equal values.
+"""Match the tensors of an exported file with the activations of the simulation, by their values.
 
-Names and layouts change on the way to a file, values do not: the float model and the float file
-see the same image, and a tensor with the fingerprint of an activation is that one.
+Names and layouts change in the export, values do not: the float model and the float file see the
+same image, and a tensor with the fingerprint of an activation is that activation.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class Matched:
-    """Ranges for a file's tensors, and which activations none of them is.
+    """Ranges for a file's tensors, and the activations that the file does not have.
 
     Attributes:
         ranges: Tensor to (low, high).
@@ -58,7 +58,7 @@ class TrainedRanges:
     Args:
         model: Trained, float.
         ranges: Found by the training.
-        images: Some that show every activation; the first is used.
+        images: The first one is used.
     """
 
     def __init__(self, model: "Model", ranges: "Ranges", images: "Split") -> None:

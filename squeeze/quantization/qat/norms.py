@@ -5,8 +5,8 @@ for it: ONNX Runtime scales in float, LiteRT multiplies and adds in int8 with on
 scales of all channels. A depthwise convolution of size 1 computes the same, has a step of its own
 for every weight, so that rounding changes none, and runs in both runtimes' int8 kernels.
 
-What a layer norm multiplies and adds is put into the linear layers behind it. LiteRT's converter
-does so by itself, and weights that it changes after they were trained are no longer on their grid.
+The weights of a layer norm are folded into the linear layers behind it. LiteRT's converter does so
+by itself, and weights that it changes after training are no longer on their grid.
 """
 
 from typing import TYPE_CHECKING, Protocol, cast

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 _GIVEN = {"placeholder", "get_attr"}
-"""Nodes that compute nothing; what they give is float."""
+"""Nodes that compute nothing; their outputs are float."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Place:
     """Activations that are rounded with one range.
 
     Attributes:
-        nodes: After which the simulation rounds; what a float one makes, only for int8 readers.
+        nodes: After which the simulation rounds; a float node's output only for int8 readers.
         members: All nodes whose values have this range, those that only move values included.
     """
 
@@ -42,7 +42,7 @@ def places(
 
     What only moves values (reshaping, max pooling, slices) has the range of its input, average
     pooling rounds once more with it, and everything that is concatenated has one range: LiteRT
-    demands all of that, ONNX Runtime's graph is given the same.
+    requires all of that, and ONNX Runtime's graph is made the same way.
 
     Args:
         graph: Folded.
@@ -79,7 +79,7 @@ def int8_readers(node: "Node", tensors: "set[str]", in_float: Collection[str]) -
 
 
 def is_known(graph: "GraphModule", node: "Node") -> bool:
-    """Tell whether it is known how both runtimes round what the node gives."""
+    """Tell whether it is known how both runtimes round the node's output."""
     return passes_through(graph, node) or _computes(graph, node)
 
 
@@ -100,7 +100,7 @@ def _grouped(
 
 
 def _whole(node: "Node") -> "Node":
-    """Return what a node splits into parts, which is one tensor; else the node."""
+    """Return the tensor that a node splits into parts; of other nodes, the node itself."""
     import torch
 
     splits = {torch.chunk, torch.split, torch.unbind, "chunk", "split", "unbind"}
@@ -139,7 +139,7 @@ def _pools(graph: "GraphModule", node: "Node") -> bool:
 
 
 def joins(node: "Node") -> bool:
-    """Tell whether the node puts several tensors into one."""
+    """Tell whether the node joins several tensors."""
     import torch
 
     return node.op == "call_function" and node.target in {torch.cat, torch.concat}

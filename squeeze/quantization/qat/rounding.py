@@ -1,4 +1,4 @@
-"""Rounding to 8 bits with a gradient: what the int8 kernels will do to a tensor, in float.
+"""Rounding to 8 bits with a gradient: what int8 kernels do to a tensor, in float.
 
 Rounding has the derivative of the identity, clipping its own (straight-through). The ends of an
 activation's range learn by the same rule. Source: Esser et al., Learned Step Size Quantization
@@ -23,10 +23,10 @@ class Rounding(nn.Module):
 
     Args:
         low: At most 0. Where it is 0 it stays 0, as after a ReLU.
-        high: Above ``low``, at least 0. What was always 0 so far, as in a dead squeeze-excite
-            block, gets 1: XNNPACK refuses a file whose scales are too unequal.
-        ceiling: Where values are cut off already, as by ReLU6. Runtimes leave the cut to the range,
-            so the upper end stays below.
+        high: Above ``low``, at least 0. What has always been 0, as in a dead squeeze-excite block,
+            gets 1: XNNPACK refuses a file whose scales are too unequal.
+        ceiling: Where values are clipped already, as by ReLU6. Runtimes clip by the range only, so
+            the upper end stays below.
 
     Attributes:
         start: ``(2,)``, the ends before training.
@@ -109,7 +109,7 @@ def rounded_layer(layer: RoundedConv2d | RoundedLinear) -> "tuple[Tensor, Tensor
     """Return the weights and biases that runtimes compute with.
 
     Biases are added to 32-bit sums of products: their step is that of a weight times that of an
-    input. It is small, but what it moves over the edge between two steps moves others behind it.
+    input. It is small, but a value that it moves across a rounding edge changes later ones.
     """
     weight, bias = rounded(layer.weight, layer.largest), layer.bias
     if bias is None or layer.source is None:

@@ -178,12 +178,12 @@ def _fuses(graph: "GraphModule", node: "Node") -> bool:
 
 
 def _ceiling(graph: "GraphModule", place: Place) -> float | None:
-    """Return what all values of a place are cut off at, or None."""
+    """Return the value that all values of a place are clipped at, or None."""
     return _SIX if all(graphs.is_relu6(graph, node) for node in place.nodes) else None
 
 
 def _round_weights_(graph: "GraphModule", node: "Node", largest: int) -> None:
-    """Let a layer round its weights; it stays where it is in the model, so paths stay."""
+    """Let a layer round its weights, in its place, so that paths stay."""
     from torch import nn
 
     from squeeze.quantization.qat import rounding
@@ -202,7 +202,7 @@ def _round_weights_(graph: "GraphModule", node: "Node", largest: int) -> None:
 
 
 def _source(graph: "GraphModule", node: "Node") -> "Rounding | None":
-    """Return what rounds a node's input, which others may only have moved since."""
+    """Return what rounds a node's input; nodes in between only move values."""
     while node.all_input_nodes:
         node = node.all_input_nodes[0]
         if str(node.target).startswith(_PREFIX):

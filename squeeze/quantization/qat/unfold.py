@@ -1,4 +1,4 @@
-"""Trained weights back into the model's own structure, so that any factory and bundle fits."""
+"""Put trained weights back into the model's own structure, so that its factory and bundle fit."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def unfolded(module: "nn.Module", graph: "GraphModule") -> "nn.Module":
     """Return a copy of the float module that computes what a trained, folded graph computes.
 
-    Weights come out rounded where the graph rounds them. A batch norm that was folded stays, as a
-    sum with the bias: its mean is the negative bias, its variance 1. Exporters fold it again, by a
-    factor of 1. One that became a convolution scales and adds again. Layer norms whose weights were
-    put into the layers behind them multiply by 1.
+    Weights come out rounded where the graph rounds them. A batch norm that was folded stays and
+    adds the bias: its mean is the negative bias, its variance 1, so that exporters fold it again by
+    a factor of 1. One that became a convolution scales and adds again. Layer norms whose weights
+    were folded into the layers behind them multiply by 1.
 
     Args:
         module: What the graph was traced from.

@@ -4,11 +4,11 @@ Channel ``c`` of an activation is multiplied by ``s[c]`` where it is made and di
 is used: through ReLU, additions, concatenations and pooling nothing else changes. Runtimes keep
 one scale per activation, so a channel that reaches a tenth of the largest one has only 25 of the
 256 steps; a weight has a scale per output channel, which absorbs ``s`` where the activation is
-made. What it costs is the spread of the weights along the input channels of the layers that use it,
+made. The cost is a wider spread of the weights along the input channels of the layers that use it,
 and the exponent of every ``s`` is chosen to balance the two.
 
 Source: Nagel et al., Data-Free Quantization (https://arxiv.org/abs/1906.04721) for the idea and its
-exactness. They balance two layers' weights; here activation ranges are what is equalized.
+exactness. They balance the weights of two layers; here activation ranges are equalized.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Choose weights on a runtime's integer grid, to nearest or by what the layer's inputs show.
+"""Round weights to a runtime's integer grid, to nearest or by the statistics of a layer's inputs.
 
 Adaptive rounding minimises the mean square of a layer's output error, ``d @ H @ d`` for a row of
 weight errors ``d`` and the inputs' covariance ``H``, one weight at a time: the columns are rounded
@@ -60,7 +60,7 @@ def adaptive(weight: "Tensor", covariance: "Tensor", largest: int) -> "Tensor":
 def _passing_on(
     weight: "Tensor", damped: "Tensor", step: "Tensor", fixed: "Tensor", largest: int
 ) -> "Tensor":
-    """Round columns in the order of their power; what follows makes up for the error so far."""
+    """Round columns in the order of their power; later ones compensate the error so far."""
     import torch
 
     order = damped.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True)
@@ -88,7 +88,7 @@ def _passing_on(
 def _improve_(
     integers: "Tensor", weight: "Tensor", damped: "Tensor", step: "Tensor", fixed: "Tensor"
 ) -> None:
-    """Move single weights to where their row's error is least, the others being as they are."""
+    """Move single weights to where their row's error is least, with the others fixed."""
     import torch
 
     largest = integers.abs().amax(2)
