@@ -7,8 +7,8 @@ from onnx import TensorProto, helper, save
 
 from squeeze.core.errors import SqueezeError
 from squeeze.quantization.backends.onnxruntime import weights
+from squeeze.quantization.backends.onnxruntime.proposals import placing
 from squeeze.quantization.keep_float.matching import FileOperator
-from squeeze.quantization.keep_float.proposals import placing
 
 
 def operator(kind: str, inputs: str, output: str) -> FileOperator:

@@ -138,7 +138,7 @@ def test_rounding_is_that_of_a_hand_computed_grid() -> None:
 def test_weights_that_half_precision_cannot_hold_are_named(digits: Data, tmp_path: Path) -> None:
     a_convolution(np.full((1, 1, 3, 3), 1e5), tmp_path / "float.onnx")
     backend = load_backend("onnxruntime")
-    with pytest.raises(SqueezeError, match="the weight weight reaches 1e\\+05, but fp16 holds at most"):
+    with pytest.raises(SqueezeError, match="the weight weight reaches 1e\\+05, but fp16"):
         backend.quantize(request(tmp_path / "float.onnx", tmp_path / "fp16.onnx", digits, "fp16"))
     assert [path.name for path in tmp_path.iterdir()] == ["float.onnx"]
 

@@ -142,8 +142,9 @@ def test_what_a_reader_must_know_is_said(results: Results) -> None:
     assert found[2].startswith("onnxruntime: int8 is slower on this host than the float model")
     assert found[3].startswith("onnxruntime: 1 of 10 convolutions and matrix products")
     assert len(found) == 4
-    phone = list(warnings([row(target="litert", runtime="litert")], []))
-    assert phone == [
+    litert = row(target="litert", runtime="litert")
+    gone = row(target="x", runtime="of-a-package-that-is-not-installed")
+    assert list(warnings([litert, litert, gone], [])) == [
         "LiteRT was timed on this host's processor, not on a phone: its speed-ups do not carry "
         "over to phones."
     ]

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from squeeze.quantization.backends.onnxruntime.proposals import placing
 from squeeze.quantization.keep_float.joined import joining
 from squeeze.quantization.keep_float.matching import FileOperator
-from squeeze.quantization.keep_float.proposals import placing
 
 if TYPE_CHECKING:
     import numpy as np
