@@ -140,7 +140,7 @@ def test_a_teacher_with_other_classes_is_refused(scenes: Data) -> None:
         distill(student, other, step, training)
 
 
-def test_losses_of_the_other_task_are_told() -> None:
+def test_losses_of_the_other_task_are_reported() -> None:
     ((_, what),) = losses.mistakes(LossBlock(name="kd"), 8, "detection")
     assert what.startswith("'kd' is not for detection; allowed: ab, at, detector_kd, fgd, fitnet")
     ((_, what),) = losses.mistakes(LossBlock(name="fgd"), 8, "classification")

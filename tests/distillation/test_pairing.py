@@ -103,7 +103,7 @@ def test_a_loss_of_one_layer_takes_no_more() -> None:
         choose(layers, Traits(needs="vectors", max_layers=1), BIG, SMALL, where="losses.0")
 
 
-def test_models_without_feature_maps_are_told() -> None:
+def test_models_without_feature_maps_are_reported() -> None:
     flat = layer_outputs(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), EXAMPLE)
     with pytest.raises(InputError, match="needs 1 layer pair, found 0"):
         choose(None, Traits(needs="maps"), flat, SMALL, where="losses.0")

@@ -80,11 +80,11 @@ def test_targets_share_files_and_every_batch_size_has_its_own(
     }
     (record,) = shipped.records
     assert (record.name, record.params, record.macs) == ("1-quantize", 7, 9)
-    told = [note.partition(":")[0] for note in record.notes]
-    speakers = dict.fromkeys(who for who in told if not who.startswith("for "))
+    prefixes = [note.partition(":")[0] for note in record.notes]
+    speakers = dict.fromkeys(who for who in prefixes if not who.startswith("for "))
     assert list(speakers) == ["onnxruntime", "litert"]
     assert any("backend litert: the runtime's own" in note for note in record.notes)
-    assert told[0] in {"for 7-bit weights", "for 8-bit weights"}
+    assert prefixes[0] in {"for 7-bit weights", "for 8-bit weights"}
     assert shipped.skipped == ()
 
 

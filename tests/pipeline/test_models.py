@@ -112,7 +112,7 @@ def test_a_damaged_step_is_done_again_and_gives_the_same_model(
     again = steps_of(short, digits, tmp_path)
     states = run(again)
     assert reused(states) == [True, False]
-    (told,) = warnings_of(again)
-    assert f"{weights.parent}: weights.safetensors is damaged or was changed" in told
+    (warning,) = warnings_of(again)
+    assert f"{weights.parent}: weights.safetensors is damaged or was changed" in warning
     before, after = (s[1].model.module.state_dict() for s in (made, states))
     assert all(torch.equal(before[name], after[name]) for name in before)

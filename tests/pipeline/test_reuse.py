@@ -226,11 +226,11 @@ def test_a_damaged_file_is_named_and_made_again(name: str, finished: Results, ho
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     results, folder, heard = run(RECIPE, home)
-    (told,) = heard.warnings
+    (warning,) = heard.warnings
     step = next(step for step in STEPS if path.name in step)
-    assert f"{name} is damaged or was changed: its SHA-256 is not the recorded one" in told
-    assert told.endswith(f"so this copy of {step} is not reused")
-    assert told in results.warnings
+    assert f"{name} is damaged or was changed: its SHA-256 is not the recorded one" in warning
+    assert warning.endswith(f"so this copy of {step} is not reused")
+    assert warning in results.warnings
     assert step not in heard.reused
     assert checksums.of_file(folder.path / name) == good
     assert heard.reused == [each for each in STEPS if each != step]
@@ -240,8 +240,8 @@ def test_a_changed_record_of_a_measurement_is_not_believed(finished: Results, ho
     (record,) = (home / "small" / finished.id / "outcomes").glob("measurement-of-pytorch*")
     record.write_text(record.read_text().replace('"median_s": 0.', '"median_s": 1.'))
     results, _, heard = run(RECIPE, home)
-    (told,) = heard.warnings
-    assert "its SHA-256 is not the recorded one" in told
+    (warning,) = heard.warnings
+    assert "its SHA-256 is not the recorded one" in warning
     assert heard.reused == STEPS[:4]
     assert sources(results) == [finished.id, finished.id, None]
 

@@ -122,11 +122,11 @@ def test_both_runtimes_find_the_ranges_of_the_images(
     worker.load_quantization_recipe(recipe.static_wi8_ai8())
     wanted = {kind: request(flat[kind], tmp_path / "x", calibrator, digits) for kind in KINDS}
     with redirect_output(None):
-        theirs, told = in_litert.ranges(worker, wanted["tflite"])
-        ours, also_told = in_onnx.ranges(flat["onnx"], tmp_path, wanted["onnx"])
-    assert told == also_told
-    assert f"ranges by {calibrator}" in told
-    assert "on 64 samples drawn from train with seed 0, content hash" in told
+        theirs, note = in_litert.ranges(worker, wanted["tflite"])
+        ours, other_note = in_onnx.ranges(flat["onnx"], tmp_path, wanted["onnx"])
+    assert note == other_note
+    assert f"ranges by {calibrator}" in note
+    assert "on 64 samples drawn from train with seed 0, content hash" in note
     pairs = [(float(np.ravel(r["min"])[0]), float(np.ravel(r["max"])[0])) for r in theirs.values()]
     shared = [ends for ends in ours.values() if any(np.allclose(ends, p, atol=1e-3) for p in pairs)]
     assert len(shared) >= 4

@@ -209,7 +209,7 @@ def test_nan_and_infinity_are_told_by_name(name: str, broken: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "told"),
+    ("block", "message"),
     [
         ({"name": "minmx"}, "minmax"),
         ({"name": "minmax", "percentile": 3.0}, "'minmax' has no percentile"),
@@ -219,8 +219,8 @@ def test_nan_and_infinity_are_told_by_name(name: str, broken: float) -> None:
         ({"name": "mse", "options": {"bins": 3}}, "'mse' has no options, found 'bins'"),
     ],
 )
-def test_wrong_blocks_are_told(block: dict[str, Any], told: str) -> None:
+def test_wrong_blocks_are_reported(block: dict[str, Any], message: str) -> None:
     wrong = CalibratorBlock(**block)
-    assert told in str(next(iter(calibrators.mistakes(wrong)))[1])
-    with pytest.raises(InputError, match=told):
+    assert message in str(next(iter(calibrators.mistakes(wrong)))[1])
+    with pytest.raises(InputError, match=message):
         calibrators.load(wrong)

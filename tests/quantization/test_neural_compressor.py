@@ -1,4 +1,4 @@
-"""The neural-compressor backend: files that are small, and trials that are told."""
+"""The neural-compressor backend: files that are small, and trials that are reported."""
 
 import copy
 import json
@@ -135,8 +135,8 @@ def test_a_real_list_without_a_winner_ships_its_best_and_fails_the_run(
     tries = ["min-max", "histogram", "min-max with linear layers in float"]
     missed = re.escape("limit top-1 drop <= 1.00 points (no configuration is good enough: ")
     reached = ", ".join(rf"{each} [\d.]+%" for each in tries)
-    told = rf"FAIL +autotune, 1-quantize: [\d.]+ points at best \({reached}\), {missed}"
-    assert re.search(told, done.stdout), done.stdout
+    line = rf"FAIL +autotune, 1-quantize: [\d.]+ points at best \({reached}\), {missed}"
+    assert re.search(line, done.stdout), done.stdout
 
     (folder,) = (tmp_path / "runs").glob("small/*")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.yaml", "runs", "spoilt"]
@@ -149,5 +149,5 @@ def test_a_real_list_without_a_winner_ships_its_best_and_fails_the_run(
     assert inside["input"]["shape"] == [1, 12, 12]
     results = json.loads((folder / "results.json").read_text())
     before, after = (row["accuracy"]["top1"]["value"] for row in results["rows"])
-    assert before - after > 0.05  # what shipped is as bad as was told
+    assert before - after > 0.05  # what shipped is as bad as was reported
     assert "autotune" in (folder / "report.md").read_text()

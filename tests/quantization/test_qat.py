@@ -232,7 +232,7 @@ def test_ranges_are_kept_beside_a_bundle(tmp_path: Path) -> None:
     assert simulation.read(tmp_path) == ranges
 
 
-def test_nan_activations_are_told(digits: Data, trained: Model) -> None:
+def test_nan_activations_are_reported(digits: Data, trained: Model) -> None:
     broken: Any = trained.copy().module
     broken.fc.weight.data[:] = float("nan")
     assert digits.calibration is not None

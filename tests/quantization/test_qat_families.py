@@ -210,13 +210,13 @@ def test_both_files_predict_what_was_trained(
             ranges,
             keep_float=ranges.keep_float(exported, 1),
         )
-        told = backend.quantize(request).notes
+        notes = backend.quantize(request).notes
         coverage = runtime.coverage(place)
         assert not coverage.survivors, (kind, coverage.survivors)
         session = runtime.open_session(place, Execution())
         found = session.invoke(session.prepare(images)).argmax(1)
         session.close()
-        assert (found == simulated).mean() >= 0.99, (kind, told, (found == simulated).mean())
+        assert (found == simulated).mean() >= 0.99, (kind, notes, (found == simulated).mean())
 
 
 def test_what_is_always_zero_gets_a_range_that_kernels_can_take() -> None:

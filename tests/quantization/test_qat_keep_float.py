@@ -128,10 +128,10 @@ def test_both_files_predict_what_was_trained(
             ranges,
             keep_float=keep,
         )
-        told = backend.quantize(request).notes
+        notes = backend.quantize(request).notes
         coverage = runtime.coverage(place)
         assert (coverage.int8, coverage.total) == (10 - in_float, 10)
         session = runtime.open_session(place, Execution())
         found = session.invoke(session.prepare(images)).argmax(1)
         session.close()
-        assert (found == simulated).mean() >= 0.99, (kind, told, (found == simulated).mean())
+        assert (found == simulated).mean() >= 0.99, (kind, notes, (found == simulated).mean())

@@ -156,8 +156,8 @@ def test_the_record_says_how_it_was_trained(finished: tuple[Results, Path]) -> N
     assert "groups of activations equalized" in state.notes[1]
     assert state.notes[2] == "teacher: baseline"
     for target in ("onnxruntime", "litert"):
-        told = "trained ranges of 16 of 16 activations are in the file"
-        assert f"{target}: {told}" in state.notes
+        note = "trained ranges of 16 of 16 activations are in the file"
+        assert f"{target}: {note}" in state.notes
     rows = {(row.model, row.target): row for row in results.rows}
     for target in ("onnxruntime", "litert"):
         assert rows["3-quantize", target].precision == "int8"
@@ -189,7 +189,7 @@ def qat(recipe: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"losses": [{"name": "kdd"}]}, "steps.0.losses.0.name: unknown loss 'kdd'"),
         ({"precision": "bf16"}, "steps.0.precision: found bf16, allowed: fp32; int8 is simulated"),
@@ -203,9 +203,9 @@ def qat(recipe: dict[str, Any], **changes: Any) -> dict[str, Any]:
     ],
 )
 def test_mistakes_are_told_at_their_place(
-    changes: dict[str, Any], told: str, write_recipe: Write, recipe_data: dict[str, Any]
+    changes: dict[str, Any], message: str, write_recipe: Write, recipe_data: dict[str, Any]
 ) -> None:
-    assert told in mistakes(write_recipe, qat(recipe_data, **changes))
+    assert message in mistakes(write_recipe, qat(recipe_data, **changes))
 
 
 def test_training_for_int8_needs_data_to_train_and_to_calibrate(

@@ -174,9 +174,9 @@ def table(made: Callable[..., str]) -> Iterator[None]:
 def rendered(before: str, made: Callable[..., str]) -> str:
     """Return the table; ``before`` has the rows that were not run."""
     libraries = ("torch", "torchvision", "onnxruntime", "litert-torch", "ai-edge-quantizer")
-    told = made(libraries, before, complete=len(OUTCOMES) == len(FAMILIES) * len(WAYS))
+    stamp = made(libraries, before, complete=len(OUTCOMES) == len(FAMILIES) * len(WAYS))
     rows = "\n".join(line(name, runtime, before) for name in FAMILIES for runtime in WAYS)
-    return HEAD.format(images=IMAGES, made=told, command=COMMAND, rows=rows)
+    return HEAD.format(images=IMAGES, made=stamp, command=COMMAND, rows=rows)
 
 
 def line(name: str, runtime: str, before: str) -> str:
@@ -190,11 +190,11 @@ def line(name: str, runtime: str, before: str) -> str:
     convolutions = "{} of {}".format(*coverage.convolutions)
     reasons = "; ".join(dict.fromkeys(f"{node.op}: {node.reason}" for node in coverage.survivors))
     islands = collections.Counter(node.op for node in found.audit.islands)
-    told = ", ".join(f"{count} {op}" for op, count in sorted(islands.items()))
+    conversions = ", ".join(f"{count} {op}" for op, count in sorted(islands.items()))
     slow = f" ({len(coverage.slow)} in slow integer kernels)" if coverage.slow else ""
     return (
         f"{start} {convolutions} | {coverage.int8} of {coverage.total}{slow} | "
-        f"{reasons or 'none'} | {told or 'none'} | {found.sqnr_db:.1f} dB | "
+        f"{reasons or 'none'} | {conversions or 'none'} | {found.sqnr_db:.1f} dB | "
         f"{found.agreement:.0%} |"
     )
 

@@ -181,15 +181,15 @@ def test_a_search_that_was_killed_goes_on_and_makes_no_trial_twice(
 def test_a_damaged_trial_is_made_again_and_named(
     spoilt: Model, spoilt_files: dict[str, Path], digits: Data, tmp_path: Path
 ) -> None:
-    said: list[str] = []
-    store = TrialStore(tmp_path / "trials", "key", ".onnx", said.append)
+    warnings: list[str] = []
+    store = TrialStore(tmp_path / "trials", "key", ".onnx", warnings.append)
     chosen = choice(digits, mixed_precision={"metric": "agreement", "max_drop": 0.03})
     search, _ = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "a.onnx", store)
     store.path((BAD,)).write_bytes(b"no file")
     again, _ = quantized(chosen, "onnx", spoilt, spoilt_files, tmp_path / "b.onnx", store)
-    (told,) = said
-    assert f"{store.path((BAD,)).name} is damaged or was changed" in told
-    assert told.endswith("so this trial is run again")
+    (warning,) = warnings
+    assert f"{store.path((BAD,)).name} is damaged or was changed" in warning
+    assert warning.endswith("so this trial is run again")
     assert [t.drop for t in again.trials] == [t.drop for t in search.trials]
     assert (tmp_path / "b.onnx").read_bytes() == (tmp_path / "a.onnx").read_bytes()
 

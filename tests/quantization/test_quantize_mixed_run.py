@@ -30,12 +30,12 @@ def test_kept_layers_are_named_in_the_report(
     block = {"metric": "agreement", "max_drop": 1, "samples": 32}
     data = quantizing(recipe_data, keep_float=["stages.1.0.conv1"], mixed_precision=block)
     results, folder = run(load_recipe(write_recipe(data)), output=tmp_path / "runs")
-    told = "kept in float by keep_float 'stages.1.0.conv1'"
+    reason = "kept in float by keep_float 'stages.1.0.conv1'"
     for row in results.rows:
         if row.precision == "int8":
             assert row.coverage is not None
             assert (row.coverage.int8, row.coverage.total) == (9, 10)
-            assert [node.reason for node in row.coverage.survivors] == [told]
+            assert [node.reason for node in row.coverage.survivors] == [reason]
     state = results.models[-1]
     assert [(search.target, search.met) for search in state.searches] == [
         ("onnxruntime", True),
@@ -44,7 +44,7 @@ def test_kept_layers_are_named_in_the_report(
     assert any("all in int8 meets the limit" in note for note in state.notes)
     for name in ("report.md", "report.html"):
         text = (folder.path / name).read_text().replace("&#39;", "'")
-        assert told in text
+        assert reason in text
         assert "Drop of agreement against the float file on 32 training images" in text
 
 

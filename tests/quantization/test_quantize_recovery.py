@@ -251,7 +251,7 @@ def test_a_head_for_several_levels_is_rounded_by_what_it_sees_on_all(
 
 
 class Padded(nn.Conv2d):
-    """Pads by itself: what its weights see cannot be told from its attributes."""
+    """Pads by itself: what its weights see cannot be read from its attributes."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return a map of the same size."""

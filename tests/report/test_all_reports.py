@@ -24,16 +24,16 @@ def test_warnings_come_before_every_figure_in_every_report(
     doubtful = first.model_copy(update={"accuracy": guessing})
     rows = (doubtful, *results.rows[1:])
     shown = results.model_copy(update={"rows": rows, "warnings": tuple(warnings(rows, []))})
-    told = shown.warnings[0]
-    assert told.startswith("baseline on onnxruntime is no better than chance: top-1 is 10.0%")
+    warning = shown.warnings[0]
+    assert warning.startswith("baseline on onnxruntime is no better than chance: top-1 is 10.0%")
     console.summary(shown)
     terminal, page, text = capsys.readouterr().out, html.render(shown), markdown.render(shown)
     page = page[page.index("<h1>") :]
     for report in (terminal, page, text):
-        assert report.count(told) == 1
+        assert report.count(warning) == 1
         first = min(report.index(figure) for figure in ("88.00", "top1", "Speed-up"))
-        assert report.index(told) < first
-    assert told in shown.model_dump_json()
+        assert report.index(warning) < first
+    assert warning in shown.model_dump_json()
 
 
 def test_all_reports_have_all_headline_figures(
@@ -120,7 +120,7 @@ def test_figures_of_an_earlier_run_are_said_to_be_in_every_report(
     )
     first, *others = (row.model_copy(update={"provenance": source}) for row in results.rows)
     own = first.model_copy(update={"provenance": source.model_copy(update={"reused_from": None})})
-    said = (
+    sentence = (
         "onnxruntime (cpu, 1 thread, batch 1): measured by run 20260102-030405 at "
         "2026-01-02T03:04:05+00:00 on AMD EPYC (2 cores, load 0.2), reused here; --remeasure "
         "measures it again"
@@ -128,5 +128,5 @@ def test_figures_of_an_earlier_run_are_said_to_be_in_every_report(
     reused = results.model_copy(update={"rows": (first, *others)})
     console.summary(reused)
     for report in (capsys.readouterr().out, text_of(html.render(reused)), markdown.render(reused)):
-        assert report.count(said) == 1
+        assert report.count(sentence) == 1
     assert tables.reused_measurements(results.model_copy(update={"rows": (own,)})) == []

@@ -65,11 +65,11 @@ def test_an_edited_record_is_named_wherever_the_report_is_read(
     edit(run, {"seconds": 0.5})
     report(run)
     out, err = capsys.readouterr()
-    told = "Changed after the run: results.json is damaged or was changed"
+    warning = "Changed after the run: results.json is damaged or was changed"
     for text in (out, err, (run / "report.md").read_text(), (run / "report.html").read_text()):
-        assert told in text
+        assert warning in text
     report(run, json=True)
-    assert told in json.loads(capsys.readouterr().out)["warnings"][0]
+    assert warning in json.loads(capsys.readouterr().out)["warnings"][0]
 
 
 def test_a_run_without_sums_says_that_nothing_can_be_told(

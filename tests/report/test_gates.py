@@ -225,10 +225,10 @@ def test_what_another_processor_decides_is_not_measurable_here(
 ) -> None:
     (result,) = decided(gate, ELSEWHERE)
     assert (result.passed, result.found) == (None, found)
-    told = "not measurable here: the target is arm64, this host is x86 with VNNI"
-    assert result.note == told
+    note = "not measurable here: the target is arm64, this host is x86 with VNNI"
+    assert result.note == note
     (result,) = decided(gate | {"on_not_measurable": "fail"}, ELSEWHERE)
-    assert (result.passed, result.found, result.note) == (False, found, told)
+    assert (result.passed, result.found, result.note) == (False, found, note)
 
 
 def test_what_belongs_to_the_file_is_measurable_for_any_processor() -> None:

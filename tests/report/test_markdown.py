@@ -14,9 +14,9 @@ def test_every_markdown_row_has_its_cells(results: Results) -> None:
     widths = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in lines if line.startswith("|")]
     assert widths == [len(tables.GATE_COLUMNS)] * 3 + [len(tables.columns(results))] * 6 + [6] * 3
     kernels = [node for row in results.rows if row.coverage for node in row.coverage.survivors]
-    told = [f"| float | {node.name} | {node.op} | {node.reason} |" for node in kernels]
-    assert told
-    assert all(any(line.endswith(each) for line in lines) for each in told)
+    expected = [f"| float | {node.name} | {node.op} | {node.reason} |" for node in kernels]
+    assert expected
+    assert all(any(line.endswith(each) for line in lines) for each in expected)
 
 
 HOSTILE = "a|b `c` <img src=x> [d](http://e.f) [g]: x \x1b[31m\u202eh\n# i"

@@ -61,36 +61,36 @@ def test_medians_alone_do_not_make_an_int8_file_slower() -> None:
 def test_a_paired_interval_below_1_does() -> None:
     slow = Estimate(value=0.96, low=0.95, high=0.97)
     layers = (LayerTime(name="stem", seconds=752e-6, float_seconds=369e-6),)
-    (told,) = warnings([row(), int8(slow, latency=latency(0.009), slow_layers=layers)], [])
-    assert told == (
+    (warning,) = warnings([row(), int8(slow, latency=latency(0.009), slow_layers=layers)], [])
+    assert warning == (
         "onnxruntime: int8 is slower on this host than the float model it was made from (0.96x "
         "[0.95, 0.97]), although all 53 convolutions and matrix products run in int8: it saves "
         "size, not time; slowest layers: stem (752 µs, 369 in float)."
     )
-    (told,) = warnings([row(), int8(slow, slow_layers=())], [])
-    assert told.endswith("no single layer is slower beyond noise.")
+    (warning,) = warnings([row(), int8(slow, slow_layers=())], [])
+    assert warning.endswith("no single layer is slower beyond noise.")
 
 
 def test_every_runtime_says_so_and_one_without_times_of_layers_says_that() -> None:
     slow = Estimate(value=0.96, low=0.95, high=0.97)
-    told, _ = warnings([int8(slow, target="litert", runtime="litert")], [])
-    assert told.startswith(
+    warning, _ = warnings([int8(slow, target="litert", runtime="litert")], [])
+    assert warning.startswith(
         "litert: int8 is slower on this host than the float model it was made from"
     )
-    assert told.endswith("litert does not time single layers, so the cause is unknown.")
+    assert warning.endswith("litert does not time single layers, so the cause is unknown.")
 
 
 def test_what_belongs_to_another_processor_is_not_compared() -> None:
     slow = Estimate(value=0.96, low=0.95, high=0.97)
-    (told,) = warnings([int8(slow, made_for="arm64")], [])
-    assert "slower" not in told
+    (warning,) = warnings([int8(slow, made_for="arm64")], [])
+    assert "slower" not in warning
 
 
 def test_many_slow_layers_are_counted() -> None:
     slow = Estimate(value=0.5, low=0.4, high=0.6)
     layers = tuple(LayerTime(name=f"l{i}", seconds=2e-6, float_seconds=1e-6) for i in range(7))
-    (told,) = warnings([int8(slow, slow_layers=layers)], [])
-    assert "l3 (2 µs, 1 in float) and 3 more." in told
+    (warning,) = warnings([int8(slow, slow_layers=layers)], [])
+    assert "l3 (2 µs, 1 in float) and 3 more." in warning
 
 
 GUESSING = ClassificationAccuracy(
@@ -98,7 +98,7 @@ GUESSING = ClassificationAccuracy(
 )
 
 
-def test_a_baseline_at_chance_is_told_first_and_once_for_all_targets() -> None:
+def test_a_baseline_at_chance_is_reported_first_and_once_for_all_targets() -> None:
     rows = [
         row(accuracy=GUESSING),
         row("1-prune", accuracy=GUESSING.model_copy(update={"guess_p": 0.0})),
@@ -116,8 +116,8 @@ def test_a_baseline_at_chance_is_told_first_and_once_for_all_targets() -> None:
     ]
 
 
-@pytest.mark.parametrize(("value", "told"), [(0.004, True), (0.02, False)])
-def test_a_detector_that_finds_nothing_is_told(value: float, *, told: bool) -> None:
+@pytest.mark.parametrize(("value", "warns"), [(0.004, True), (0.02, False)])
+def test_a_detector_that_finds_nothing_is_reported(value: float, *, warns: bool) -> None:
     shares = {"ap75": 0.0, "small": None, "medium": None, "large": None, "recall": 0.0}
     score = DetectionAccuracy(
         samples=9,
@@ -130,7 +130,7 @@ def test_a_detector_that_finds_nothing_is_told(value: float, *, told: bool) -> N
     )
     found = list(warnings([row(accuracy=score)], []))
     assert [text.partition(":")[0] for text in found] == (
-        ["baseline on onnxruntime detects almost nothing"] * told
+        ["baseline on onnxruntime detects almost nothing"] * warns
     )
 
 
@@ -151,7 +151,7 @@ def test_what_a_reader_must_know_is_said(results: Results) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made_for", "told"),
+    ("made_for", "starts"),
     [
         ("arm64_fp16", ["Targets for arm64_fp16 were measured on this host"]),
         (
@@ -164,11 +164,11 @@ def test_what_a_reader_must_know_is_said(results: Results) -> None:
     ],
 )
 def test_a_half_file_for_another_processor_is_not_judged_by_this_one(
-    made_for: str, told: list[str]
+    made_for: str, starts: list[str]
 ) -> None:
     slower = {"latency": latency(0.020), "speedup": point(0.5), "made_for": made_for}
     rows = [row(), row("1-quantize", precision="fp16", artifact="a.onnx", **slower)]
     found = list(warnings(rows, []))
-    assert len(found) == len(told)
-    for warning, start in zip(found, told, strict=True):
+    assert len(found) == len(starts)
+    for warning, start in zip(found, starts, strict=True):
         assert warning.startswith(start)

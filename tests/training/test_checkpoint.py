@@ -29,13 +29,13 @@ SCRIPT = Path(__file__).with_name("killed_training.py")
 
 
 class Narration(Silent):
-    """Keeps what is said."""
+    """Keeps all lines."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.lines: list[str] = []
 
     def say(self, text: str) -> None:
-        self.said.append(text)
+        self.lines.append(text)
 
 
 def training(digits: Data, folder: Path, key: str = "key") -> tuple[Training, Narration]:
@@ -112,7 +112,7 @@ def test_it_goes_on_where_it_was(digits: Data, tmp_path: Path, optimizer: str) -
     module = small()
     torch.manual_seed(77)
     found = train_(module, settings, given)
-    assert narration.said == ["it: resumes after epoch 2 of 4"]
+    assert narration.lines == ["it: resumes after epoch 2 of 4"]
     assert torch.equal(flat(module), flat(whole))
     assert [e.loss for e in found] == [e.loss for e in history]
 
@@ -139,7 +139,7 @@ def test_a_checkpoint_of_something_else_is_never_used(
     settings = TrainSettings(epochs=2, lr=0.02 if other == "settings" else 0.05)
     history = train_(small(16 if other == "model" else 32), settings, given)
     assert len(history) == 2
-    assert narration.said == []
+    assert narration.lines == []
 
 
 def rewritten(path: Path, change: "Callable[[dict[str, str]], object]") -> None:
@@ -188,9 +188,9 @@ def test_a_damaged_checkpoint_is_named_and_the_training_starts_anew(
     given, narration = training(digits, tmp_path)
     again = small()
     train_(again, TrainSettings(epochs=1), given)
-    (told,) = narration.said
-    assert told.startswith(f"{tmp_path / '1.safetensors'}: the checkpoint is damaged: ")
-    assert told.endswith("the training starts from the beginning")
+    (warning,) = narration.lines
+    assert warning.startswith(f"{tmp_path / '1.safetensors'}: the checkpoint is damaged: ")
+    assert warning.endswith("the training starts from the beginning")
     assert torch.equal(flat(again), flat(whole))
 
 

@@ -49,7 +49,7 @@ def test_a_loss_that_is_nan_in_one_process_stops_both(both: Found) -> None:
         assert error.startswith("it: the loss became nan in epoch 1, step 5")
 
 
-def test_batches_that_cannot_be_shared_are_told(both: Found) -> None:
+def test_batches_that_cannot_be_shared_are_reported(both: Found) -> None:
     for found in both:
         assert (
             "it, batch_size: a batch of 63 images cannot be shared evenly by 2 processes"

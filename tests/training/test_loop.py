@@ -19,13 +19,13 @@ from squeeze.training.ema import tensors_of
 
 
 class Narration(Silent):
-    """Keeps what is said."""
+    """Keeps all lines."""
 
-    def __init__(self, said: list[str]) -> None:
-        self.said = said
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
 
     def say(self, text: str) -> None:
-        self.said.append(text)
+        self.lines.append(text)
 
 
 def training(digits: Data, seed: int = 0) -> inputs.Training:
@@ -205,11 +205,11 @@ def test_the_best_epoch_is_kept_and_training_stops_early(digits: Data) -> None:
             weights.append(flat(module))
         return sign * nn.functional.cross_entropy(outputs, labels)
 
-    said: list[str] = []
-    narrated = replace(training(digits), progress=Narration(said))
+    lines: list[str] = []
+    narrated = replace(training(digits), progress=Narration(lines))
     history = loop.train_(module, settings, narrated, objective)  # type: ignore[arg-type]
     assert [epoch.kept for epoch in history] == [False, True, False, False]
-    assert said == ["training: 4 of 9 epochs, epoch 2 is kept"]
+    assert lines == ["training: 4 of 9 epochs, epoch 2 is kept"]
     assert torch.equal(flat(module), weights[0])
 
 

@@ -133,7 +133,7 @@ TINY = DetectorSpec("anchor_free", 2, (Level(16, ((16, 16),)),), size=(32, 32))
 
 
 @pytest.mark.parametrize(
-    ("shapes", "size", "said"),
+    ("shapes", "size", "message"),
     [
         ([(1, 4, 2), (1, 4, 4)], (32, 48), "takes inputs of 32x32 pixels only, not 32x48"),
         ([(1, 4, 2)], (32, 32), "returns 1 tensors, its spec says 2"),
@@ -143,11 +143,11 @@ TINY = DetectorSpec("anchor_free", 2, (Level(16, ((16, 16),)),), size=(32, 32))
     ],
 )
 def test_other_outputs_are_refused(
-    shapes: list[tuple[int, ...]], size: tuple[int, int], said: str
+    shapes: list[tuple[int, ...]], size: tuple[int, int], message: str
 ) -> None:
     with pytest.raises(InputError) as error:
         decoding.check_shapes(shapes, TINY, size)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_nan_is_refused() -> None:

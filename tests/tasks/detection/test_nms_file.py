@@ -112,10 +112,10 @@ def test_the_speedup_is_of_what_an_application_waits_for(finished: tuple[Results
 
 def test_a_detector_that_finds_nothing_heads_the_report(finished: tuple[Results, Path]) -> None:
     results, folder = finished
-    told = "baseline on onnxruntime detects almost nothing: mAP is "
-    assert results.warnings[0].startswith(told)
+    warning = "baseline on onnxruntime detects almost nothing: mAP is "
+    assert results.warnings[0].startswith(warning)
     text = (folder / "report.md").read_text()
-    assert text.index(told) < text.index("Network only")
+    assert text.index(warning) < text.index("Network only")
 
 
 @pytest.mark.parametrize("state", ["baseline", "1-quantize"])

@@ -186,7 +186,7 @@ def test_gates_on_precision(gate: dict[str, Any], *, passed: bool, found: str) -
     assert (decided.passed, decided.found) == (passed, found)
 
 
-def test_a_drop_inside_its_interval_is_told() -> None:
+def test_a_drop_inside_its_interval_is_reported() -> None:
     gate: Gate = TypeAdapter(Gate).validate_python({"metric": "map", "max_drop": 0.03})
     (decided,) = gates.decide([gate], ROWS, STATES)
     assert decided.note == "within noise: interval +0.00 to +4.00"
