@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from squeeze.training.objective import Objective
 
 _MAP = 4
-_ANSWER = "answer"
+_OUTPUT = "output"
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Imitation:
         objective: Weighted sum of the losses.
         extra: The losses' learned parts, trained along with the student and discarded.
         notes: Which layers are compared.
-        answers: The cache of the teacher's outputs, if there is one.
+        cache: The cache of the teacher's outputs, if there is one.
     """
 
     objective: "Objective"
     extra: "nn.Module"
     notes: list[str]
-    answers: TeacherCache | None = None
+    cache: TeacherCache | None = None
 
     def summary(self) -> list[str]:
         """Return the notes and, after the training, how many forward passes the cache saved."""
-        found = self.answers
-        if found is None or not found.recalled:
+        found = self.cache
+        if found is None or not found.hits:
             return self.notes
-        share = found.recalled / (found.recalled + found.asked)
+        share = found.hits / (found.hits + found.misses)
         return [*self.notes, f"teacher outputs cached: {share:.0%} of its forward passes saved"]
 
 
@@ -154,7 +154,7 @@ def imitating(
     labels: "Objective",
     label_weight: float,
     shape: Sequence[int],
-    answers: TeacherCache | None = None,
+    cache: TeacherCache | None = None,
 ) -> Iterator[Imitation]:
     """Observe two models within the block, and give the training loop an objective.
 
@@ -166,7 +166,7 @@ def imitating(
         labels: The loss on labels, added by ``label_weight``.
         label_weight: At least 0.
         shape: An input's ``(C, H, W)``.
-        answers: Caches the teacher's outputs; None computes them every time.
+        cache: Caches the teacher's outputs; None computes them every time.
 
     Yields:
         Objective, learned parts and notes.
@@ -188,9 +188,9 @@ def imitating(
             _Side(teacher, stack.enter_context(tap(teacher, paths[1], _heads(seen[1]))), seen[1]),
         )
         ready = [_ready(plan, sides, example) for plan in planned]
-        objective = _objective(sides, ready, (labels, label_weight), _asking(sides[1], answers))
+        objective = _objective(sides, ready, (labels, label_weight), _teaching(sides[1], cache))
         notes = [note for plan in planned if (note := _note(plan))]
-        yield Imitation(objective, nn.ModuleList(loss.term for loss in ready), notes, answers)
+        yield Imitation(objective, nn.ModuleList(loss.term for loss in ready), notes, cache)
 
 
 def _planned(number: int, block: LossBlock, student: LayerOutputs, teacher: LayerOutputs) -> _Plan:
@@ -232,9 +232,9 @@ def _note(plan: _Plan) -> str:
     return f"{plan.block.name}: {', '.join(map(str, plan.pairs))} ({how})"
 
 
-def _asking(guide: _Side, answers: TeacherCache | None) -> "Callable[[Tensor], ModuleOutputs]":
+def _teaching(guide: _Side, cache: TeacherCache | None) -> "Callable[[Tensor], ModuleOutputs]":
     """Return a function that gives the teacher's outputs and leaves its maps in ``guide.kept``."""
-    if answers is None:
+    if cache is None:
         return guide.module
 
     def compute(images: "Tensor") -> "dict[str, Tensor]":
@@ -242,29 +242,29 @@ def _asking(guide: _Side, answers: TeacherCache | None) -> "Callable[[Tensor], M
 
         given = guide.module(images)
         parts = (given,) if torch.is_tensor(given) else given
-        found = {f"{_ANSWER}/{number}": part for number, part in enumerate(parts)}
+        found = {f"{_OUTPUT}/{number}": part for number, part in enumerate(parts)}
         found |= {f"outputs/{path}": tensor for path, tensor in guide.kept.outputs.items()}
         return found | {f"inputs/{path}": tensor for path, tensor in guide.kept.inputs.items()}
 
-    def ask(images: "Tensor") -> "ModuleOutputs":
-        found = answers.take(images, compute)
+    def outputs_of(images: "Tensor") -> "ModuleOutputs":
+        found = cache.take(images, compute)
         parts = []
         for name, tensor in found.items():
             kind, _, path = name.partition("/")
-            if kind == _ANSWER:
+            if kind == _OUTPUT:
                 parts.append(tensor)
             else:
                 getattr(guide.kept, kind)[path] = tensor
         return parts[0] if len(parts) == 1 else tuple(parts)
 
-    return ask
+    return outputs_of
 
 
 def _objective(
     sides: tuple[_Side, _Side],
     losses: Sequence[_Loss],
     labels: "tuple[Objective, float]",
-    ask: "Callable[[Tensor], ModuleOutputs]",
+    outputs_of: "Callable[[Tensor], ModuleOutputs]",
 ) -> "Objective":
     (own, guide), (labels_loss, label_weight) = sides, labels
 
@@ -273,7 +273,7 @@ def _objective(
 
         guide.module.to(images.device)  # does nothing after the first time
         with torch.no_grad():
-            goal = ask(images)
+            goal = outputs_of(images)
         total = label_weight * labels_loss(images, outputs, labels)
         classes = labels
         if torch.is_tensor(labels) and labels.ndim > 1:  # of mixed images

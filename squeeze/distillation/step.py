@@ -47,7 +47,7 @@ def distill(
         labels=objectives.of_task(training.task.of(module), step),
         label_weight=step.label_weight,
         shape=student.input.shape,
-        answers=TeacherCache() if repeat(step) else None,
+        cache=TeacherCache() if repeat(step) else None,
     ) as imitation:
         epochs = train_(module, step, training, imitation.objective, extra=imitation.extra)
     return replace(student, module=module), epochs, imitation.summary()

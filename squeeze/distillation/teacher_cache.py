@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from squeeze.recipe.schema import TrainSettings
 
-    Answer = dict[str, Tensor]
+    NamedTensors = dict[str, Tensor]
 
 _SEED = 20
 _SHARE_OF_GPU = 0.25
@@ -40,53 +40,53 @@ class TeacherCache:
     Attributes:
         limit: In bytes; images that do not fit go through the teacher every time. None uses what
             ``cache.limit_bytes`` allows, on a GPU a quarter of its free memory.
-        asked: Images that went through the teacher.
-        recalled: Images whose outputs were cached.
+        misses: Images that went through the teacher.
+        hits: Images whose outputs were cached.
     """
 
     limit: int | None = None
-    asked: int = 0
-    recalled: int = 0
-    _kept: "dict[tuple[int, int], Answer]" = field(default_factory=dict)
+    misses: int = 0
+    hits: int = 0
+    _kept: "dict[tuple[int, int], NamedTensors]" = field(default_factory=dict)
     _bytes: int = 0
     _factors: "Tensor | None" = None
 
-    def take(self, images: "Tensor", ask: "Callable[[Tensor], Answer]") -> "Answer":
+    def take(self, images: "Tensor", compute: "Callable[[Tensor], NamedTensors]") -> "NamedTensors":
         """Return the outputs for a batch ``(n, C, H, W)``, each tensor with ``n`` rows.
 
         Args:
             images: On any device; outputs stay there.
-            ask: Returns tensors with a row per image. Where a tensor has another number of rows,
+            compute: Returns tensors with a row per image. Where one has another number of rows,
                 nothing of the batch is cached.
         """
         import torch
 
         keys = self._keys(images)
         new = [row for row, key in enumerate(keys) if key not in self._kept]
-        self.recalled += len(keys) - len(new)
-        self.asked += len(new)
+        self.hits += len(keys) - len(new)
+        self.misses += len(new)
         if len(new) == len(keys):
-            whole = ask(images)
+            whole = compute(images)
             self._keep(keys, whole)
             return whole
-        fresh: dict[tuple[int, int], Answer] = {}
+        fresh: dict[tuple[int, int], NamedTensors] = {}
         if new:
-            part = ask(images[new])
+            part = compute(images[new])
             fresh = {keys[row]: _row(part, place) for place, row in enumerate(new)}
             self._keep([keys[row] for row in new], part)
         rows = [self._kept.get(key) or fresh[key] for key in keys]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def _keep(self, keys: list[tuple[int, int]], answer: "Answer") -> None:
-        if any(len(tensor) != len(keys) for tensor in answer.values()):
+    def _keep(self, keys: list[tuple[int, int]], outputs: "NamedTensors") -> None:
+        if any(len(tensor) != len(keys) for tensor in outputs.values()):
             return
-        need = sum(tensor.nbytes for tensor in answer.values())
+        need = sum(tensor.nbytes for tensor in outputs.values())
         if self.limit is None:
-            self.limit = _free(next(iter(answer.values())))
+            self.limit = _free(next(iter(outputs.values())))
         if self._bytes + need > self.limit:
             return
         self._bytes += need
-        self._kept.update((key, _row(answer, place)) for place, key in enumerate(keys))
+        self._kept.update((key, _row(outputs, place)) for place, key in enumerate(keys))
 
     def _keys(self, images: "Tensor") -> list[tuple[int, int]]:
         """Return a 128-bit hash of each image: sums of its words times random odd factors."""
@@ -102,8 +102,8 @@ class TeacherCache:
         return [(first, second) for first, second in sums.tolist()]
 
 
-def _row(answer: "Answer", row: int) -> "Answer":
-    return {name: tensor[row] for name, tensor in answer.items()}
+def _row(outputs: "NamedTensors", row: int) -> "NamedTensors":
+    return {name: tensor[row] for name, tensor in outputs.items()}
 
 
 def _free(tensor: "Tensor") -> int:

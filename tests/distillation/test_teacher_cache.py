@@ -1,4 +1,4 @@
-"""The teacher's answers are kept where an epoch shows what earlier ones have shown."""
+"""The teacher's outputs are cached where an epoch shows images of earlier ones again."""
 
 from collections.abc import Callable
 
@@ -24,12 +24,12 @@ def images(count: int, seed: int = 0) -> Tensor:
     return torch.randn(count, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
 
 
-def doubled(asked: list[int]) -> Callable[[Tensor], dict[str, Tensor]]:
-    def ask(batch: Tensor) -> dict[str, Tensor]:
-        asked.append(len(batch))
+def doubled(calls: list[int]) -> Callable[[Tensor], dict[str, Tensor]]:
+    def compute(batch: Tensor) -> dict[str, Tensor]:
+        calls.append(len(batch))
         return {"logits": 2 * batch.flatten(1)}
 
-    return ask
+    return compute
 
 
 @pytest.mark.parametrize(
@@ -51,48 +51,48 @@ def test_only_images_that_come_again_are_worth_keeping(
 
 
 def test_an_image_is_known_again_wherever_it_stands() -> None:
-    answers, asked = TeacherCache(), list[int]()
-    ask = doubled(asked)
+    cache, calls = TeacherCache(), list[int]()
+    compute = doubled(calls)
     batch = images(6)
-    answers.take(batch, ask)
+    cache.take(batch, compute)
     mixed = torch.cat([batch[4:], images(2, seed=1), batch[:1]])
-    found = answers.take(mixed, ask)["logits"]
+    found = cache.take(mixed, compute)["logits"]
     assert torch.equal(found, 2 * mixed.flatten(1))
-    assert asked == [6, 2]
-    assert (answers.asked, answers.recalled) == (8, 3)
+    assert calls == [6, 2]
+    assert (cache.misses, cache.hits) == (8, 3)
 
 
 def test_the_smallest_change_makes_another_image() -> None:
-    answers, asked = TeacherCache(), list[int]()
-    ask = doubled(asked)
+    cache, calls = TeacherCache(), list[int]()
+    compute = doubled(calls)
     batch = images(2)
-    answers.take(batch, ask)
+    cache.take(batch, compute)
     changed = batch.clone()
     changed[0, 0, 0, 0] = torch.nextafter(changed[0, 0, 0, 0], torch.tensor(9.0))
-    assert torch.equal(answers.take(changed, ask)["logits"], 2 * changed.flatten(1))
-    assert asked == [2, 1]
-    answers.take(batch.flip(3), ask)
-    assert asked == [2, 1, 2]
+    assert torch.equal(cache.take(changed, compute)["logits"], 2 * changed.flatten(1))
+    assert calls == [2, 1]
+    cache.take(batch.flip(3), compute)
+    assert calls == [2, 1, 2]
 
 
 def test_what_does_not_fit_is_asked_again() -> None:
-    answers, asked = TeacherCache(limit=4 * 16 * 4), list[int]()
-    ask = doubled(asked)
+    cache, calls = TeacherCache(limit=4 * 16 * 4), list[int]()
+    compute = doubled(calls)
     for _ in range(2):
         for seed in (0, 1):
-            answers.take(images(4, seed), ask)
-    assert asked == [4, 4, 4]
+            cache.take(images(4, seed), compute)
+    assert calls == [4, 4, 4]
 
 
 def test_rows_that_are_no_images_are_not_kept() -> None:
-    answers, calls = TeacherCache(), list[int]()
+    cache, calls = TeacherCache(), list[int]()
 
-    def ask(batch: Tensor) -> dict[str, Tensor]:
+    def compute(batch: Tensor) -> dict[str, Tensor]:
         calls.append(len(batch))
         return {"logits": batch.flatten(1), "outputs/windows": batch.repeat(4, 1, 1, 1)}
 
     for _ in range(2):
-        assert len(answers.take(images(3), ask)["outputs/windows"]) == 12
+        assert len(cache.take(images(3), compute)["outputs/windows"]) == 12
     assert calls == [3, 3]
 
 

@@ -1,4 +1,4 @@
-"""Detectors' answers: at every place the teacher's classes, and its boxes where it sees something.
+"""Imitate a detector's outputs: its classes everywhere, and its boxes where it detects something.
 
 Classes: where each is scored by itself (sigmoid), the quality focal loss towards the teacher's
 probabilities, sum |p_t - p_s|^2 * BCE(p_s, p_t); over all columns (softmax), ``T^2 * KL``. Boxes:

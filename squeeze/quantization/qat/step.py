@@ -96,7 +96,7 @@ def _train_(
         labels=objectives.of_task(training.task, step),
         label_weight=step.label_weight,
         shape=teacher.input.shape,
-        answers=TeacherCache() if repeat(step) else None,
+        cache=TeacherCache() if repeat(step) else None,
     ) as imitation:
         epochs = train_(
             simulated.module, step, training, imitation.objective, extra=imitation.extra
