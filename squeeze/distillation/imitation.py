@@ -1,7 +1,7 @@
 """Turn loss blocks into an objective for the training loop: taps, layer pairs, learned parts."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -181,14 +181,13 @@ def imitating(
     seen = layer_outputs(student, example), layer_outputs(teacher, example)
     planned = [_planned(number, block, *seen) for number, block in enumerate(losses)]
     pairs = [pair for plan in planned for pair in plan.pairs]
-    paths = {pair.student for pair in pairs}, {pair.teacher for pair in pairs}
-    with ExitStack() as stack:
-        sides = (
-            _Side(student, stack.enter_context(tap(student, paths[0], _heads(seen[0]))), seen[0]),
-            _Side(teacher, stack.enter_context(tap(teacher, paths[1], _heads(seen[1]))), seen[1]),
-        )
+    with (
+        _observed(student, {pair.student for pair in pairs}, seen[0]) as own,
+        _observed(teacher, {pair.teacher for pair in pairs}, seen[1]) as guide,
+    ):
+        sides = own, guide
         ready = [_ready(plan, sides, example) for plan in planned]
-        objective = _objective(sides, ready, (labels, label_weight), _teaching(sides[1], cache))
+        objective = _objective(sides, ready, (labels, label_weight), _teaching(guide, cache))
         notes = [note for plan in planned if (note := _note(plan))]
         yield Imitation(objective, nn.ModuleList(loss.term for loss in ready), notes, cache)
 
@@ -201,8 +200,11 @@ def _planned(number: int, block: LossBlock, student: LayerOutputs, teacher: Laye
     return _Plan(block, traits, pairs, sizes)
 
 
-def _heads(found: LayerOutputs) -> list[str]:
-    return [found.classifier] if found.classifier else []
+@contextmanager
+def _observed(module: "nn.Module", paths: set[str], seen: LayerOutputs) -> "Iterator[_Side]":
+    """Keep the outputs of these layers, and the classifier's input, for the block's duration."""
+    with tap(module, paths, [seen.classifier] if seen.classifier else []) as kept:
+        yield _Side(module, kept, seen)
 
 
 def _ready(plan: _Plan, sides: tuple[_Side, _Side], example: "Tensor") -> _Loss:

@@ -92,13 +92,7 @@ def begin(
         scaler=device_setup.scaler(settings, device),
         rng=rng,
         plan=plan,
-        loader=Loader(
-            plan,
-            builder_of(training.train, settings.augment),
-            workers=settings.workers,
-            pin=device == "cuda",
-            beside=device == "cuda",
-        ),
+        loader=_loader(plan, settings, training, on_gpu=device == "cuda"),
         validation=_watched(training.validation),
         average=Average(module, settings.ema) if settings.ema else None,
     )
@@ -109,6 +103,12 @@ def _plan(settings: TrainSettings, training: "Training", rng: np.random.Generato
     distributed.check_batch(min(settings.batch_size, len(training.train)), training.label)
     share = (distributed.rank(), distributed.size())
     return Plan(training.train.labels, settings, rng, share=share)
+
+
+def _loader(plan: Plan, settings: TrainSettings, training: "Training", *, on_gpu: bool) -> Loader:
+    """Return what makes the batches; a GPU takes them from pinned memory, made by a thread."""
+    builder = builder_of(training.train, settings.augment)
+    return Loader(plan, builder, workers=settings.workers, pin=on_gpu, beside=on_gpu)
 
 
 def _watched(validation: "Split") -> "Split":

@@ -72,8 +72,8 @@ def by_size(boxes: "Tensor", places: "Places") -> "Tensor":
     anchors, counts = places.anchors, places.counts
     if not len(boxes):
         return torch.full((len(anchors),), BACKGROUND, device=anchors.device)
-    points, sizes = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2] - anchors[:, 0]
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    points, centres = _centres(anchors), _centres(boxes)
+    sizes = anchors[:, 2] - anchors[:, 0]
     away = (points[:, None] - centres[None]).abs().amax(dim=2)
     sides = torch.cat(
         [points[:, None] - boxes[None, :, :2], boxes[None, :, 2:] - points[:, None]], 2
@@ -115,8 +115,7 @@ def task_aligned(
     if not len(boxes):
         none = torch.full((count,), BACKGROUND, device=places.anchors.device)
         return none, torch.zeros(count, device=places.anchors.device)
-    points = (places.anchors[:, :2] + places.anchors[:, 2:]) / 2
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    points, centres = _centres(places.anchors), _centres(boxes)
     reach = torch.maximum((boxes[:, 2:] - boxes[:, :2])[None], places.strides[:, None]) / 2
     inside = ((points[:, None] - centres[None]).abs() <= reach).all(dim=2)
     overlaps = box_iou(predicted, boxes)
@@ -131,3 +130,7 @@ def task_aligned(
     of_box = metric * belongs
     share = of_box / of_box.amax(dim=0).clamp(min=1e-9) * (overlaps * belongs).amax(dim=0)
     return matched, share.amax(dim=1)
+
+
+def _centres(boxes: "Tensor") -> "Tensor":
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
