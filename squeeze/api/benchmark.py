@@ -13,6 +13,7 @@ from squeeze.api.inputs import HasModel, at_least_one, model_of
 from squeeze.api.progress import chosen
 from squeeze.api.results import Benchmark, TimedModel
 from squeeze.api.sessions import as_given, file_of
+from squeeze.core import specs
 from squeeze.core.errors import InputError
 from squeeze.measure import latency, statistics
 from squeeze.store import scratch
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from squeeze.api.inputs import Example
     from squeeze.api.sessions import RunnableModel, Runs
     from squeeze.core.types import Progress
+    from squeeze.recipe.schema import InputSpec
+    from squeeze.runtimes.base import Session
 
 
 def benchmark(
@@ -59,38 +62,80 @@ def benchmark(
     """
     at_least_one(threads, "threads")
     at_least_one(batch_size, "batch_size")
-    shown, wanted = chosen(progress), _named(models)
-    served_by = runtime if runtime == files.MODULES else files.runtime_named(runtime)
+    shown, named = chosen(progress), _named(models)
+    is_module = runtime == specs.module_runtime()
+    served_by = runtime if is_module else files.runtime_named(runtime)
     with ExitStack() as closing_all:
         folder = closing_all.enter_context(scratch())
         opened: dict[str, RunnableModel] = {}
-        for name, given in wanted.items():
+        for name, given in named.items():
             subject = given
-            if file_of(given) is None and served_by != files.MODULES:
+            if file_of(given) is None and not is_module:
                 place = folder / str(len(opened))
                 with shown.task(f"exporting {name} for {served_by}", 1) as advance:
                     subject = _exported(given, example, served_by, batch_size, place)
                     advance()
             opened[name] = as_given(subject, example, None, threads)
             closing_all.enter_context(closing(opened[name].session))
-        timings = _timed(opened, batch_size, shown)
-    first = next(iter(timings.values())).rounds_s
-    return Benchmark(
-        tuple(
-            TimedModel(
-                name,
-                one.runtime,
-                one.size_bytes,
-                timings[name].latency,
-                statistics.speedup(first, timings[name].rounds_s),
-            )
-            for name, one in opened.items()
-        ),
+        sessions = [(one.session, one.input) for one in opened.values()]
+        timings = timed(sessions, batch_size, shown, "timing")
+    paths = (file_of(given) for given in named.values())
+    return _result(
+        list(zip(opened.items(), timings, strict=True)),
         threads,
         batch_size,
-        tuple(path for given in wanted.values() if (path := file_of(given)) is not None),
-        tuple(_notes(opened, timings)),
+        tuple(path for path in paths if path is not None),
     )
+
+
+def timed(
+    sessions: "Sequence[tuple[Session, InputSpec]]",
+    batch_size: int,
+    progress: "Progress",
+    title: str,
+) -> list[latency.Timing]:
+    """Time sessions interleaved, on random images.
+
+    Args:
+        sessions: Each with what it is fed.
+        batch_size: Images per call.
+        progress: Where the bar goes.
+        title: The bar's text.
+    """
+    rng = np.random.default_rng(0)
+    calls = {}
+    for place, (session, spec) in enumerate(sessions):
+        images = rng.standard_normal((batch_size, *spec.shape), dtype=np.float32)
+        calls[place] = partial(session.invoke, session.prepare(images))
+    found = latency.in_turns(calls, progress, title)
+    return [found[place] for place in calls]
+
+
+def _result(
+    timed_models: "Sequence[tuple[tuple[str, RunnableModel], latency.Timing]]",
+    threads: int,
+    batch_size: int,
+    paths: tuple[Path, ...],
+) -> Benchmark:
+    first = timed_models[0][1].rounds_s
+    rows = [
+        TimedModel(
+            name,
+            one.runtime,
+            one.size_bytes,
+            timing.latency,
+            statistics.speedup(first, timing.rounds_s),
+        )
+        for (name, one), timing in timed_models
+    ]
+    noisy = [row.name for row in rows if row.latency.noisy]
+    raw = [name for (name, one), _ in timed_models if one.decodes]
+    notes = []
+    if noisy:
+        notes.append(f"noisy, the machine was busy: {', '.join(noisy)}")
+    if raw:
+        notes.append(f"without decoding, which an application has to do: {', '.join(raw)}")
+    return Benchmark(tuple(rows), threads, batch_size, paths, tuple(notes))
 
 
 def _named(models: "Sequence[Runs] | Mapping[str, Runs]") -> "dict[str, Runs]":
@@ -122,28 +167,3 @@ def _exported(
     model = model_of(given, example)
     folder.mkdir()
     return files.write_float(model, runtime, "model", batch_size, folder)
-
-
-def _timed(
-    opened: "Mapping[str, RunnableModel]", batch_size: int, progress: "Progress"
-) -> dict[str, latency.Timing]:
-    """Time all sessions on random images of their own shapes."""
-    rng = np.random.default_rng(0)
-    calls = {}
-    for name, one in opened.items():
-        images = rng.standard_normal((batch_size, *one.input.shape), dtype=np.float32)
-        calls[name] = partial(one.session.invoke, one.session.prepare(images))
-    return latency.interleaved(calls, progress, "timing")
-
-
-def _notes(
-    opened: "Mapping[str, RunnableModel]", timings: "Mapping[str, latency.Timing]"
-) -> "list[str]":
-    noisy = [name for name, timing in timings.items() if timing.latency.noisy]
-    raw = [name for name, one in opened.items() if one.decodes]
-    found = []
-    if noisy:
-        found.append(f"noisy, the machine was busy: {', '.join(noisy)}")
-    if raw:
-        found.append(f"without decoding, which an application has to do: {', '.join(raw)}")
-    return found

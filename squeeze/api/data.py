@@ -78,9 +78,10 @@ class GivenData:
     def split(
         self,
         spec: "InputSpec",
-        classes: int,
+        classes: int | None,
         progress: "Progress",
         *,
+        names: Sequence[str] = (),
         samples: int | None = None,
         seed: int = 0,
     ) -> Split:
@@ -88,8 +89,9 @@ class GivenData:
 
         Args:
             spec: What the model is fed.
-            classes: How many classes the model knows.
+            classes: How many classes the model knows; None leaves it to the caller to compare.
             progress: Where reading is shown.
+            names: What the model calls its classes, in order, where it knows that.
             samples: At most so many, drawn by the seed.
             seed: Of the draw.
 
@@ -100,27 +102,36 @@ class GivenData:
         if samples is not None:
             at_least_one(samples, "samples")
         if self.source is not None:
-            part = self.source.split or ("validation" if self.role == "validation" else "train")
-            block = DataBlock(validation=self.source.model_copy(update={"split": part}))
-            opening = Opening(Path.cwd(), spec, seed, progress)
-            split = open_data(block, opening, trains=False, calibrates=False).validation
+            split = self._opened(
+                self.source, Opening(Path.cwd(), spec, seed, progress, None, names)
+            )
         else:
-            named = _Named(self.items, self.classes or tuple(map(str, range(classes))))
-            known = DatasetSamples(named, self.role)
-            every = range(len(known))
-            keep = not self.in_memory and self.role != "train"
-            split = Split(known, every, _Digests(known, every), spec, keep, self.notes)
+            split = self._in_python(spec, classes or 0)
         if samples is not None and samples < len(split):
             drawn = np.random.default_rng(seed).permutation(len(split))[:samples]
             split = split.take(np.sort(drawn).tolist())
         found = len(split.samples.classes)
-        if found != classes:
+        if classes is not None and found != classes:
             raise InputError(
                 f"names {found} classes and the model knows {classes}",
                 where=self.role,
                 hint="take a model that was trained on these classes",
             )
         return checks.check_labels(split, self.role, only_looked_at=self.role == "calibration")
+
+    def _opened(self, source: DataSource, opening: Opening) -> Split:
+        """Read what a recipe names."""
+        part = source.split or ("validation" if self.role == "validation" else "train")
+        block = DataBlock(validation=source.model_copy(update={"split": part}))
+        return open_data(block, opening, trains=False, calibrates=False).validation
+
+    def _in_python(self, spec: "InputSpec", classes: int) -> Split:
+        """Wrap the items; classes without names are numbered."""
+        named = _Named(self.items, self.classes or tuple(map(str, range(classes))))
+        known = DatasetSamples(named, self.role)
+        every = range(len(known))
+        keep = not self.in_memory and self.role != "train"
+        return Split(known, every, _Digests(known, every), spec, keep, self.notes)
 
 
 def given_data(data: "DataLike | None", role: Role, *, most: int | None = None) -> GivenData:

@@ -13,8 +13,9 @@ from squeeze.measure import accuracy
 if TYPE_CHECKING:
     from squeeze.api.data import DataLike
     from squeeze.api.inputs import Example
-    from squeeze.api.sessions import Runs
+    from squeeze.api.sessions import RunnableModel, Runs
     from squeeze.core.types import Progress
+    from squeeze.data.splits import Split
 
 
 def evaluate(
@@ -60,14 +61,36 @@ def evaluate(
     read, shown = given_data(data, "validation"), chosen(progress)
     subject = as_given(model, example, read.shape, threads)
     with closing(subject.session):
-        split = read.split(subject.input, subject.classes, shown, samples=samples, seed=seed)
-        found = accuracy.predict(
-            subject.session, split, subject.task, subject.batch_size, shown, "evaluating"
+        split = read.split(
+            subject.input,
+            subject.classes,
+            shown,
+            names=subject.names,
+            samples=samples,
+            seed=seed,
         )
-    score = subject.task.score(found, split)
+        return evaluation(subject, split, shown)
+
+
+def evaluation(
+    subject: "RunnableModel", split: "Split", progress: "Progress", name: str = ""
+) -> Evaluation:
+    """Run an opened model on all samples and score what it predicts.
+
+    Args:
+        subject: What is run.
+        split: The samples, prepared for it.
+        progress: Where progress goes.
+        name: What progress calls the model.
+    """
+    title = f"evaluating {name}".strip()
+    predictions = accuracy.predict(
+        subject.session, split, subject.task, subject.batch_size, progress, title
+    )
+    score = subject.task.score(predictions, split)
     return Evaluation(
         score,
-        found,
+        predictions,
         subject.runtime,
         subject.files,
         subject.module,

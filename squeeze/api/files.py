@@ -1,33 +1,23 @@
-"""Exported files: where they go, which runtime runs them, how they are fed and read."""
+"""Files that verbs write: where they go, for which runtime, and what is said of them."""
 
 import shutil
 import tempfile
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from squeeze.core import reading, specs, text
-from squeeze.core.detector import DetectorSpec
+from squeeze.core import reading, specs
 from squeeze.core.errors import InputError, unknown_name
 from squeeze.exporting import file
-from squeeze.exporting.description import described
 from squeeze.recipe.schema import InputSpec
 from squeeze.runtimes import runtime as runtimes
-from squeeze.runtimes.base import Execution
 
 if TYPE_CHECKING:
     from squeeze.models.types import Model
-    from squeeze.runtimes.base import Session
     from squeeze.runtimes.runtime import Runtime
 
-MODULES = "pytorch"
-"""The runtime of torch modules, which need no file."""
 
-_REMEDY = "remove it and give example=squeeze.InputSpec(shape=…, mean=…, std=…)"
-
-
-def folder_path(given: Any) -> Path:  # noqa: ANN401
+def folder_path(given: object) -> Path:
     """Return the path of a folder that is there or may be made.
 
     Raises:
@@ -67,36 +57,6 @@ class OutputFolder:
         return path
 
 
-@dataclass(frozen=True)
-class ServedFile:
-    """An exported file and what is known of it.
-
-    Attributes:
-        runtime: The name of its runtime.
-        input: What it is fed; None where nothing says it.
-        layout: ``NCHW`` or ``NHWC``, where its description says so.
-        detector: How a detector's outputs are read.
-        ends_at_boxes: Whether decoding and suppression are inside.
-        classes: Names of its outputs, where its description has them.
-        warnings: Where the description beside it and the one inside disagree.
-    """
-
-    path: Path
-    runtime: str
-    input: InputSpec | None = None
-    layout: str | None = None
-    detector: DetectorSpec | None = None
-    ends_at_boxes: bool = False
-    classes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    def session(self, threads: int) -> "Session":
-        """Load the file in its runtime."""
-        return runtime_of(self.runtime).open_session(
-            self.path, Execution(threads, layout=self.layout)
-        )
-
-
 def runtime_of(name: str) -> "Runtime":
     """Return a runtime that can run here.
 
@@ -122,50 +82,9 @@ def runtime_named(given: str) -> str:
     raise InputError(unknown_name("runtime", str(given), [*known, *kinds]))
 
 
-def is_file(given: Any) -> bool:  # noqa: ANN401
+def is_file(given: object) -> bool:
     """Tell whether a path names an exported file, rather than a bundle's folder."""
     return isinstance(given, str | Path) and not reading.is_folder(Path(given))
-
-
-def served(path: str | Path) -> ServedFile:
-    """Return an exported file with what its description says.
-
-    Raises:
-        InputError: No such file, no runtime for it, or it was changed since it was exported.
-    """
-    path = Path(path)
-    if not reading.exists(path):
-        raise InputError("no such file", where=reading.shortened(path))
-    runtime = _by_suffix(path)
-    file.refuse_changed(path)
-    found = described(path, is_bundle=False, remedy=_REMEDY)
-    try:
-        spec = InputSpec.model_validate(found.values) if found.values else None
-    except ValueError as error:
-        what = f"its description is damaged: {error}"
-        raise InputError(what, where=found.source, hint=_REMEDY) from error
-    return ServedFile(
-        path,
-        runtime,
-        spec,
-        found.layout,
-        found.detector,
-        found.ends_at_boxes,
-        found.classes,
-        found.warnings,
-    )
-
-
-def _by_suffix(path: Path) -> str:
-    name = specs.runtime_of_file(path)
-    if name is None:
-        kinds = text.listed(specs.file_suffixes(), "or")
-        raise InputError(
-            f"no runtime runs files of type '{path.suffix}'",
-            where=reading.shortened(path),
-            hint=f"give an {kinds} file, or a bundle's folder",
-        )
-    return name
 
 
 def write_float(model: "Model", runtime: str, name: str, batch_size: int, folder: Path) -> Path:

@@ -4,12 +4,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from squeeze.api import files, tables
+from squeeze.api import tables
 from squeeze.api.inputs import model_of
+from squeeze.api.served import exported
 from squeeze.api.sessions import file_of
-from squeeze.core.errors import InputError
+from squeeze.core.errors import InputError, SqueezeError
 from squeeze.measure import cost
 from squeeze.pruning.graph import find_groups
+from squeeze.pruning.groups import PruningGroups
+from squeeze.quantization.forecast import forecast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from squeeze.api.inputs import Example, HasModel, ModelLike
     from squeeze.api.results import ExportResult, QuantizeResult
     from squeeze.models.types import Model
-    from squeeze.pruning.groups import PruningGroups
+    from squeeze.quantization.forecast import Int8Forecast
     from squeeze.runtimes.base import Audit
 
 
@@ -61,6 +64,8 @@ class ModelSummary:
         channels: Of all groups.
         prunable_channels: Of those that can be pruned.
         int8_macs: Share of the multiply-adds in layers that ``static_int8`` quantizes, [0, 1].
+        int8: Which operations int8 kernels would run, as far as the graph tells before quantizing.
+        not_traced: Why the channels are unknown, where the model cannot be traced; empty elsewhere.
         notes: What is rewritten before pruning, and layers that the forward pass never reaches.
     """
 
@@ -73,12 +78,23 @@ class ModelSummary:
     channels: int
     prunable_channels: int
     int8_macs: float
+    int8: "Int8Forecast"
+    not_traced: str
     notes: tuple[str, ...]
 
     @property
     def model(self) -> "nn.Module":
         """The module that was looked at."""
         return self.source.module
+
+    @property
+    def pruning(self) -> str:
+        """How much can be pruned, in one line."""
+        return (
+            f"none: {self.not_traced}"
+            if self.not_traced
+            else _share(self.prunable_groups, self.groups, self.prunable_channels, self.channels)
+        )
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -97,6 +113,8 @@ class ModelSummary:
             "int8_macs",
         )
         return {name: getattr(self, name) for name in names} | {
+            "int8": asdict(self.int8),
+            "not_traced": self.not_traced,
             "layers": [asdict(layer) for layer in self.layers],
             "notes": list(self.notes),
         }
@@ -107,9 +125,8 @@ class ModelSummary:
 
     def _repr_html_(self) -> str:
         title = (
-            f"{self.params:,} params, {self.macs:,} MACs; {self.prunable_groups} of {self.groups} "
-            f"groups can be pruned, with {self.prunable_channels:,} of {self.channels:,} channels; "
-            f"static_int8 takes {self.int8_macs:.1%} of the MACs"
+            f"{self.params:,} params, {self.macs:,} MACs; {self.pruning}; static_int8 takes "
+            f"{self.int8_macs:.1%} of the MACs"
         )
         return tables.html(title, [asdict(layer) for layer in self.layers], self.notes)
 
@@ -207,16 +224,38 @@ def inspect(
     """
     place = file_of(model)
     if place is not None:
-        return _of_file(files.served(place))
-    found = model_of(model, example)
-    groups = find_groups(found, keep=keep)
-    layers = tuple(_layers(found, groups))
+        return file_summary(place)
+    return model_summary(model_of(model, example), keep)
+
+
+def model_summary(
+    model: "Model", keep: "Sequence[str]" = (), *, must_trace: bool = True
+) -> ModelSummary:
+    """Summarize a model that is built.
+
+    Args:
+        model: The model.
+        keep: Layers never pruned.
+        must_trace: Whether a model that cannot be traced is an error.
+
+    Raises:
+        InputError: A pattern of ``keep`` matches no layer.
+        SqueezeError: The model cannot be traced.
+    """
+    groups, not_traced = PruningGroups(model.module, (), (), ()), ""
+    try:
+        groups = find_groups(model, keep=keep)
+    except SqueezeError as error:
+        if must_trace:
+            raise
+        not_traced = error.what
+    layers = tuple(_layers(model, groups))
     macs = sum(layer.macs for layer in layers)
     notes = [f"rewritten before pruning: {name}" for name in groups.adapters]
     notes += [f"never reached by the forward pass: {path}" for path in groups.unreached]
     return ModelSummary(
-        found,
-        cost.params(found),
+        model,
+        cost.params(model),
         macs,
         layers,
         len(groups.groups),
@@ -224,15 +263,22 @@ def inspect(
         sum(group.channels for group in groups.groups),
         sum(group.channels for group in groups.prunable),
         sum(layer.macs for layer in layers if layer.int8) / macs if macs else 0.0,
+        forecast(model),
+        not_traced,
         tuple(notes),
     )
 
 
-def _of_file(served: files.ServedFile) -> FileSummary:
-    runtime = files.runtime_of(served.runtime)
+def file_summary(path: Path) -> FileSummary:
+    """Summarize an exported file.
+
+    Raises:
+        InputError: No such file, of another kind, changed, or its runtime shows no kernels.
+    """
+    runtime = exported(path)
     if not runtime.audits:
-        raise InputError(f"{served.runtime} tells nothing of its kernels", where=str(served.path))
-    return FileSummary((served.path,), served.runtime, runtime.audit(served.path))
+        raise InputError(f"{runtime.name} does not show which kernels run", where=str(path))
+    return FileSummary((path,), runtime.name, runtime.audit(path))
 
 
 def _layers(model: "Model", groups: "PruningGroups") -> "list[LayerSummary]":
@@ -262,6 +308,23 @@ def _layers(model: "Model", groups: "PruningGroups") -> "list[LayerSummary]":
             )
         )
     return found
+
+
+def prunable_share(found: PruningGroups) -> str:
+    """Return how much of a model can be pruned, in one line."""
+    return _share(
+        len(found.prunable),
+        len(found.groups),
+        sum(group.channels for group in found.prunable),
+        sum(group.channels for group in found.groups),
+    )
+
+
+def _share(prunable: int, groups: int, prunable_channels: int, channels: int) -> str:
+    return (
+        f"{prunable} of {groups} groups can be pruned, with {prunable_channels:,} of {channels:,} "
+        "channels"
+    )
 
 
 def _is_quantized(part: "nn.Module") -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         MixedPrecisionSearch,
     )
     from squeeze.tasks.base import Task
+    from squeeze.tasks.detection.nms_file import NmsFile
 
 _MS = 1000
 
@@ -157,11 +158,12 @@ class ExportResult:
 
     Attributes:
         source: The model that it was exported from.
-        files: The file; its description lies beside it.
+        files: The file, and the one that ends at boxes; a description lies beside each.
         runtime: The runtime that runs it.
         size_bytes: Of the file.
         difference: Largest difference of an output from torch, on random images.
         notes: What the caller should know.
+        boxes: Of the file that ends at boxes: how many of its detections the raw one has too.
     """
 
     source: "Model" = field(repr=False)
@@ -170,6 +172,7 @@ class ExportResult:
     size_bytes: int
     difference: float
     notes: tuple[str, ...]
+    boxes: "NmsFile | None"
     _folder: "OutputFolder" = field(repr=False, compare=False)
 
     @property

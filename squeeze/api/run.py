@@ -61,6 +61,15 @@ class RunResult(NamedTuple):
         named = (row.artifact for row in self.results.rows if row.artifact is not None)
         return tuple(dict.fromkeys(self.folder.path / name for name in named))
 
+    @property
+    def candidate(self) -> tuple[Path, ...]:
+        """The files and bundles of the last model."""
+        name, folder = self.results.models[-1].name, self.folder.path
+        files = [path for path in (folder / "artifacts").glob(f"{name}*") if path.suffix != ".json"]
+        rows = (row for row in self.results.rows if row.model == name)
+        bundles = (folder / row.artifact for row in rows if row.artifact is not None)
+        return tuple(dict.fromkeys([*sorted(files), *filter(Path.is_dir, bundles)]))
+
     def to_dict(self) -> dict[str, Any]:
         """Return what ``results.json`` holds."""
         return self.results.model_dump(mode="json")

@@ -4,21 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from squeeze.api import files
 from squeeze.api.inputs import classes_of, model_of, spec_of
 from squeeze.api.results import ExportResult, QuantizeResult
+from squeeze.api.served import ServedFile, served
 from squeeze.api.training import task_of
-from squeeze.core.errors import InputError
+from squeeze.core import specs
 from squeeze.measure.target import size_bytes
 from squeeze.recipe.schema import InputSpec
-from squeeze.runtimes.base import Execution, several
+from squeeze.runtimes.base import Execution
 from squeeze.runtimes.pytorch.session import TorchSession
-from squeeze.tasks import open_task
-from squeeze.tasks.detection.task import Detection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TypeAlias
 
     from torch import nn
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     """A module, a result of another verb, a bundle's folder, or an exported file."""
 
 _BATCH = 32
-_LOGITS_RANK = 2
+_LOGITS_RANK = 1
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,14 @@ class RunnableModel:
 
     Attributes:
         session: To be closed.
-        classes: How many it knows.
+        classes: How many it knows; 0 where its outputs do not tell.
+        names: Of the classes, where it knows them.
         batch_size: How many images it is best given at once; 1 where a file fixes that.
         files: The file; none of a module.
         module: None of a file.
         decodes: Whether a detector's outputs still have to be decoded.
         notes: What its description makes doubtful.
+        outputs: Of a file, their shapes for one image, without the batch.
     """
 
     runtime: str
@@ -55,10 +55,12 @@ class RunnableModel:
     classes: int
     batch_size: int
     size_bytes: int
+    names: "Sequence[str]" = ()
     files: tuple[Path, ...] = ()
     module: "nn.Module | None" = None
     decodes: bool = False
     notes: tuple[str, ...] = ()
+    outputs: tuple[tuple[int, ...], ...] = ()
 
 
 def as_given(
@@ -77,17 +79,18 @@ def as_given(
     """
     place = file_of(given)
     if place is not None:
-        return _of_file(files.served(place), example, shape, threads)
+        return of_file(served(place, _values(example), fallback=shape), threads)
     model = model_of(given, example, shape=shape)
     held = (*model.module.parameters(), *model.module.buffers())
     return RunnableModel(
-        files.MODULES,
+        specs.module_runtime(),
         TorchSession(model.module, Execution(threads)),
         model.input,
         task_of(model),
         classes_of(model),
         _BATCH,
         sum(tensor.numel() * tensor.element_size() for tensor in held),
+        model.architecture.classes,
         module=model.module,
         decodes=task_of(model).DECODES,
     )
@@ -100,56 +103,41 @@ def file_of(given: "Runs") -> Path | None:
     return Path(given) if isinstance(given, str | Path) and files.is_file(given) else None
 
 
-def _of_file(
-    served: files.ServedFile,
-    example: "Example | None",
-    shape: tuple[int, ...] | None,
-    threads: int,
-) -> RunnableModel:
-    spec = _input(served, example, shape)
-    session = served.session(threads)
-    try:
-        blank = np.zeros((1, *spec.shape), np.float32)
-        found = several(session.invoke(session.prepare(blank)))
-    except Exception as error:
-        session.close()
-        raise InputError(
-            f"does not run on images of {spec.shape}: {error}",
-            where=str(served.path),
-            hint="give an example of its input: example=torch.randn(1, C, H, W)",
-        ) from error
-    task = open_task("classification", spec)
-    classes = found[0].shape[1] if found[0].ndim == _LOGITS_RANK else 0
-    if served.detector is not None or served.ends_at_boxes:
-        task = Detection(spec.shape[1:], served.detector, served.ends_at_boxes)
-        classes = served.detector.classes if served.detector else len(served.classes)
-    fixed = files.runtime_of(served.runtime).spec.fixed_batch
+def of_file(served: ServedFile, threads: int, wanted: str | None = None) -> RunnableModel:
+    """Load a file, or a bundle, in its runtime.
+
+    Args:
+        served: The file.
+        threads: Inside one operator.
+        wanted: The task that it has to be made for; None takes either.
+
+    Raises:
+        InputError: It does not run on its input, or is made for another task.
+    """
+    task, detector = served.task(wanted), served.detector
+    session, shapes = served.opened(threads)
+    classes = shapes[0][0] if len(shapes[0]) == _LOGITS_RANK else 0
+    if served.detects:
+        classes = detector.classes if detector else len(served.classes)
     return RunnableModel(
         served.runtime,
         session,
-        spec,
+        served.spec,
         task,
         classes,
-        1 if fixed else _BATCH,
+        1 if served.load().spec.fixed_batch else _BATCH,
         size_bytes(served.path),
+        served.classes,
         files=(served.path,),
         decodes=task.DECODES and not served.ends_at_boxes,
         notes=served.warnings,
+        outputs=tuple(shapes),
     )
 
 
-def _input(
-    served: files.ServedFile, example: "Example | None", shape: tuple[int, ...] | None
-) -> InputSpec:
-    detects = served.detector is not None or served.ends_at_boxes
-    if example is not None:
-        return spec_of(example, detects=detects)
-    if served.input is not None:
-        return served.input
-    if shape is not None:
-        return spec_of(shape, detects=detects)
-    raise InputError(
-        "does not say what it is fed",
-        where=str(served.path),
-        hint="give an example of its input: example=torch.randn(1, C, H, W)",
-    )
+def _values(example: "Example | None") -> dict[str, object]:
+    """Return the keys of the input that an example gives."""
+    if example is None:
+        return {}
+    spec = spec_of(example)
+    return spec.model_dump(exclude_unset=True)

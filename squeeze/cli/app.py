@@ -21,8 +21,6 @@ from squeeze.cli import (
     export,
     init,
     inspect,
-    one_step,
-    options,
     preview,
     prune,
     quantize,
@@ -32,6 +30,7 @@ from squeeze.cli import (
     schema,
     train,
 )
+from squeeze.cli.flag_groups import flat
 from squeeze.cli.list import list_names
 from squeeze.core.errors import EXIT_FAILED, SqueezeError, cause_of, plain
 
@@ -66,9 +65,9 @@ _VERBS: dict[str, Callable[..., None] | typer.Typer] = {
     "recipes": recipes.app,
     "check": check.check,
     "run": run.run,
-    "prune": options.sharing(one_step.common, prune.prune),
-    "quantize": options.sharing(one_step.common, quantize.quantize),
-    "distill": options.sharing(one_step.common, distill.distill),
+    "prune": prune.prune,
+    "quantize": quantize.quantize,
+    "distill": distill.distill,
     "train": train.train,
     "preview": preview.preview,
     "eval": eval.evaluate,
@@ -85,7 +84,7 @@ for _name, _verb in _VERBS.items():
     if isinstance(_verb, typer.Typer):
         app.add_typer(_verb, name=_name)
     else:
-        app.command(_name)(_verb)
+        app.command(_name)(flat(_verb))
 
 
 def _version(wanted: bool) -> None:

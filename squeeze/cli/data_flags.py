@@ -1,84 +1,80 @@
 """The flags that say what of a dataset is used and how, beyond the words that name it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from squeeze.cli import completion
+from squeeze.core import plugins
 from squeeze.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from squeeze.recipe.schema import DataSource
 
-Classes = Annotated[
+Role = Literal["train", "validation", "calibration"]
+
+Task = Annotated[
     str | None,
     typer.Option(
-        "--classes",
-        help="Class names in the order of the model's outputs: a text file with one name per line, "
-        "or names separated by commas. Bundles and files of squeeze know them.",
+        "--task",
+        metavar="TASK",
+        help="classification or detection; an error if the model is made for the other one.",
+        autocompletion=completion.of(("classification", "detection")),
     ),
 ]
-OnBadBoxes = Annotated[
-    str | None,
-    typer.Option(
-        "--on-bad-boxes",
-        metavar="refuse|repair",
-        help="Boxes without area or outside of the picture: refuse the data (default), or cut them "
-        "off at the border and leave out what is empty.",
-        autocompletion=completion.of(("refuse", "repair")),
-    ),
-]
-OnCorrupt = Annotated[
-    str | None,
-    typer.Option(
-        "--on-corrupt",
-        metavar="refuse|skip",
-        help="Images that are missing or cannot be decoded: refuse the data (default), or skip "
-        "them.",
-        autocompletion=completion.of(("refuse", "skip")),
-    ),
-]
-ImageSets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--image-set",
-        metavar="[ROLE=]NAME",
-        help="Which images of a voc or yolo dataset, for --validation or, as train=NAME or "
-        "calibration=NAME, for the other data; may be repeated.",
-    ),
-]
-_FLAGS = ("classes", "on_bad_boxes", "on_corrupt", "image_set")
 _ROLES = ("train", "validation", "calibration")
+_FLAGS = ("classes", "on_bad_boxes", "on_corrupt", "image_set")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataFlags:
-    """How datasets are read.
+    """How datasets are read."""
 
-    Attributes:
-        classes: As given.
-        on_bad_boxes: As given.
-        on_corrupt: As given.
-        image_sets: By role.
-    """
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Class names in the order of the model's outputs: a text file with one name per "
+            "line, or names separated by commas. Bundles and files of squeeze know them.",
+        ),
+    ] = None
+    on_bad_boxes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="refuse|repair",
+            help="Boxes without area or outside of the picture: refuse the data (default), or cut "
+            "them off at the border and leave out what is empty.",
+            autocompletion=completion.of(("refuse", "repair")),
+        ),
+    ] = None
+    on_corrupt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="refuse|skip",
+            help="Images that are missing or cannot be decoded: refuse the data (default), or skip "
+            "them.",
+            autocompletion=completion.of(("refuse", "skip")),
+        ),
+    ] = None
+    image_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[ROLE=]NAME",
+            help="Which images of a voc or yolo dataset, for --validation or, as train=NAME or "
+            "calibration=NAME, for the other data; may be repeated.",
+        ),
+    ] = None
 
-    classes: str | None
-    on_bad_boxes: str | None
-    on_corrupt: str | None
-    image_sets: dict[str, str]
-
-    def source(self, text: str, role: str) -> str | dict[str, Any]:
+    def source(self, text: str, role: Role) -> str | dict[str, object]:
         """Return the data block of a set: its name alone where no flag says more.
 
         Args:
             text: What names the data, such as ``voc:FOLDER``.
-            role: ``train``, ``validation`` or ``calibration``.
+            role: What the data is for.
 
         Raises:
-            InputError: The class names cannot be used.
+            InputError: The class names cannot be used, or an image set is for no data.
         """
         from squeeze.recipe.schema import expand_data_reference
 
@@ -86,13 +82,17 @@ class DataFlags:
             "classes": None if self.classes is None else list(class_names(self.classes)),
             "on_bad_boxes": self.on_bad_boxes,
             "on_corrupt": self.on_corrupt,
-            "image_set": self.image_sets.get(role),
+            "image_set": self._image_sets().get(role),
         }
         extra = {key: value for key, value in given.items() if value is not None}
         return expand_data_reference(text) | extra if extra else text
 
-    def checked(self, text: str, role: str) -> "DataSource":
-        """Return the same, checked as the data block of a recipe is.
+    def checked(self, text: str, flag: str) -> "DataSource":
+        """Return the data block of images to measure on, checked as that of a recipe is.
+
+        Args:
+            text: What names the data.
+            flag: That gave it.
 
         Raises:
             InputError: A flag has a value that is not allowed.
@@ -103,38 +103,25 @@ class DataFlags:
         from squeeze.recipe.schema import DataSource
 
         try:
-            return DataSource.model_validate(self.source(text, role))
+            return DataSource.model_validate(self.source(text, "validation"))
         except ValidationError as error:
-            item: dict[str, Any] = dict(error.errors()[0])
-            key = ".".join(map(str, item["loc"][:1]))
-            where = f"--{key.replace('_', '-')}" if key in _FLAGS else f"--{role}"
+            item = dict(error.errors()[0])
+            key = ".".join(map(str, error.errors()[0]["loc"][:1]))
+            where = f"--{key.replace('_', '-')}" if key in _FLAGS else flag
             raise InputError(explain.rule(item), where=where) from error
 
-
-NONE = DataFlags(None, None, None, {})
-
-
-def gathered(
-    classes: str | None,
-    on_bad_boxes: str | None,
-    on_corrupt: str | None,
-    image_set: Sequence[str] | None,
-) -> DataFlags:
-    """Gather the flags.
-
-    Raises:
-        InputError: ``--image-set`` names no role, or one twice.
-    """
-    sets: dict[str, str] = {}
-    for text in image_set or ():
-        role, equals, name = text.rpartition("=")
-        role = role if equals else "validation"
-        if role not in _ROLES:
-            raise InputError(unknown_name("role", role, _ROLES), where=f"--image-set {text}")
-        if role in sets:
-            raise InputError(f"is given twice for {role}", where="--image-set")
-        sets[role] = name
-    return DataFlags(classes, on_bad_boxes, on_corrupt, sets)
+    def _image_sets(self) -> dict[str, str]:
+        """Return the image sets by role."""
+        sets: dict[str, str] = {}
+        for text in self.image_set or ():
+            role, equals, name = text.rpartition("=")
+            role = role if equals else "validation"
+            if role not in _ROLES:
+                raise InputError(unknown_name("role", role, _ROLES), where=f"--image-set {text}")
+            if role in sets:
+                raise InputError(f"is given twice for {role}", where="--image-set")
+            sets[role] = name
+        return sets
 
 
 def class_names(text: str) -> tuple[str, ...]:
@@ -154,3 +141,14 @@ def class_names(text: str) -> tuple[str, ...]:
         what = "names two classes the same" if names else "found no names"
         raise InputError(what, where=f"--classes {reading.shortened(text)}")
     return names
+
+
+def check_task(name: str | None) -> None:
+    """Refuse the name of a task that there is not.
+
+    Raises:
+        InputError: No task has it.
+    """
+    if name is not None and name not in plugins.names(plugins.TASKS):
+        what = unknown_name("task", name, plugins.names(plugins.TASKS))
+        raise InputError(what, where="--task")

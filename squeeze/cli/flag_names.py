@@ -96,6 +96,8 @@ _SPOKEN = {"task", "fit", "classes", "scheme", "backend", "importance", "keep"}
 _SETTING = re.compile(r"(?<![\w-])(--[a-z-]+): (?!found\b)(\w+)")
 
 _KEY = re.compile(r"([a-z_]+):? ")
+_UNKNOWN = re.compile(r"unknown ([a-z_]+) '")
+"""How the sentence of a value begins that chooses a kind of block: it stands at the block."""
 _OF_ARG = re.compile(r"^--set (?:model|steps\.0\.(?:teacher|student))\.args\.")
 
 
@@ -130,11 +132,15 @@ def flag_of(place: str, flags: Mapping[str, str]) -> str | None:
     """Return the flag that sets a place of the recipe or what is around it, or None."""
     parts = place.split(".")
     for count in range(len(parts), 0, -1):
-        exact = ".".join(parts[:count])
-        found = flags.get(exact) or flags.get(re.sub(r"\.[0-9]+\.", ".*.", exact))
+        found = _exact(".".join(parts[:count]), flags)
         if found is not None:
             return found
     return None
+
+
+def _exact(place: str, flags: Mapping[str, str]) -> str | None:
+    """Return the flag that sets just this place, or None."""
+    return flags.get(place) or flags.get(re.sub(r"\.[0-9]+\.", ".*.", place))
 
 
 def _is_place(where: str, flags: Mapping[str, str]) -> bool:
@@ -189,8 +195,11 @@ def _problem(problem: Problem, flags: Mapping[str, str]) -> Problem:
 
 def _precise(place: str, what: str, flags: Mapping[str, str]) -> tuple[str | None, str]:
     """Return the flag of a place and what is wrong; a block's sentence may begin with its key."""
+    choice = _UNKNOWN.match(what)
+    if choice:
+        return _exact(f"{place}.{choice[1]}", flags) or flag_of(place, flags), what
     key = _KEY.match(what)
-    inner = key and flags.get(f"{place}.{key[1]}")
+    inner = key and _exact(f"{place}.{key[1]}", flags)
     if key and inner:
         return inner, what[key.end() :]
     return flag_of(place, flags), what

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from squeeze.cli import completion, options
-from squeeze.cli.recipes import shipped_names, write
+from squeeze.cli.recipes import copied, shipped_names, write
 
 _TEMPLATES = {
     "classification": "starting_recipe.yaml",
@@ -43,8 +43,7 @@ def init(
     if task not in _TEMPLATES:
         raise InputError(unknown_name("task", task, _TEMPLATES), where="--task")
     if source is None:
-        template = Path(__file__).with_name(_TEMPLATES[task])
-    else:
-        options.refuse({"--task": task != "classification"}, "follows from the recipe of --from")
-        template = shipped.find(source)
-    write(template.read_text(encoding="utf-8"), path)
+        write(Path(__file__).with_name(_TEMPLATES[task]).read_text(encoding="utf-8"), path)
+        return
+    options.refuse({"--task": task != "classification"}, "follows from the recipe of --from")
+    write(copied(shipped.find(source), path), path)

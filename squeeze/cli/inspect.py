@@ -13,9 +13,8 @@ from squeeze.cli import (
     inspect_model,
     inspect_pruning,
     inspect_sensitivity,
-    model_flags,
-    options,
 )
+from squeeze.cli.flag_groups import flat
 
 _DEFAULT = "model"
 _ALIKE = 0.8
@@ -43,8 +42,8 @@ app = typer.Typer(
     help="Look into a model or a file before changing it. 'squeeze inspect MODEL' alone prints "
     "the summary of 'squeeze inspect model MODEL'.",
 )
-app.command("model")(options.sharing(model_flags.common, inspect_model.model))
-app.command("pruning")(options.sharing(model_flags.common, inspect_pruning.pruning))
-app.command("sensitivity")(options.sharing(model_flags.common, inspect_sensitivity.sensitivity))
-app.command("int8")(inspect_int8.int8)
-app.command("layers")(inspect_layers.layers)
+app.command("model")(flat(inspect_model.model))
+app.command("pruning")(flat(inspect_pruning.pruning))
+app.command("sensitivity")(flat(inspect_sensitivity.sensitivity))
+app.command("int8")(flat(inspect_int8.int8))
+app.command("layers")(flat(inspect_layers.layers))

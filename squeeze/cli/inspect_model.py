@@ -1,77 +1,68 @@
 """``squeeze inspect model``: the summary of a model or a file."""
 
-import json as json_format
+import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from squeeze.cli import flag_names, inspect_int8, inspect_pruning, model_flags, options
+from squeeze.cli import flag_names, inspect_int8, model_flags, options
+from squeeze.cli.flag_groups import Switches
 from squeeze.core import specs
-from squeeze.core.errors import SqueezeError
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from squeeze.api.inspect import ModelSummary
     from squeeze.core.types import Progress
-    from squeeze.models.types import Model
     from squeeze.quantization.forecast import Int8Forecast
 
 _FLOAT_BYTES = 4
 _SHOWN = 3
 
+Shown = tuple[dict[str, object], dict[str, str]]
+"""A summary as plain data, and line by line in words."""
+
 
 def model(
-    flags: model_flags.ModelFlags,
-    layout: options.Layout = None,
-    quiet: options.Quiet = False,
-    json: options.AsJson = False,
-    allow_code: options.AllowCode = None,
-    debug: options.Debug = False,
+    flags: model_flags.ModelFlags, *, layout: options.Layout = None, switches: Switches
 ) -> None:
     """Summarize a model or a file.
 
     For a model: its layers, parameters and MACs, what can be pruned, and what would run in int8.
     For an .onnx or .tflite file: its input, its operators and what runs in int8.
     """
-    del debug, allow_code
     from squeeze.cli import console
 
-    terminal = console.Terminal(quiet=quiet)
     if specs.runtime_of_file(Path(flags.model)) is not None:
-        shown, lines = _file(flags, layout)
+        plain, lines = _file(flags, layout)
     else:
         options.refuse({"--layout": layout}, "applies to .onnx and .tflite files only")
-        shown, lines = _model(flags, terminal)
-    if json:
-        console.out(json_format.dumps(shown, indent=1))
+        plain, lines = _model(flags, console.Terminal(quiet=switches.quiet))
+    if switches.json:
+        console.out(json.dumps(plain, indent=1))
         return
     width = max(map(len, lines))
     for name, text in lines.items():
         console.out(f"{name:{width}}  {text}")
 
 
-def _model(
-    flags: model_flags.ModelFlags, progress: "Progress"
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the summary of a torch model as plain data and in words."""
+def _model(flags: model_flags.ModelFlags, progress: "Progress") -> Shown:
+    """Return the summary of a torch model."""
     with flag_names.speaking(model_flags.FLAGS):
         loaded = model_flags.load(flags)
-        from squeeze.measure import cost
-        from squeeze.quantization.forecast import forecast
+        from squeeze.api.inspect import model_summary
 
         built = model_flags.build(loaded, progress)
-        layers = Counter(
-            type(part).__name__ for part in built.module.modules() if not list(part.children())
-        )
-        params, macs = cost.params(built), cost.macs(built)
-        groups, prunable = _prunable(built)
-        int8 = forecast(built)
-    shape = "x".join(map(str, built.input.shape))
-    shown = {
+        found = model_summary(built, must_trace=False)
+    layers, int8 = _leaves(built.module), found.int8
+    plain = {
         "model": flags.model,
         "input": built.input.model_dump(mode="json"),
         "layers": dict(layers.most_common()),
-        "params": params,
-        "macs": macs,
-        "prunable": groups,
+        "params": found.params,
+        "macs": found.macs,
+        "prunable": _prunable(found),
         "int8": {
             "int8": int8.int8,
             "total": int8.total,
@@ -81,31 +72,30 @@ def _model(
     }
     lines = {
         "model": flags.model,
-        "input": shape,
+        "input": "x".join(map(str, built.input.shape)),
         "layers": inspect_int8.counted(layers),
-        "parameters": f"{params:,} ({params * _FLOAT_BYTES:,} bytes in float32)",
-        "MACs": f"{macs:,} per image",
-        "pruning": prunable,
+        "parameters": f"{found.params:,} ({found.params * _FLOAT_BYTES:,} bytes in float32)",
+        "MACs": f"{found.macs:,} per image",
+        "pruning": found.pruning,
         "int8": _expected(int8),
     }
-    return shown, lines
+    return plain, lines
 
 
-def _prunable(built: "Model") -> tuple[dict[str, Any], str]:
+def _leaves(module: "nn.Module") -> "Counter[str]":
+    return Counter(type(part).__name__ for part in module.modules() if not list(part.children()))
+
+
+def _prunable(found: "ModelSummary") -> dict[str, object]:
     """Return what can be pruned; a model that cannot be traced is no error of its summary."""
-    from squeeze.pruning.graph import find_groups
-
-    try:
-        found = find_groups(built)
-    except SqueezeError as error:
-        return {"unknown": error.what}, f"none: {error.what}"
-    plain = {
-        "groups": len(found.groups),
-        "prunable_groups": len(found.prunable),
-        "channels": sum(group.channels for group in found.groups),
-        "prunable_channels": sum(group.channels for group in found.prunable),
+    if found.not_traced:
+        return {"unknown": found.not_traced}
+    return {
+        "groups": found.groups,
+        "prunable_groups": found.prunable_groups,
+        "channels": found.channels,
+        "prunable_channels": found.prunable_channels,
     }
-    return plain, inspect_pruning.in_short(found)
 
 
 def _expected(int8: "Int8Forecast") -> str:
@@ -121,23 +111,19 @@ def _expected(int8: "Int8Forecast") -> str:
     return text
 
 
-def _file(
-    flags: model_flags.ModelFlags, layout: str | None
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the summary of an exported file as plain data and in words."""
-    from dataclasses import asdict
-
-    from squeeze.cli.file import open_file
+def _file(flags: model_flags.ModelFlags, layout: str | None) -> Shown:
+    """Return the summary of an exported file."""
+    from squeeze.api.inspect import file_summary
+    from squeeze.cli.measured_files import opened
 
     options.refuse(
-        {"--weights": flags.weights, "--arg": flags.args}, "does not apply to exported files"
+        {"--weights": flags.weights, "--arg": flags.arg}, "does not apply to exported files"
     )
-    prepared = dict(flags.prepared)
-    mean, std = prepared.pop("mean"), prepared.pop("std")
     path = Path(flags.model)
-    audit = inspect_int8.runtime(path, "squeeze inspect").audit(path)
-    file = open_file(path, flags.shape, mean, std, others=prepared | {"layout": layout})
-    shown = {
+    audit = file_summary(path).audit
+    given = flags.fed.given() | ({} if layout is None else {"layout": layout})
+    file = opened(path, given)
+    plain: dict[str, object] = {
         "file": flags.model,
         "runtime": file.runtime,
         "input": file.preprocessing(),
@@ -159,4 +145,4 @@ def _file(
     }
     for number, warning in enumerate(file.warnings, start=1):
         lines[f"warning {number}"] = warning
-    return shown, lines
+    return plain, lines

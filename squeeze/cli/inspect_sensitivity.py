@@ -1,66 +1,81 @@
 """``squeeze inspect sensitivity``: the accuracy that is left when one group alone is pruned."""
 
-import json as json_format
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from squeeze.cli import flag_names, model_flags, options
+from squeeze.cli import data_flags, flag_names, model_flags, options
+from squeeze.cli.flag_groups import Switches
+from squeeze.core.types import Silent
 
 if TYPE_CHECKING:
+    from squeeze.api.sensitivity import GroupSensitivities
     from squeeze.core.types import Progress
-    from squeeze.models.types import Model
-    from squeeze.pruning.groups import PruningGroups
     from squeeze.pruning.sensitivity import Curve
     from squeeze.recipe.loaded import LoadedRecipe
 
 
-def sensitivity(
-    flags: model_flags.ModelFlags,
+@dataclass(frozen=True, kw_only=True)
+class MeasuredImages:
+    """What accuracy is measured on."""
+
     data: Annotated[
         str, typer.Option(help=f"Images to measure on: {options.HELP_DATA}", show_default=False)
-    ],
-    samples: options.Samples = 512,
+    ]
+    samples: options.Samples = 512
+    task: data_flags.Task = None
+    read: data_flags.DataFlags
+
+
+def sensitivity(
+    model: model_flags.ModelFlags,
+    *,
+    images: MeasuredImages,
     importance: options.Importance = "l2",
     keep: options.Keep = None,
     plot: Annotated[Path | None, typer.Option(help="Also draw the curves into this PNG.")] = None,
-    quiet: options.Quiet = False,
-    json: options.AsJson = False,
-    allow_code: options.AllowCode = None,
-    debug: options.Debug = False,
+    switches: Switches,
 ) -> None:
     """Measure the accuracy with each group pruned alone.
 
     Every group of channels is pruned at several ratios while the rest of the model stays whole.
     """
-    del debug, allow_code
     from squeeze.cli import console
-    from squeeze.core.types import Silent
 
-    terminal: Progress = Silent() if quiet else console.Terminal()
+    data_flags.check_task(images.task)
+    terminal: Progress = Silent() if switches.quiet else console.Terminal()
     with flag_names.speaking(model_flags.FLAGS):
-        loaded = model_flags.load(flags, {"validation": data})
-        _refuse_untrained(loaded)
-        from squeeze.pruning.graph import find_groups
-
-        model = model_flags.build(loaded, terminal)
-        found = find_groups(model, keep=keep or [])
-    metric, curves = _curves(model, found, loaded, (importance, samples), terminal)
+        found = _measured(model, images, importance, keep or [], terminal)
     if plot is not None:
-        _draw(curves, plot)
-    if json:
-        shown = [{"group": c.group, "channels": c.channels, "points": c.points} for c in curves]
-        console.out(json_format.dumps({"metric": metric, "sensitivity": shown}, indent=1))
+        _draw(found.curves, plot)
+    if switches.json:
+        console.out(json.dumps(found.to_dict(), indent=1))
         return
-    ratios = sorted({ratio for curve in curves for ratio, _ in curve.points})
-    rows = [
-        [curve.group, str(curve.channels)]
-        + [f"{dict(curve.points)[r]:.1%}" if r in dict(curve.points) else "" for r in ratios]
-        for curve in curves
-    ]
-    console.table(["Group", "Channels", *(f"-{ratio:.3g}" for ratio in ratios)], rows)
-    console.out(f"{metric} in torch with this fraction of the group removed, without fine-tuning")
+    _print(found)
+
+
+def _measured(
+    flags: model_flags.ModelFlags,
+    images: MeasuredImages,
+    importance: str,
+    keep: list[str],
+    progress: "Progress",
+) -> "GroupSensitivities":
+    source = images.read.checked(images.data, "--data")
+    loaded = model_flags.load(flags, {"validation": source.model_dump(exclude_unset=True)})
+    _refuse_untrained(loaded)
+    from squeeze.api.data import given_data
+    from squeeze.api.sensitivity import SensitivityRequest, group_sensitivities
+    from squeeze.pruning.graph import find_groups
+
+    model = model_flags.build(loaded, progress)
+    groups = find_groups(model, keep=keep)
+    data = given_data(loaded.recipe.data.validation, "validation")
+    request = SensitivityRequest(importance, images.samples, images.task)
+    return group_sensitivities(model, groups, data, request, progress)
 
 
 def _refuse_untrained(loaded: "LoadedRecipe") -> None:
@@ -72,38 +87,19 @@ def _refuse_untrained(loaded: "LoadedRecipe") -> None:
         raise InputError(what + untrained.cure(trains=False), where="MODEL")
 
 
-def _curves(
-    model: "Model",
-    found: "PruningGroups",
-    loaded: "LoadedRecipe",
-    how: tuple[str, int],
-    progress: "Progress",
-) -> "tuple[str, list[Curve]]":
-    """Return the metric's name and the curve of every group that can be pruned."""
-    from squeeze.core.errors import SqueezeError
-    from squeeze.data.sets import Opening, open_data
-    from squeeze.pruning import sensitivity, step
-    from squeeze.recipe.schema import PruneStep
-    from squeeze.tasks import open_task
+def _print(found: "GroupSensitivities") -> None:
+    from squeeze.cli import console
 
-    importance, samples = how
-    opening = Opening(loaded.folder, model.input, 0, progress, classes=model.architecture.classes)
-    opened = open_data(loaded.recipe.data, opening, trains=False, calibrates=False)
-    kind = "detection" if opened.validation.has_boxes else "classification"
-    task = open_task(kind, model.input)
-    with flag_names.speaking(model_flags.FLAGS):
-        task.check_model(found.module, model.input, len(opened.classes))
-    context = step.PruneContext(0, opened.validation, task.of(found.module), progress)
-    wanted = PruneStep(pruning_ratio=0.5, importance=importance, samples=samples)
-    scored = step.scores(found, wanted, context)
-    if not any(score is not None for score in scored.values()):
-        raise SqueezeError(
-            f"no group can be pruned and scored by {importance}",
-            where=str(loaded.recipe.model.build or loaded.recipe.model.weights),
-            hint="'squeeze inspect pruning' shows why",
-        )
-    split = opened.validation.take(sensitivity.draw(opened.validation, samples, 0))
-    return task.METRIC, sensitivity.curves(found, scored, split, task, progress)
+    ratios = sorted({ratio for curve in found.curves for ratio, _ in curve.points})
+    rows = [
+        [curve.group, str(curve.channels)]
+        + [f"{dict(curve.points)[r]:.1%}" if r in dict(curve.points) else "" for r in ratios]
+        for curve in found.curves
+    ]
+    console.table(["Group", "Channels", *(f"-{ratio:.3g}" for ratio in ratios)], rows)
+    console.out(
+        f"{found.metric} in torch with this fraction of the group removed, without fine-tuning"
+    )
 
 
 def _draw(curves: "list[Curve]", plot: Path) -> None:

@@ -1,10 +1,8 @@
-"""Flags that several verbs share, and how a verb gets those of another function."""
+"""Flags that several verbs share."""
 
-import inspect
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
 import typer
 
@@ -48,8 +46,8 @@ HELP_MODEL = (
     "./file.py:function, or a bundle folder."
 )
 HELP_DATA = (
-    "an image folder, builtin:digits, idx:FOLDER, voc:FOLDER, yolo:FOLDER, "
-    "torchvision:NAME:FOLDER or ./file.py:function."
+    "an image folder, builtin:digits, coco:FOLDER:FILE.json, idx:FOLDER, voc:FOLDER, yolo:FOLDER, "
+    "torchvision:NAME:FOLDER or ./file.py:function; see squeeze list datasets."
 )
 Weights = Annotated[
     str | None,
@@ -145,6 +143,7 @@ Targets = Annotated[
         autocompletion=completion.of_group(plugins.RUNTIMES),
     ),
 ]
+LearningRate = Annotated[float, typer.Option("--lr", help="Peak learning rate.")]
 EveryThreads = Annotated[
     list[int] | None,
     typer.Option(
@@ -216,31 +215,3 @@ def refuse(given: Mapping[str, object], why: str) -> None:
     for flag, value in given.items():
         if value:
             raise InputError(why, where=flag)
-
-
-def sharing(common: Callable[..., Any], verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the flags of a common function, whose result becomes its first argument.
-
-    Args:
-        common: Takes the shared flags.
-        verb: Takes ``common``'s result first, then its own flags.
-    """
-    shared = inspect.signature(common).parameters
-    own = list(inspect.signature(verb).parameters.values())[1:]
-    hints = get_type_hints(common, include_extras=True) | get_type_hints(verb, include_extras=True)
-    parameters = [*shared.values(), *own]
-    positional = [p for p in parameters if p.default is inspect.Parameter.empty]
-    rest = [p for p in parameters if p.default is not inspect.Parameter.empty]
-
-    @wraps(verb)
-    def joined(**flags: Any) -> None:  # noqa: ANN401
-        left = {name: flags.pop(name) for name in shared}
-        verb(common(**left), **flags)
-
-    merged = [
-        p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for p in [*positional, *rest]
-    ]
-    joined.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
-    joined.__annotations__ = {p.name: hints[p.name] for p in merged}
-    return joined

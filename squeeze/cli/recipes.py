@@ -1,5 +1,6 @@
 """``squeeze recipes``: the recipes that come with squeeze."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,19 @@ def copy(
     from squeeze.recipe import shipped
 
     source = shipped.find(name)
-    write(source.read_text(encoding="utf-8"), path or Path(source.name))
+    place = path or Path(source.name)
+    write(copied(source, place), place)
+
+
+def copied(source: Path, path: Path) -> str:
+    """Return the text of a recipe that comes with squeeze, whose commands name its copy.
+
+    Args:
+        source: The recipe.
+        path: Where its copy is going to be.
+    """
+    text = source.read_text(encoding="utf-8")
+    return text.replace(f"recipes/{source.name}", shlex.quote(str(path)))
 
 
 def write(text: str, path: Path) -> None:

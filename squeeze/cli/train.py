@@ -1,6 +1,5 @@
 """``squeeze train``."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,7 @@ import typer
 from squeeze.cli import options
 
 if TYPE_CHECKING:
-    from squeeze.cli.console import Terminal
+    from squeeze.core.types import Progress
     from squeeze.recipe.loaded import LoadedRecipe
 
 
@@ -40,39 +39,22 @@ def train(
         return
     with processes.together(devices) as number:
         if number:
-            _follow(loaded)
+            from squeeze.api.train_recipe import follow
+
+            follow(loaded)
             return
         _lead(loaded, bundle, terminal)
 
 
-def _lead(loaded: "LoadedRecipe", bundle: Path, terminal: "Terminal") -> None:
-    from squeeze.store import UNFINISHED, new_folder
-
-    with new_folder(bundle):
-        pass  # a place that cannot be written is reported before the training, not after it
-    bundle.rmdir()
+def _lead(loaded: "LoadedRecipe", bundle: Path, progress: "Progress") -> None:
+    from squeeze.api.train_recipe import train_recipe
     from squeeze.cli import console
-    from squeeze.models.bundle import save
-    from squeeze.pipeline import trainings
-    from squeeze.tasks import open_task
 
-    unfinished = bundle.with_name(bundle.name + UNFINISHED)
-    model, epochs = trainings.train_baseline(loaded, terminal, unfinished)
-    save(model, bundle)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    kept = next(number for number, epoch in enumerate(epochs, start=1) if epoch.kept)
-    metric, score = open_task(loaded.recipe.task, model.input).METRIC, epochs[kept - 1].score
-    console.out(f"{metric} in torch {score:.2%} after epoch {kept} of {len(epochs)}")
-    last = epochs[-1]
+    done = train_recipe(loaded, bundle, progress)
+    console.out(
+        f"{done.metric} in torch {done.kept.score:.2%} after epoch {done.number} of "
+        f"{len(done.epochs)}"
+    )
+    last = done.epochs[-1]
     console.out(f"{last.images_per_s:,.0f} images/s, {last.data_wait:.0%} waiting for data")
     console.out(f"bundle  {bundle}")
-
-
-def _follow(loaded: "LoadedRecipe") -> None:
-    """Take part in the training that another process leads, and leave nothing."""
-    from squeeze.core.types import Silent
-    from squeeze.pipeline import trainings
-    from squeeze.store import scratch
-
-    with scratch() as folder:
-        trainings.train_baseline(loaded, Silent(), folder / "unfinished")

@@ -43,6 +43,8 @@ class RuntimeSpec:
             nothing to say.
         session_imports: The modules that opening a session imports: they count as code, not as a
             model's memory.
+        runs_modules: Whether it runs torch modules as they are: bundles run in it unless a target
+            says otherwise. One runtime does.
     """
 
     suffix: str
@@ -62,6 +64,7 @@ class RuntimeSpec:
     slow_export: bool = False
     host_caveat: str = ""
     session_imports: tuple[str, ...] = ()
+    runs_modules: bool = False
 
     @property
     def runs_bundles(self) -> bool:
@@ -191,6 +194,11 @@ def runtime_of_file(path: Path) -> str | None:
         if spec.suffix and path.name.endswith(spec.suffix)
     ]
     return max(fitting)[1] if fitting else None
+
+
+def module_runtime() -> str:
+    """Return the runtime that runs torch modules as they are."""
+    return next(name for name, spec in runtimes().items() if spec.runs_modules)
 
 
 def file_suffixes() -> tuple[str, ...]:

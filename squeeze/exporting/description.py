@@ -26,6 +26,7 @@ class FileDescription:
         ends_at_boxes: Whether decoding and suppression are inside.
         classes: Names of its outputs.
         warnings: Where two descriptions disagree.
+        is_written: Whether anybody wrote about the file.
     """
 
     values: dict[str, object]
@@ -35,6 +36,7 @@ class FileDescription:
     ends_at_boxes: bool = False
     classes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_written: bool = True
 
 
 def described(path: Path, *, is_bundle: bool, remedy: str) -> FileDescription:
@@ -65,7 +67,7 @@ def described(path: Path, *, is_bundle: bool, remedy: str) -> FileDescription:
         return replace(found, warnings=(warning,))
     if inside is not None:
         return _of_record(inside, path, "the description inside the file", remedy)
-    return FileDescription({}, "defaults")
+    return FileDescription({}, "defaults", is_written=False)
 
 
 def _read(record: Path, remedy: str) -> "FileRecord":

@@ -13,7 +13,7 @@ from PIL import Image
 
 from squeeze.cli import one_step
 from squeeze.cli.app import main
-from squeeze.cli.file import open_file
+from squeeze.cli.measured_files import opened as open_file
 from squeeze.core.errors import InputError
 from squeeze.exporting import file
 from squeeze.models.types import Model
@@ -73,7 +73,7 @@ def test_a_damaged_description_is_told(files: dict[str, Path], tmp_path: Path) -
             open_file(path)
     described.write_text(json.dumps({"input": {"shape": [1, 12, 12]}}))
     assert open_file(path).spec.shape == (1, 12, 12)
-    assert open_file(path, "3,8,8", "0.5,0.5,0.5").spec.mean == (0.5, 0.5, 0.5)
+    assert open_file(path, {"shape": [3, 8, 8], "mean": [0.5] * 3}).spec.mean == (0.5, 0.5, 0.5)
     described.write_text(json.dumps({"input": {"shape": [2, 12, 12]}}))
     with pytest.raises(InputError, match="input: found 2 channels"):
         open_file(path)

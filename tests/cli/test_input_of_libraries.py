@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from squeeze.cli import one_step
 from squeeze.cli.app import main
+from squeeze.cli.flag_groups import InputFlags
+from squeeze.cli.model_flags import model_block
 from squeeze.models import blocks
 from squeeze.pipeline.run import run
 from squeeze.recipe.load import from_data, load_recipe
@@ -81,14 +82,13 @@ def test_a_recipe_whose_input_is_given_in_full_is_checked_at_once(
 
 
 def test_one_step_commands_leave_the_input_to_the_library() -> None:
-    moments = {"mean": None, "std": None}
-    block = one_step.model_block("timm:resnet50", None, None, moments)
+    block = model_block("timm:resnet50", None, InputFlags().given())
     assert block == {"build": "timm:resnet50"}
-    block = one_step.model_block("timm:resnet50", None, "3,64,64", moments)
+    block = model_block("timm:resnet50", None, InputFlags(input="3,64,64").given())
     assert block["input"] == {"shape": [3, 64, 64]}
-    block = one_step.model_block("torchvision:inception_v3", None, None, {"mean": "0.5,0.5,0.5"})
+    block = model_block("torchvision:inception_v3", None, InputFlags(mean="0.5,0.5,0.5").given())
     assert block["input"] == {"shape": [3, 299, 299], "mean": [0.5, 0.5, 0.5]}
-    block = one_step.model_block("builtin:resnet8", None, None, moments)
+    block = model_block("builtin:resnet8", None, InputFlags().given())
     assert block["input"] == {"shape": [3, 224, 224]}
 
 
@@ -107,7 +107,7 @@ def test_a_run_records_its_whole_input(tmp_path: Path) -> None:
 
 def test_flags_go_before_a_bundles_own_input(files: dict[str, Path]) -> None:
 
-    block = one_step.model_block(str(files["bundle"]), None, None, {"mean": "0.4", "std": None})
+    block = model_block(str(files["bundle"]), None, InputFlags(mean="0.4").given())
     plain = recipe("x") | {"model": block}
     model = blocks.build(from_data(plain, Path.cwd()).recipe.model, Path.cwd())
     assert model.input.mean == (0.4,)

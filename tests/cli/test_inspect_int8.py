@@ -55,7 +55,7 @@ def test_what_cannot_be_looked_into_is_the_users_mistake(inspect: Run, tmp_path:
         ("x.onnx", "ONNX Runtime cannot load it"),
         ("x.tflite", "LiteRT cannot load it"),
         ("none.onnx", "no such file"),
-        ("x.pt", "squeeze inspect int8 looks into .onnx and .tflite files"),
+        ("x.pt", "x.pt: is not an exported file, expected an .onnx or .tflite file"),
     ):
         code, out, error = inspect("int8", name)
         assert (code, out) == (2, "")

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from squeeze.cli.app import main
-from squeeze.cli.file import open_file
+from squeeze.cli.measured_files import opened as open_file
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
 from squeeze.data.sets import Opening, open_data
@@ -281,4 +281,4 @@ def test_bytes_are_not_fed_what_a_mean_and_std_leave_of_pixels(
 
 def test_a_bundle_has_no_layout(files: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="a bundle takes nchw"):
-        open_file(files["bundle"], others={"layout": "nhwc"})
+        open_file(files["bundle"], {"layout": "nhwc"})

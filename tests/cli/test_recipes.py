@@ -34,7 +34,11 @@ def test_recipes_are_listed_and_copied(squeeze: "Squeeze", tmp_path: Path) -> No
     assert all(name in listed for name in shipped.names())
     name = "digits_resnet8_prune50_qat_int8"
     assert squeeze("recipes", "copy", name).stdout.startswith(f"wrote {name}.yaml; edit it")
-    assert (tmp_path / f"{name}.yaml").read_bytes() == shipped.find(name).read_bytes()
+    text = (tmp_path / f"{name}.yaml").read_text()
+    assert f"# Command: squeeze run {name}.yaml\n" in text
+    assert text == shipped.find(name).read_text().replace("recipes/", "")
+    assert squeeze("recipes", "copy", name, "my own.yaml").returncode == 0
+    assert "# Command: squeeze run 'my own.yaml'\n" in (tmp_path / "my own.yaml").read_text()
     assert squeeze("check", f"{name}.yaml").returncode == 0
     again = squeeze("recipes", "copy", name)
     assert (again.returncode, again.stderr.splitlines()[0]) == (
@@ -51,7 +55,9 @@ def test_init_has_templates(squeeze: "Squeeze", tmp_path: Path) -> None:
         assert squeeze("init", f"{task}.yaml", "--task", task).returncode == 0
         assert load_recipe(tmp_path / f"{task}.yaml").recipe.task == task
     assert squeeze("init", "own.yaml", "--from", "bccd_tinydet").returncode == 0
-    assert (tmp_path / "own.yaml").read_bytes() == shipped.find("bccd_tinydet").read_bytes()
+    text = (tmp_path / "own.yaml").read_text()
+    assert "# Command: squeeze run own.yaml \\\n" in text
+    assert text == shipped.find("bccd_tinydet").read_text().replace("recipes/bccd_tinydet", "own")
     for flags, expected in (
         (("--task", "segmentation"), "--task: unknown task 'segmentation', allowed: "),
         (("--from", "nothing"), "unknown recipe 'nothing', allowed: "),

@@ -8,7 +8,12 @@ import pytest
 
 import squeeze
 from squeeze.cli import one_step
+from squeeze.cli.data_flags import DataFlags
+from squeeze.cli.distill import LossFlags, PairFlags
 from squeeze.cli.distill import distill as distill_verb
+from squeeze.cli.flag_groups import InputFlags, Switches
+from squeeze.cli.model_flags import ModelFlags
+from squeeze.cli.run import RunFlags
 from squeeze.core.types import Silent
 from squeeze.models import bundle
 from squeeze.recipe.load import from_data
@@ -66,17 +71,23 @@ def test_the_verb_writes_the_recipe_it_means(
 ) -> None:
     (tmp_path / "big").mkdir()
     seen: list[Any] = []
-    monkeypatch.setattr(one_step, "run", lambda flags, step: seen.append((flags, step)))
-    flags = one_step.Flags({}, (), tmp_path, None, args=("in_channels=1",))
-    distill_verb(
-        flags,
+    monkeypatch.setattr(
+        one_step, "run", lambda flags, step, overrides: seen.append((flags, step, overrides))
+    )
+    flags = one_step.OneStepFlags(
+        model=ModelFlags(model="x", arg=["in_channels=1"], fed=InputFlags()),
+        sets=one_step.SetFlags(validation="builtin:digits", read=DataFlags()),
+        goals=one_step.GoalFlags(),
+        running=RunFlags(),
+        switches=Switches(),
+    )
+    models = PairFlags(
         teacher=str(tmp_path / "big"),
         student="builtin:resnet8",
         student_weights="s.safetensors",
-        loss=["kd", "at=0.5"],
-        temperature=None,
     )
-    (got, step) = seen[0]
+    distill_verb(flags, pair=models, losses=LossFlags(loss=["kd", "at=0.5"]))
+    (_, step, overrides) = seen[0]
     assert json.loads(json.dumps(step)) == {
         "method": "distill",
         "teacher": {"weights": str(tmp_path / "big")},
@@ -86,4 +97,4 @@ def test_the_verb_writes_the_recipe_it_means(
         "batch_size": 64,
         "losses": [{"name": "kd"}, {"name": "at", "weight": 0.5}],
     }
-    assert got.overrides == ("steps.0.student.args.in_channels=1",)
+    assert overrides == ["steps.0.student.args.in_channels=1"]

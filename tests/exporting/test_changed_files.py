@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from squeeze.cli.file import open_file
+from squeeze.api.served import exported, served
 from squeeze.core.errors import InputError
 from squeeze.exporting import file
 from squeeze.models.blocks import build
@@ -33,18 +33,16 @@ def described(files: dict[str, Path], tmp_path: Path) -> Path:
 def test_the_description_has_the_files_sha256(described: Path) -> None:
     record = json.loads(described.with_name("x.onnx.json").read_text())
     assert record["sha256"] == hashlib.sha256(described.read_bytes()).hexdigest()
-    assert open_file(described).spec.shape == (1, 12, 12)
+    assert served(described).spec.shape == (1, 12, 12)
 
 
 def test_a_changed_file_is_refused_wherever_it_is_read(described: Path) -> None:
-    from squeeze.cli.inspect_int8 import runtime
-
     content = bytearray(described.read_bytes())
     content[3] ^= 1
     described.write_bytes(content)
-    for read in (lambda: open_file(described), lambda: runtime(described, "squeeze inspect int8")):
+    for read in (served, exported):
         with pytest.raises(InputError, match="is damaged or was changed") as raised:
-            read()
+            read(described)
         assert raised.value.where == str(described)
 
 

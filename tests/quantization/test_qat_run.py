@@ -219,8 +219,13 @@ def test_training_for_int8_needs_data_to_train_and_to_calibrate(
 
 
 def test_flags_do_not_train_for_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from squeeze.cli.quantize import quantize
+    from squeeze.cli.quantize import AccuracyFlags, CalibrationFlags, FileFlags, quantize
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="takes more settings than there are flags"):
-        quantize(None, scheme="qat_int8")  # type: ignore[arg-type]
+        quantize(
+            None,  # type: ignore[arg-type]
+            calibration=CalibrationFlags(),
+            files=FileFlags(scheme="qat_int8"),
+            accuracy=AccuracyFlags(),
+        )

@@ -6,6 +6,8 @@ from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_vali
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from squeeze.core import plugins, specs
+from squeeze.core.errors import InputError
 from squeeze.recipe.schema.base import (
     RANDOM,
     Block,
@@ -185,19 +187,31 @@ class DataSource(Block):
         return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(core_schema))]}
 
 
-def expand_data_reference(text: str) -> dict[str, str | None]:
-    """Expand ``builtin:digits``, ``voc:FOLDER``, ``./file.py:function`` or a folder's path."""
+def expand_data_reference(text: str) -> dict[str, str]:
+    """Expand ``builtin:digits``, ``FORMAT:FOLDER``, ``./file.py:function`` or a folder's path.
+
+    Behind a format stands what it needs and its folder: ``coco:FOLDER:FILE.json``,
+    ``torchvision:NAME:FOLDER``.
+    """
     head, colon, tail = text.partition(":")
     if not colon:
         return {"format": "image_folder", "path": text}
     if head == "builtin":
         return {"format": tail}
-    if head == "torchvision":
-        name, _, path = tail.partition(":")
-        return {"format": "torchvision", "name": name, "path": path or None}
-    if head in {"idx", "image_folder", "voc", "yolo"}:
-        return {"format": head, "path": tail}
-    return {"format": "function", "build": text}
+    if head not in plugins.names(plugins.DATASETS):
+        return {"format": "function", "build": text}
+    keys = _referred(head)
+    return {"format": head} | dict(zip(keys, tail.split(":", len(keys) - 1), strict=False))
+
+
+def _referred(name: str) -> tuple[str, ...]:
+    """Return the keys that stand behind a format in a reference, in their order."""
+    try:
+        spec = specs.data_format(name)
+    except InputError:  # reported where the format is checked
+        return ("path",)
+    uses = tuple(key for key in spec.uses if key == "path")
+    return (*spec.needs, *uses) or ("path",)
 
 
 class CalibrationDraw(Block):

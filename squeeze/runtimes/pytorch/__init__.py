@@ -13,5 +13,6 @@ SPEC = RuntimeSpec(
     refuses={"int8": "PyTorch runs bundles, which hold no int8; allowed: fp16, bf16"},
     fp16_emulated="PyTorch emulates it number by number",
     suppresses=True,
+    runs_modules=True,
     session_imports=("torch", "torchvision", "torch_pruning", "safetensors.torch"),
 )
