@@ -107,8 +107,8 @@ def timed(
     for place, (session, spec) in enumerate(sessions):
         images = rng.standard_normal((batch_size, *spec.shape), dtype=np.float32)
         calls[place] = partial(session.invoke, session.prepare(images))
-    found = latency.in_turns(calls, progress, title)
-    return [found[place] for place in calls]
+    timings = latency.in_turns(calls, progress, title)
+    return [timings[place] for place in calls]
 
 
 def _result(
@@ -153,9 +153,9 @@ def _named(models: "Sequence[Runs] | Mapping[str, Runs]") -> "dict[str, Runs]":
     else:
         named = {}
     if not named:
-        found = f"'{models}'" if isinstance(models, str) else f"a {type(models).__name__}"
+        shown = f"'{models}'" if isinstance(models, str) else f"a {type(models).__name__}"
         raise InputError(
-            f"found {found}, expected a list of models and files, or a mapping of names to them",
+            f"found {shown}, expected a list of models and files, or a mapping of names to them",
             where="models",
         )
     return named

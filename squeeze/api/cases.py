@@ -86,7 +86,7 @@ class Settings:
         threads: Each of them in turn.
         batch_sizes: The same.
         input: Keys of the input, and the ``layout``, that are given for all files.
-        wording: How errors speak.
+        wording: How errors are worded.
     """
 
     targets: Sequence[str] = ()
@@ -139,7 +139,7 @@ def _placed(
     """Return a file as it runs in every target that takes it."""
     if not settings.targets:
         return [file]
-    found = []
+    placed = []
     for target in dict.fromkeys(settings.targets):
         name, _, device = target.partition(":")
         runtime, device = _runtime(name, device or _DEVICES[0], settings.wording)
@@ -151,12 +151,12 @@ def _placed(
             continue
         own = replace(own, runtime=name, device=device)
         own.load()  # whether it runs here
-        found.append(own)
-    if not found:
+        placed.append(own)
+    if not placed:
         targets = ", ".join(settings.targets)
         what = f"is of kind {file.kind} and runs in none of the targets {targets}"
         raise InputError(what, where=str(file.path))
-    return found
+    return placed
 
 
 def _export(bundle: ServedFile, runtime: "Runtime", batch_size: int, folder: Path) -> Path:

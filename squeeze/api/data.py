@@ -8,7 +8,7 @@ they are needed and augmentation is drawn anew; anything else is read once, into
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, cast, overload, runtime_checkable
 
 import numpy as np
 from pydantic import ValidationError
@@ -26,14 +26,15 @@ from squeeze.recipe.schema import CalibrationDraw, DataBlock, DataSource
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from numpy.typing import NDArray
     from torch.utils.data import DataLoader, Dataset
 
     from squeeze.core.types import Progress
     from squeeze.recipe.schema import InputSpec
 
     DataLike: TypeAlias = (
-        "DataLoader[Any] | Dataset[Any] | Iterable[Any] | tuple[Any, Any] | str | Path "
-        "| Mapping[str, Any] | DataSource | DataBlock"
+        "DataLoader[object] | Dataset[object] | Iterable[object] | tuple[object, object] | str "
+        "| Path | Mapping[str, object] | DataSource | DataBlock"
     )
     """Batches or items of ``(image, label)``, or what a recipe writes under ``data``."""
 
@@ -41,6 +42,19 @@ Role = Literal["train", "validation", "calibration"]
 
 _BATCH_RANK, _IMAGE_RANK, _PAIR = 4, 3, 2
 _WRAP = "yield pairs: ((batch['image'], batch['label']) for batch in loader)"
+
+
+@runtime_checkable
+class Items(Protocol):
+    """Samples, images or labels, by their number."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> object:
+        """Return one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ class GivenData:
     """
 
     role: Role
-    items: Any = None
+    items: "Items | None" = None
     source: DataSource | None = None
     in_memory: bool = False
     batch_size: int | None = None
@@ -70,10 +84,11 @@ class GivenData:
         """``(C, H, W)`` of the first image if it is preprocessed."""
         if self.items is None:
             return None
-        image = self.items[0][0]
+        image = _pair(self.items[0])[0]
         is_float = getattr(image, "is_floating_point", lambda: False)()
         is_float |= isinstance(image, np.ndarray) and np.issubdtype(image.dtype, np.floating)
-        return tuple(image.shape) if is_float and len(image.shape) == _IMAGE_RANK else None
+        shape = _shape(image)
+        return shape if is_float and len(shape) == _IMAGE_RANK else None
 
     def split(
         self,
@@ -101,23 +116,26 @@ class GivenData:
         """
         if samples is not None:
             at_least_one(samples, "samples")
-        if self.source is not None:
-            split = self._opened(
-                self.source, Opening(Path.cwd(), spec, seed, progress, None, names)
-            )
-        else:
+        if self.source is None:
             split = self._in_python(spec, classes or 0)
+        else:
+            opening = Opening(Path.cwd(), spec, seed, progress, classes=names)
+            split = self._opened(self.source, opening)
         if samples is not None and samples < len(split):
             drawn = np.random.default_rng(seed).permutation(len(split))[:samples]
             split = split.take(np.sort(drawn).tolist())
-        found = len(split.samples.classes)
-        if classes is not None and found != classes:
+        if classes is not None:
+            self._check_count(split, classes)
+        return checks.check_labels(split, self.role, only_looked_at=self.role == "calibration")
+
+    def _check_count(self, split: Split, classes: int) -> None:
+        count = len(split.samples.classes)
+        if count != classes:
             raise InputError(
-                f"names {found} classes and the model knows {classes}",
+                f"names {count} classes and the model knows {classes}",
                 where=self.role,
                 hint="take a model that was trained on these classes",
             )
-        return checks.check_labels(split, self.role, only_looked_at=self.role == "calibration")
 
     def _opened(self, source: DataSource, opening: Opening) -> Split:
         """Read what a recipe names."""
@@ -127,7 +145,8 @@ class GivenData:
 
     def _in_python(self, spec: "InputSpec", classes: int) -> Split:
         """Wrap the items; classes without names are numbered."""
-        named = _Named(self.items, self.classes or tuple(map(str, range(classes))))
+        items = self.items if self.items is not None else ()
+        named = _Named(items, self.classes or tuple(map(str, range(classes))))
         known = DatasetSamples(named, self.role)
         every = range(len(known))
         keep = not self.in_memory and self.role != "train"
@@ -173,13 +192,13 @@ def given_data(data: "DataLike | None", role: Role, *, most: int | None = None) 
 class _Named:
     """A dataset with class names of its own."""
 
-    items: Any
+    items: "Items"
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> Any:  # noqa: ANN401
+    def __getitem__(self, index: int) -> object:
         return self.items[index]
 
 
@@ -187,8 +206,8 @@ class _Named:
 class _LabelledImages:
     """Images ``(N, C, H, W)`` and labels ``(N,)``, item by item."""
 
-    images: Any
-    labels: Any
+    images: "Items"
+    labels: "Items"
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -197,7 +216,7 @@ class _LabelledImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[object, object]:
         return self.images[index], self.labels[index]
 
 
@@ -210,13 +229,17 @@ class _Digests(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self._indices)
 
-    def __getitem__(self, position: Any) -> Any:  # noqa: ANN401  (an index or a slice)
+    @overload
+    def __getitem__(self, position: int) -> bytes: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[bytes]: ...
+    def __getitem__(self, position: int | slice) -> bytes | list[bytes]:
         if isinstance(position, slice):
             return [self._samples.digest(index) for index in self._indices[position]]
         return self._samples.digest(self._indices[position])
 
 
-def _whole_dataset(data: Any) -> Any:  # noqa: ANN401
+def _whole_dataset(data: object) -> "Items | None":
     """Return the map-style dataset that something is or goes through; None of anything else."""
     from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_collate
 
@@ -224,27 +247,37 @@ def _whole_dataset(data: Any) -> Any:  # noqa: ANN401
         is_plain = data.collate_fn is default_collate
         samples_all = isinstance(data.sampler, SequentialSampler | RandomSampler)
         return _whole_dataset(data.dataset) if is_plain and samples_all else None
-    has_items = hasattr(data, "__getitem__") and hasattr(data, "__len__")
-    if not has_items or isinstance(data, Mapping) or not len(data):
+    if not isinstance(data, Items) or isinstance(data, Mapping) or not len(data):
         return None
     first = data[0]
     is_batches = isinstance(first, tuple | list) and bool(first) and _is_batch(first[0])
     return None if is_batches or _is_batch(first) else data
 
 
-def _is_batch(value: Any) -> bool:  # noqa: ANN401
-    return len(getattr(value, "shape", ())) == _BATCH_RANK
+def _is_batch(value: object) -> bool:
+    return len(_shape(value)) == _BATCH_RANK
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    """Return the shape of a tensor or an array; nothing of anything else."""
+    return tuple(getattr(value, "shape", ()))
+
+
+def _pair(item: object) -> tuple[object, object]:
+    """Return what was checked to be one."""
+    first, second = cast("Iterable[object]", item)
+    return first, second
 
 
 def _checked(given: GivenData) -> GivenData:
     """Refuse data whose first item cannot be used."""
-    if not len(given.items):
+    if given.items is None or not len(given.items):
         raise InputError("is empty", where=given.role)
     _refuse_no_pair(given.items[0], given.role, "item")
     return given
 
 
-def _refuse_no_pair(item: Any, role: Role, kind: str) -> None:  # noqa: ANN401
+def _refuse_no_pair(item: object, role: Role, kind: str) -> None:
     """Refuse what is no pair of images and labels, as a loader of dicts yields."""
     if isinstance(item, tuple | list) and len(item) == _PAIR:
         return
@@ -258,24 +291,17 @@ def _refuse_no_pair(item: Any, role: Role, kind: str) -> None:  # noqa: ANN401
     )
 
 
-def _read(data: "Iterable[Any]", role: Role, most: int | None) -> GivenData:
+def _read(data: "Iterable[object]", role: Role, most: int | None) -> GivenData:
     """Read batches into memory, once."""
-    images: list[Any] = []
-    labels: list[Any] = []
+    images: list[object] = []
+    labels: list[object] = []
     held = 0
     for batch in data:
-        pair = (batch, np.zeros(len(batch), np.int64)) if _unlabelled(batch, role) else batch
-        _refuse_no_pair(pair, role, "batch" if not images else "further batch")
-        if not _is_batch(pair[0]):
-            raise InputError(
-                f"images of a batch are a {type(pair[0]).__name__} of shape "
-                f"{tuple(getattr(pair[0], 'shape', ()))}, expected (N, C, H, W)",
-                where=role,
-            )
-        part = _LabelledImages(_array(pair[0]), _array(pair[1]))
+        pixels, classes = _arrays(batch, role, "batch" if not images else "further batch")
+        part = _LabelledImages(pixels, classes)
         images += [part.images[i] for i in range(len(part))]
         labels += [part.labels[i] for i in range(len(part))]
-        held += part.images.nbytes
+        held += pixels.nbytes
         if most is not None and len(images) >= most:
             break
         if held > limit_bytes():
@@ -288,16 +314,36 @@ def _read(data: "Iterable[Any]", role: Role, most: int | None) -> GivenData:
     return GivenData(role, _LabelledImages(images[:most], labels[:most]), in_memory=True)
 
 
-def _unlabelled(batch: Any, role: Role) -> bool:  # noqa: ANN401
-    return role == "calibration" and _is_batch(batch)
+def _arrays(
+    batch: object, role: Role, kind: str
+) -> "tuple[NDArray[np.generic], NDArray[np.generic]]":
+    """Return the images ``(n, C, H, W)`` and labels ``(n,)`` of a batch.
+
+    Raises:
+        InputError: It is no pair of them.
+    """
+    if role == "calibration" and _is_batch(batch):
+        images = _array(batch)
+        return images, np.zeros(len(images), np.int64)
+    _refuse_no_pair(batch, role, kind)
+    pixels, labels = _pair(batch)
+    if not _is_batch(pixels):
+        raise InputError(
+            f"images of a batch are a {type(pixels).__name__} of shape {_shape(pixels)}, expected "
+            "(N, C, H, W)",
+            where=role,
+        )
+    return _array(pixels), _array(labels)
 
 
-def _array(values: Any) -> Any:  # noqa: ANN401
+def _array(values: object) -> "NDArray[np.generic]":
     """Return numbers on the CPU, without the graph that made them."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+    from torch import Tensor
+
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
-def _source(data: Any, role: Role) -> DataSource:  # noqa: ANN401
+def _source(data: object, role: Role) -> DataSource:
     """Return the part of a recipe's data that a role is about."""
     try:
         if isinstance(data, Mapping) and "validation" in data:
@@ -313,10 +359,10 @@ def _source(data: Any, role: Role) -> DataSource:  # noqa: ANN401
 
 
 def _of_block(block: DataBlock, role: Role) -> DataSource:
-    found = getattr(block, role)
-    if isinstance(found, CalibrationDraw):
-        drawn = getattr(block, found.source)
-        found = drawn and drawn.model_copy(update={"samples": found.samples})
-    if not isinstance(found, DataSource):
+    part = getattr(block, role)
+    if isinstance(part, CalibrationDraw):
+        drawn = getattr(block, part.source)
+        part = drawn and drawn.model_copy(update={"samples": part.samples})
+    if not isinstance(part, DataSource):
         raise InputError(f"the data block has no {role} images", where=role)
-    return found
+    return part

@@ -1,7 +1,7 @@
 """``squeeze.distill``."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.api.data import given_data
 from squeeze.api.inputs import block_of, detector_of, model_of
@@ -29,9 +29,9 @@ def distill(
     *,
     validation: "DataLike",
     epochs: int,
-    losses: Sequence[str | Mapping[str, Any]] | None = None,
+    losses: Sequence[str | Mapping[str, object]] | None = None,
     lr: float | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     example: "Example | None" = None,
     seed: int = 0,
     progress: "Progress | bool | None" = None,
@@ -80,8 +80,8 @@ def distill(
 def _block(
     epochs: int,
     lr: float | None,
-    losses: "Sequence[str | Mapping[str, Any]] | None",
-    settings: Mapping[str, Any] | None,
+    losses: "Sequence[str | Mapping[str, object]] | None",
+    settings: Mapping[str, object] | None,
     of_loader: int | None,
 ) -> DistillStep:
     named = None

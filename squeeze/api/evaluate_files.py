@@ -26,18 +26,18 @@ class FileEvaluation:
 
     Attributes:
         case: What was run, as it was fed.
-        found: What was measured.
+        evaluation: What was measured.
         change: Against the baseline; None for the baseline itself.
     """
 
     case: "Case"
-    found: "Evaluation"
+    evaluation: "Evaluation"
     change: "ChangeBlock | None" = None
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data."""
         return self.case.settings() | {
-            "accuracy": self.found.accuracy.model_dump(mode="json"),
+            "accuracy": self.evaluation.accuracy.model_dump(mode="json"),
             "change": None if self.change is None else self.change.model_dump(mode="json"),
             "preprocessing": self.case.file.preprocessing(),
         }
@@ -59,14 +59,14 @@ def evaluate_group(
     """
     done: list[FileEvaluation] = []
     for case in group:
-        found = _evaluated(case, data, task, progress)
+        evaluated = _evaluated(case, data, task, progress)
         first = next((each for each in done if each.case.same_run(reference(case, group))), None)
-        if first is not None and _is_comparable(first, found):
-            one, other = first.found, found.found
+        if first is not None and _is_comparable(first, evaluated):
+            one, other = first.evaluation, evaluated.evaluation
             change = other.task.compare(one.predictions, other.predictions, other.samples)
-            found = replace(found, change=change)
-        done.append(found)
-        yield found
+            evaluated = replace(evaluated, change=change)
+        done.append(evaluated)
+        yield evaluated
 
 
 def _evaluated(
@@ -89,21 +89,21 @@ def _check_classes(case: "Case", subject: "RunnableModel", split: "Split") -> No
     Raises:
         InputError: The data has more or fewer.
     """
-    known, found = len(split.samples.classes), ""
+    known, mismatch = len(split.samples.classes), ""
     if case.file.detector is not None and subject.classes != known:
-        found = f"knows {subject.classes} classes"
+        mismatch = f"knows {subject.classes} classes"
     elif not case.file.detects and subject.outputs != ((known,),):
-        found = f"gives outputs {', '.join(map(str, subject.outputs))}"
-    if found:
-        what = f"{found} and the data has {known} classes"
+        mismatch = f"gives outputs {', '.join(map(str, subject.outputs))}"
+    if mismatch:
+        what = f"{mismatch} and the data has {known} classes"
         raise InputError(what, where=case.name, hint=case.file.wording.classes)
 
 
 def _is_comparable(first: FileEvaluation, other: FileEvaluation) -> bool:
     """Whether two files were asked the same; detections also have to be in the same pixels."""
-    splits = (first.found.samples, other.found.samples)
+    splits = (first.evaluation.samples, other.evaluation.samples)
     same = splits[0].samples.classes == splits[1].samples.classes
-    same = same and first.found.task.METRIC == other.found.task.METRIC
+    same = same and first.evaluation.task.METRIC == other.evaluation.task.METRIC
     if not splits[1].has_boxes:
         return same
     specs = (splits[0].spec, splits[1].spec)

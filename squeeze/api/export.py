@@ -93,16 +93,18 @@ def export_each(
     if nms and not ending:
         known = [name for name, spec in specs.runtimes().items() if spec.ends_at_boxes]
         raise InputError(f"is for {' and '.join(known)} only", where="nms")
-    found, folder = model_of(model, example), files.OutputFolder(output)
+    exportable, folder = model_of(model, example), files.OutputFolder(output)
     for runtime in served_by:
         path = folder.new(files.name_of(name, runtime, batch_size))
         if runtime in ending:
-            folder.new(_nms_path(path, found).name)
+            folder.new(_nms_path(path, exportable).name)
     for runtime in served_by:
         with shown.task(f"exporting for {runtime}", 1) as advance:
-            path = files.write_float(found, runtime, name, batch_size, folder.path)
+            path = files.write_float(exportable, runtime, name, batch_size, folder.path)
             advance()
-        yield _result(path, runtime, found, batch_size, folder, ends_at_boxes=runtime in ending)
+        yield _result(
+            path, runtime, exportable, batch_size, folder, ends_at_boxes=runtime in ending
+        )
 
 
 def _result(

@@ -55,7 +55,7 @@ IN_PYTHON = Wording(
 
 def input_of(
     given: Mapping[str, object],
-    found: FileDescription,
+    description: FileDescription,
     own: "FileInput | None",
     fallback: "tuple[int, ...] | None",
     about: tuple[Path, Wording],
@@ -64,10 +64,10 @@ def input_of(
 
     Args:
         given: Keys of the input, which go before everything else.
-        found: What is written about the file, and then what its own input tells.
+        description: What is written about the file, and then what its own input tells.
         own: Its own input; None of a bundle.
         fallback: ``(C, H, W)`` where nothing else tells it.
-        about: The file, and how errors speak.
+        about: The file, and how errors are worded.
 
     Raises:
         InputError: Nothing tells the shape, or a value does not fit.
@@ -77,9 +77,11 @@ def input_of(
     from squeeze.recipe.schema import InputSpec
 
     path, wording = about
-    values, source = found.values | dict(given), found.source
+    values, source = description.values | dict(given), description.source
     if given:
-        source = f"{', '.join(sorted(given))} from {wording.given}, the rest from {found.source}"
+        source = (
+            f"{', '.join(sorted(given))} from {wording.given}, the rest from {description.source}"
+        )
     if "shape" not in values and fallback is not None:
         values["shape"] = fallback
     if "shape" not in values:
@@ -92,7 +94,7 @@ def input_of(
     try:
         return InputSpec.model_validate(values), source
     except ValidationError as error:
-        described_in = found.source if found.is_written else ""
+        described_in = description.source if description.is_written else ""
         raise _wrong(error, given, path, wording, described_in) from error
 
 
@@ -137,16 +139,16 @@ def refuse_few_levels(
         )
 
 
-def completed(found: FileDescription, own: "FileInput", layout: str) -> FileDescription:
+def completed(description: FileDescription, own: "FileInput", layout: str) -> FileDescription:
     """Fill in what the file's own input tells."""
-    values = dict(found.values)
-    source = found.source
+    values = dict(description.values)
+    source = description.source
     if len(own.dims) == len(layout) and "shape" not in values:
         shape = own.image(layout)
         if None not in shape:
             values["shape"] = shape
             source = "the file's own input and defaults"
     plain = own.of_pixels()
-    if plain is not None and not found.values:
+    if plain is not None and not description.values:
         values |= {"mean": plain[:1], "std": plain[1:]}
-    return replace(found, values=values, layout=layout, source=source)
+    return replace(description, values=values, layout=layout, source=source)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from squeeze.recipe.schema import InputSpec
 if TYPE_CHECKING:
     from typing import TypeAlias, TypeVar
 
+    from pydantic_core import ErrorDetails
     from torch import Tensor, nn
 
     from squeeze.recipe.schema import Block
@@ -81,16 +82,16 @@ def model_of(
     spec = _spec(model, example, shape, where)
     module = usable.checked(copied(model.module).cpu(), where)
     refuse_nan(module, where)
-    found = Model(module, model.architecture).fed(spec)
-    outputs(found, where)
-    return found
+    model_copy = Model(module, model.architecture).fed(spec)
+    outputs(model_copy, where)
+    return model_copy
 
 
 _UNKNOWN = InputSpec(shape=(1, 1, 1))
 """Stands for the input of a module until an example or data tells it."""
 
 
-def _checked(given: Any, where: str) -> Model:  # noqa: ANN401
+def _checked(given: object, where: str) -> Model:
     if isinstance(given, Model):
         return given
     raise InputError(
@@ -210,17 +211,17 @@ def outputs(model: Model, where: str = "model") -> "tuple[Tensor, ...]":
     blank = torch.zeros(2, *model.input.shape)
     try:
         with torch.inference_mode():
-            found = model.module(blank)
+            returned = model.module(blank)
     except Exception as error:
         raise InputError(
             f"does not run on images of {tuple(blank.shape)}: {type(error).__name__}: {error}",
             where=where,
             hint="give an example of its input: example=torch.randn(1, C, H, W)",
         ) from error
-    several = (found,) if torch.is_tensor(found) else found
+    several = (returned,) if torch.is_tensor(returned) else returned
     if not isinstance(several, tuple | list) or not all(torch.is_tensor(one) for one in several):
         raise InputError(
-            f"returns a {type(found).__name__}, expected logits (N, classes) or a detector's "
+            f"returns a {type(returned).__name__}, expected logits (N, classes) or a detector's "
             "tensors",
             where=where,
             hint="wrap it in a module whose forward returns the tensors",
@@ -236,8 +237,8 @@ def at_least_one(value: int, where: str) -> None:
 
 def detector_of(model: Model) -> DetectorSpec | None:
     """Return how a detector's outputs are read; None of a classifier."""
-    found = getattr(model.module, "detector", None)
-    return found if isinstance(found, DetectorSpec) else None
+    detector = getattr(model.module, "detector", None)
+    return detector if isinstance(detector, DetectorSpec) else None
 
 
 def classes_of(model: Model) -> int:
@@ -249,19 +250,19 @@ def classes_of(model: Model) -> int:
     detector = detector_of(model)
     if detector is not None:
         return detector.classes
-    found = outputs(model)
-    if len(found) > 1 or found[0].ndim != _LOGITS_RANK:
-        shapes = ", ".join(str(tuple(one.shape)) for one in found)
+    tensors = outputs(model)
+    if len(tensors) > 1 or tensors[0].ndim != _LOGITS_RANK:
+        shapes = ", ".join(str(tuple(one.shape)) for one in tensors)
         raise InputError(
             f"returns {shapes} for two images, expected logits (N, classes)", where="model"
         )
-    return int(found[0].shape[1])
+    return int(tensors[0].shape[1])
 
 
 def block_of(
     kind: "type[Kind]",
     given: "Mapping[str, object]",
-    settings: Any,  # noqa: ANN401  (what callers gave)
+    settings: object,
     verb: str,
 ) -> "Kind":
     """Return a recipe's block from a call's arguments and further settings.
@@ -276,20 +277,21 @@ def block_of(
         InputError: An unknown key, one that is given twice, or a value out of range.
     """
     if settings is not None and not isinstance(settings, Mapping):
-        found = type(settings).__name__
-        raise InputError(f"found a {found}, expected a mapping", where=f"{verb}: settings")
+        given_type = type(settings).__name__
+        raise InputError(f"found a {given_type}, expected a mapping", where=f"{verb}: settings")
+    further = dict(settings or {})
     own = {key: value for key, value in given.items() if value is not None}
-    twice = sorted(own.keys() & (settings or {}).keys())
+    twice = sorted(own.keys() & further.keys())
     if twice:
         raise InputError(f"{', '.join(twice)} is given twice", where=f"{verb}: settings")
     try:
-        return kind.model_validate(own | dict(settings or {}))
+        return kind.model_validate(own | further)
     except ValidationError as error:
-        told = [_mistake(dict(item), kind) for item in error.errors()]
-        raise InputError("; ".join(dict.fromkeys(told)), where=verb) from error
+        mistakes = [_mistake(item, kind) for item in error.errors()]
+        raise InputError("; ".join(dict.fromkeys(mistakes)), where=verb) from error
 
 
-def _mistake(item: dict[str, Any], kind: "type[Kind]") -> str:
+def _mistake(item: "ErrorDetails", kind: "type[Kind]") -> str:
     from squeeze.core.errors import unknown_name
 
     path = [str(part) for part in item["loc"]]
@@ -297,5 +299,5 @@ def _mistake(item: dict[str, Any], kind: "type[Kind]") -> str:
         return unknown_name("key", path[0], kind.model_fields)
     if item["type"] == "missing":
         return f"settings need the key '{'.'.join(path)}'"
-    what = explain.rule(item)
+    what = explain.rule(dict(item))
     return f"{'.'.join(path)}: {what}" if path else what

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from squeeze.api import tables
 from squeeze.api.inputs import model_of
@@ -17,6 +17,7 @@ from squeeze.quantization.forecast import forecast
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pandas import DataFrame
     from torch import nn
 
     from squeeze.api.inputs import Example, HasModel, ModelLike
@@ -101,7 +102,7 @@ class ModelSummary:
         """No files."""
         return ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data."""
         names = (
             "params",
@@ -119,7 +120,7 @@ class ModelSummary:
             "notes": list(self.notes),
         }
 
-    def to_dataframe(self) -> Any:  # noqa: ANN401  (pandas is optional)
+    def to_dataframe(self) -> "DataFrame":
         """Return a row per layer as a ``pandas.DataFrame``."""
         return tables.dataframe([asdict(layer) for layer in self.layers])
 
@@ -150,7 +151,7 @@ class FileSummary:
         """No torch module."""
         return
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data."""
         return {
             "files": [str(path) for path in self.files],
@@ -158,21 +159,21 @@ class FileSummary:
             "audit": asdict(self.audit),
         }
 
-    def to_dataframe(self) -> Any:  # noqa: ANN401  (pandas is optional)
+    def to_dataframe(self) -> "DataFrame":
         """Return a row per node that runs in no fast int8 kernel, as a ``pandas.DataFrame``."""
         return tables.dataframe(self._rows())
 
     def _repr_html_(self) -> str:
-        found = self.audit.coverage
+        coverage = self.audit.coverage
         title = (
-            f"{found.int8} of {found.total} convolutions and matrix products run in int8 kernels; "
-            f"{self.audit.size_bytes:,} bytes"
+            f"{coverage.int8} of {coverage.total} convolutions and matrix products run in int8 "
+            f"kernels; {self.audit.size_bytes:,} bytes"
         )
         return tables.html(title, self._rows(), self.audit.advice)
 
     def _rows(self) -> list[dict[str, object]]:
-        found = self.audit.coverage
-        nodes = (*found.survivors, *self.audit.islands, *found.slow)
+        coverage = self.audit.coverage
+        nodes = (*coverage.survivors, *self.audit.islands, *coverage.slow)
         return [asdict(node) for node in nodes]
 
 
@@ -290,13 +291,13 @@ def _layers(model: "Model", groups: "PruningGroups") -> "list[LayerSummary]":
         for dependency in group.dependencies
         if dependency.is_out
     }
-    found = []
+    summaries = []
     for path, part in model.module.named_modules():
         params = sum(one.numel() for one in part.parameters(recurse=False))
         if not params and path not in macs:
             continue
         group = of_layer.get(path)
-        found.append(
+        summaries.append(
             LayerSummary(
                 path,
                 type(part).__name__,
@@ -307,16 +308,16 @@ def _layers(model: "Model", groups: "PruningGroups") -> "list[LayerSummary]":
                 _is_quantized(part),
             )
         )
-    return found
+    return summaries
 
 
-def prunable_share(found: PruningGroups) -> str:
+def prunable_share(groups: PruningGroups) -> str:
     """Return how much of a model can be pruned, in one line."""
     return _share(
-        len(found.prunable),
-        len(found.groups),
-        sum(group.channels for group in found.prunable),
-        sum(group.channels for group in found.groups),
+        len(groups.prunable),
+        len(groups.groups),
+        sum(group.channels for group in groups.prunable),
+        sum(group.channels for group in groups.groups),
     )
 
 

@@ -29,7 +29,7 @@ def fed_alike(
         reference: The float file.
         quantized: The file that was quantized from it.
         given: Keys of the input, and the ``layout``; a shape makes descriptions unnecessary.
-        wording: How errors speak.
+        wording: How errors are worded.
 
     Raises:
         InputError: Files of two kinds, or one that does not run on the input.

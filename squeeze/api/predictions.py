@@ -40,7 +40,7 @@ def check(path: Path, where: str) -> None:
         raise InputError("exists already", where=str(path), hint="choose another name")
 
 
-def save(path: Path, found: "Sequence[FileEvaluation]") -> None:
+def save(path: Path, evaluations: "Sequence[FileEvaluation]") -> None:
     """Write the predictions of all files, with the samples' names and labels.
 
     JSON holds class names; .npz holds indices into ``classes``. In ``.npz``, ``predictions`` is
@@ -51,38 +51,39 @@ def save(path: Path, found: "Sequence[FileEvaluation]") -> None:
         InputError: The place cannot be written, or the files know classes in different orders.
     """
     if path.suffix == ".json":
-        shown = {"files": [_plain(each) for each in found]}
+        shown = {"files": [_plain(each) for each in evaluations]}
         write_text(path, json.dumps(shown, indent=1))
         return
-    first = found[0].found.samples
-    if any(each.found.samples.samples.classes != first.samples.classes for each in found):
+    first = evaluations[0].evaluation.samples
+    orders = {tuple(each.evaluation.samples.samples.classes) for each in evaluations}
+    if len(orders) > 1:
         raise InputError(
             "holds indices of classes, and the files know them in different orders",
             where=str(path),
             hint="save .json, which holds names",
         )
     arrays: Arrays = {
-        "files": np.array([each.case.name for each in found]),
-        "runtimes": np.array([each.case.file.place for each in found]),
+        "files": np.array([each.case.name for each in evaluations]),
+        "runtimes": np.array([each.case.file.place for each in evaluations]),
         "names": np.array([first.name(position) for position in range(len(first))]),
         "classes": np.array(first.samples.classes),
     }
-    arrays |= _of_boxes(found) if first.has_boxes else _of_classes(found)
+    arrays |= _of_boxes(evaluations) if first.has_boxes else _of_classes(evaluations)
     with new_file(path) as inside, inside.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
-def _of_classes(found: "Sequence[FileEvaluation]") -> "Arrays":
+def _of_classes(evaluations: "Sequence[FileEvaluation]") -> "Arrays":
     return {
-        "truth": found[0].found.samples.labels,
-        "predictions": np.stack([each.found.predictions for each in found]),
+        "truth": evaluations[0].evaluation.samples.labels,
+        "predictions": np.stack([each.evaluation.predictions for each in evaluations]),
     }
 
 
-def _of_boxes(found: "Sequence[FileEvaluation]") -> "Arrays":
+def _of_boxes(evaluations: "Sequence[FileEvaluation]") -> "Arrays":
     rows = [
         (number, sample, detections)
-        for number, each in enumerate(found)
+        for number, each in enumerate(evaluations)
         for sample, detections in enumerate(_in_pictures(each))
     ]
     counts = [len(detections) for _, _, detections in rows]
@@ -97,31 +98,31 @@ def _of_boxes(found: "Sequence[FileEvaluation]") -> "Arrays":
 
 def _in_pictures(each: "FileEvaluation") -> "list[Detections]":
     """Return detections in pixels of the pictures."""
-    found: Predictions = each.found.predictions
-    samples = each.found.samples
-    return [one.back(samples.placement(position)) for position, one in enumerate(found)]
+    predictions: Predictions = each.evaluation.predictions
+    samples = each.evaluation.samples
+    return [one.back(samples.placement(position)) for position, one in enumerate(predictions)]
 
 
 def _plain(each: "FileEvaluation") -> dict[str, object]:
-    samples = each.found.samples
+    samples = each.evaluation.samples
     predicted = _named_boxes(each) if samples.has_boxes else _named_classes(each)
     rows = [{"name": samples.name(position)} | values for position, values in enumerate(predicted)]
     return each.case.settings() | {"samples": rows}
 
 
 def _named_classes(each: "FileEvaluation") -> list[dict[str, object]]:
-    classes, labels = each.found.samples.samples.classes, each.found.samples.labels
+    classes, labels = each.evaluation.samples.samples.classes, each.evaluation.samples.labels
     return [
         {
             "label": classes[int(labels[position])],
             "predicted": [classes[int(index)] for index in best],
         }
-        for position, best in enumerate(each.found.predictions)
+        for position, best in enumerate(each.evaluation.predictions)
     ]
 
 
 def _named_boxes(each: "FileEvaluation") -> list[dict[str, object]]:
-    classes = each.found.samples.samples.classes
+    classes = each.evaluation.samples.samples.classes
     return [
         {
             "detections": [

@@ -1,7 +1,7 @@
 """``squeeze.prune``."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.api.data import given_data
 from squeeze.api.inputs import block_of, model_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from squeeze.api.data import DataLike
     from squeeze.api.inputs import Example, ModelLike
     from squeeze.core.types import Progress
+    from squeeze.models.types import Model
 
 
 def prune(
@@ -29,7 +30,7 @@ def prune(
     data: "DataLike | None" = None,
     validation: "DataLike | None" = None,
     importance: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     seed: int = 0,
     progress: "Progress | bool | None" = None,
 ) -> PruneResult:
@@ -62,33 +63,46 @@ def prune(
         >>> smaller.model  # a torch.nn.Module, to be trained further
     """
     given = {"pruning_ratio": pruning_ratio, "importance": importance}
-    step = block_of(PruneStep, given, settings, "prune")
-    for path, what in checks.mistakes(step, has_train=data is not None):
-        key = ".".join(map(str, path))
-        raise InputError(
-            what.replace("data.train", "data"), where=f"prune: {key}" if key else "prune"
-        )
+    step = _step(block_of(PruneStep, given, settings, "prune"), has_data=data is not None)
     read = None if data is None else given_data(data, "train")
     shown = chosen(progress)
-    found = model_of(model, example, shape=None if read is None else read.shape)
-    sets = None if read is None else Sets.of(found, read, validation, seed, shown)
-    sparsify = finetune = None
-    if sets is not None and (step.finetune or step.sparse):
-        run_of = training(sets, "pruning")
-        sparsify, finetune = (
-            recover.sparsifier(step, run_of),
-            recover.finetuner(step, found, run_of),
-        )
-    images = None if sets is None else sets.train
-    task = None if sets is None else sets.task
-    done = run(found, step, PruneContext(seed, images, task, shown, sparsify, finetune))
+    unpruned = model_of(model, example, shape=None if read is None else read.shape)
+    sets = None if read is None else Sets.of(unpruned, read, validation, seed, shown)
+    pruned = run(unpruned, step, _context(step, unpruned, sets, seed, shown))
+    notes = () if sets is None else sets.train.notes
     return PruneResult(
-        done.model,
-        cost.params(done.model),
-        cost.macs(done.model),
-        cost.params(found),
-        cost.macs(found),
-        tuple(done.epochs),
-        (*done.notes, *(() if images is None else images.notes)),
-        done.missed_goal,
+        pruned.model,
+        cost.params(pruned.model),
+        cost.macs(pruned.model),
+        cost.params(unpruned),
+        cost.macs(unpruned),
+        tuple(pruned.epochs),
+        (*pruned.notes, *notes),
+        pruned.missed_goal,
     )
+
+
+def _step(step: PruneStep, *, has_data: bool) -> PruneStep:
+    """Return a step that needs nothing that was not given.
+
+    Raises:
+        InputError: It needs data, or its keys contradict each other.
+    """
+    for path, what in checks.mistakes(step, has_train=has_data):
+        where = ": ".join(filter(None, ("prune", ".".join(map(str, path)))))
+        raise InputError(what.replace("data.train", "data"), where=where)
+    return step
+
+
+def _context(
+    step: PruneStep, model: "Model", sets: Sets | None, seed: int, progress: "Progress"
+) -> PruneContext:
+    """Return what pruning is given besides the model: data, and how it is trained."""
+    if sets is None:
+        return PruneContext(seed, None, None, progress)
+    sparsify = finetune = None
+    if step.finetune or step.sparse:
+        run_of = training(sets, "pruning")
+        sparsify = recover.sparsifier(step, run_of)
+        finetune = recover.finetuner(step, model, run_of)
+    return PruneContext(seed, sets.train, sets.task, progress, sparsify, finetune)

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.api import files
 from squeeze.api.data import given_data
 from squeeze.api.inputs import block_of, classes_of, model_of
 from squeeze.api.progress import chosen
-from squeeze.api.quantized_files import after_training, target_of, with_training
+from squeeze.api.quantized_files import MadeFile, after_training, target_of, with_training
 from squeeze.api.results import QuantizeResult
 from squeeze.api.training import Sets, task_of, training
 from squeeze.core.errors import InputError
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from squeeze.api.data import DataLike, GivenData
     from squeeze.api.inputs import Example, ModelLike
     from squeeze.core.types import Progress
-    from squeeze.recipe.schema import Quantization
+    from squeeze.models.types import Model
+    from squeeze.recipe.schema import Quantization, Target
 
 
 def quantize(
@@ -32,7 +33,7 @@ def quantize(
     samples: int = 128,
     runtime: str = "onnxruntime",
     scheme: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     data: "DataLike | None" = None,
     validation: "DataLike | None" = None,
     cpu: str = "host",
@@ -84,29 +85,42 @@ def quantize(
     step = block_of(kind, {"scheme": scheme}, settings, "quantize")
     target = target_of(runtime, cpu, step)
     shown, read = chosen(progress), _calibration(calibration, samples, step)
-    found = model_of(model, example, shape=None if read is None else read.shape)
+    float_model = model_of(model, example, shape=None if read is None else read.shape)
     split = None
     if read is not None:
-        split = read.split(found.input, classes_of(found), shown, samples=samples, seed=seed)
+        classes = classes_of(float_model)
+        split = read.split(float_model.input, classes, shown, samples=samples, seed=seed)
         split = checks.enough(split)
     sets = None
     if data is not None or trains:
-        sets = Sets.of(found, given_data(data, "train"), validation, seed, shown)
-    run_of = training(sets, "quantization-aware training") if sets and trains else None
+        sets = Sets.of(float_model, given_data(data, "train"), validation, seed, shown)
     folder = files.OutputFolder(output)
     path = folder.new(files.name_of(name or step.scheme, target.runtime, 1))
     learned = None if sets is None else sets.train
-    layers = FloatLayers(step, "quantize", split, learned, task_of(found), seed)
-    if run_of is not None:
-        made = with_training(path, found, layers, target, run_of)
+    layers = FloatLayers(step, "quantize", split, learned, task_of(float_model), seed)
+    if sets is not None and trains:
+        run_of = training(sets, "quantization-aware training")
+        made = with_training(path, float_model, layers, target, run_of)
     else:
-        made = after_training(path, found, layers, target, shown)
-    is_int8 = schemes.is_int8(schemes.SCHEMES[step.scheme].precision)
+        made = after_training(path, float_model, layers, target, shown)
+    return _result(path, made, float_model, layers, target, folder)
+
+
+def _result(
+    path: Path,
+    made: MadeFile,
+    float_model: "Model",
+    layers: FloatLayers,
+    target: "Target",
+    folder: files.OutputFolder,
+) -> QuantizeResult:
+    scheme, split = layers.step.scheme, layers.calibration
+    is_int8 = schemes.is_int8(schemes.SCHEMES[scheme].precision)
     return QuantizeResult(
-        made.trained or found,
+        made.trained or float_model,
         (path,),
         target.runtime,
-        step.scheme,
+        scheme,
         path.stat().st_size,
         files.runtime_of(target.runtime).coverage(path) if is_int8 else None,
         (*made.notes, *made.outcome.notes, *(() if split is None else split.notes)),

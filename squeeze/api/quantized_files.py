@@ -85,9 +85,9 @@ def after_training(
     step, split = layers.step, layers.calibration
     backend = backends.load(schemes.backend_of(step.backend, target.runtime))
     processor = cpus.named(target.cpu)
-    found = Recovered(model, ())
+    recovery = Recovered(model, ())
     if isinstance(step, QuantizeStep):
-        found = recovered(
+        recovery = recovered(
             model,
             step,
             split,
@@ -97,19 +97,19 @@ def after_training(
         )
     with scratch() as folder:
         request = Request(
-            files.write_float(found.model, target.runtime, "float", 1, folder),
+            files.write_float(recovery.model, target.runtime, "float", 1, folder),
             path,
             step,
             split,
             progress,
             None,
-            keep_float=layers.keep_float(model, found.model, 1),
-            model=found.model,
+            keep_float=layers.keep_float(model, recovery.model, 1),
+            model=recovery.model,
             cpu=processor,
         )
         outcome = layers.quantize(backend.quantize, request, target, 1)
     files.describe(path, model, 1)
-    return MadeFile(outcome, found.notes)
+    return MadeFile(outcome, recovery.notes)
 
 
 def with_training(

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.api import saving, tables
 from squeeze.core.errors import InputError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from torch import nn
 
     from squeeze.api.files import OutputFolder
@@ -70,12 +71,12 @@ class PruneResult:
         folder: str | Path,
         *,
         build: str | None = None,
-        args: Mapping[str, Any] | None = None,
+        args: Mapping[str, object] | None = None,
     ) -> Path:
         """Write a bundle that ``load_bundle`` and the command line open; see ``saving.save``."""
         return saving.save(self.source, folder, build, args)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data."""
         return {
             "params": self.params,
@@ -87,7 +88,7 @@ class PruneResult:
             "missed_goal": self.missed_goal and self.missed_goal.model_dump(mode="json"),
         }
 
-    def to_dataframe(self) -> Any:  # noqa: ANN401  (pandas is optional)
+    def to_dataframe(self) -> "DataFrame":
         """Return parameters and MACs before and after, as a ``pandas.DataFrame``."""
         return tables.dataframe(self._rows())
 
@@ -130,16 +131,16 @@ class TrainResult:
         folder: str | Path,
         *,
         build: str | None = None,
-        args: Mapping[str, Any] | None = None,
+        args: Mapping[str, object] | None = None,
     ) -> Path:
         """Write a bundle that ``load_bundle`` and the command line open; see ``saving.save``."""
         return saving.save(self.source, folder, build, args)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data."""
         return {"epochs": [asdict(epoch) for epoch in self.epochs], "notes": list(self.notes)}
 
-    def to_dataframe(self) -> Any:  # noqa: ANN401  (pandas is optional)
+    def to_dataframe(self) -> "DataFrame":
         """Return the epochs as a ``pandas.DataFrame``."""
         return tables.dataframe(self._rows())
 
@@ -180,7 +181,7 @@ class ExportResult:
         """The module that was exported."""
         return self.source.module
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data."""
         return {
             "files": [str(path) for path in self.files],
@@ -230,7 +231,7 @@ class QuantizeResult:
         """The float module that the file was made from."""
         return self.source.module
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data."""
         return {
             "files": [str(path) for path in self.files],
@@ -298,7 +299,7 @@ class Evaluation:
             )
         return self.task.compare(before.predictions, self.predictions, self.samples)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data, without the predictions."""
         return {
             "runtime": self.runtime,
@@ -307,7 +308,7 @@ class Evaluation:
             "notes": list(self.notes),
         }
 
-    def to_dataframe(self) -> Any:  # noqa: ANN401  (pandas is optional)
+    def to_dataframe(self) -> "DataFrame":
         """Return a row per metric, with its 95 % interval, as a ``pandas.DataFrame``."""
         return tables.dataframe(self._rows())
 
@@ -317,8 +318,8 @@ class Evaluation:
 
     def _rows(self) -> list[dict[str, object]]:
         return [
-            {"metric": name, "value": found.value, "low": found.low, "high": found.high}
-            for name, found in self.accuracy.figures.items()
+            {"metric": name, "value": figure.value, "low": figure.low, "high": figure.high}
+            for name, figure in self.accuracy.figures.items()
         ]
 
 
@@ -355,7 +356,7 @@ class Benchmark:
     files: tuple[Path, ...]
     notes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data, with every timed call."""
         return {
             "threads": self.threads,
@@ -373,7 +374,7 @@ class Benchmark:
             "notes": list(self.notes),
         }
 
-    def to_dataframe(self) -> Any:  # noqa: ANN401  (pandas is optional)
+    def to_dataframe(self) -> "DataFrame":
         """Return a row per model as a ``pandas.DataFrame``; latencies in milliseconds."""
         return tables.dataframe(self._rows())
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from squeeze.api import tables
 from squeeze.api.files import folder_path
@@ -20,6 +20,7 @@ from squeeze.results import Results
 from squeeze.store import RECIPE, RunFolder
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from torch import nn
 
     from squeeze.core.types import Progress
@@ -70,11 +71,11 @@ class RunResult(NamedTuple):
         bundles = (folder / row.artifact for row in rows if row.artifact is not None)
         return tuple(dict.fromkeys([*sorted(files), *filter(Path.is_dir, bundles)]))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what ``results.json`` holds."""
         return self.results.model_dump(mode="json")
 
-    def to_dataframe(self) -> Any:  # noqa: ANN401  (pandas is optional)
+    def to_dataframe(self) -> "DataFrame":
         """Return a row per model and target as a ``pandas.DataFrame``; latencies in ms."""
         return tables.dataframe(self._rows())
 
@@ -101,7 +102,7 @@ class RunResult(NamedTuple):
 
 
 def run(
-    recipe: "str | Path | Mapping[str, Any] | Recipe | LoadedRecipe",
+    recipe: "str | Path | Mapping[str, object] | Recipe | LoadedRecipe",
     *,
     output: str | Path = "runs",
     overrides: Sequence[str] = (),
@@ -145,7 +146,7 @@ def run(
     return RunResult(results, folder)
 
 
-def _loaded(recipe: Any, overrides: Sequence[str]) -> LoadedRecipe:  # noqa: ANN401
+def _loaded(recipe: object, overrides: Sequence[str]) -> LoadedRecipe:
     """Return a valid recipe, whatever it came as."""
     if isinstance(overrides, str):
         raise InputError(f"found '{overrides}', expected a list of texts", where="overrides")

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.api.inputs import outputs
 from squeeze.core import permission
@@ -18,7 +18,7 @@ _SAME = 1e-4
 
 
 def save(
-    model: "Model", folder: str | Path, build: str | None, args: Mapping[str, Any] | None
+    model: "Model", folder: str | Path, build: str | None, args: Mapping[str, object] | None
 ) -> Path:
     """Write a bundle and make sure that it loads as the same model.
 
@@ -35,17 +35,8 @@ def save(
     Raises:
         InputError: No factory is known, the folder exists, or the factory makes another model.
     """
-    architecture, folder = model.architecture, Path(folder)
-    if build is not None:
-        architecture = replace(architecture, build=build, folder=Path.cwd(), args=dict(args or {}))
-    if not architecture.build:
-        raise InputError(
-            "came as a module, and a bundle records how to build the module again",
-            where="save",
-            hint="name its factory: save(folder, build='torchvision:resnet18', args={…}) or "
-            "build='package.module:function'",
-        )
-    named = replace(model, architecture=architecture)
+    named, folder = _named(model, build, args), Path(folder)
+    architecture = named.architecture
     with permission.allowing([architecture.build], architecture.folder):
         bundle.save(named, folder)
         try:
@@ -62,6 +53,25 @@ def save(
             hint="name the factory and arguments that the module was made with",
         )
     return folder
+
+
+def _named(model: "Model", build: str | None, args: Mapping[str, object] | None) -> "Model":
+    """Return the model with its factory.
+
+    Raises:
+        InputError: None is known.
+    """
+    architecture = model.architecture
+    if build is not None:
+        architecture = replace(architecture, build=build, folder=Path.cwd(), args=dict(args or {}))
+    if not architecture.build:
+        raise InputError(
+            "came as a module, and a bundle records how to build the module again",
+            where="save",
+            hint="name its factory: save(folder, build='torchvision:resnet18', args={…}) or "
+            "build='package.module:function'",
+        )
+    return replace(model, architecture=architecture)
 
 
 def _computes_the_same(model: "Model", loaded: "Model") -> bool:

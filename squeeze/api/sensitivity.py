@@ -96,8 +96,8 @@ def _task_name(split: "Split", wanted: str | None) -> str:
     Raises:
         InputError: It is not the one that was asked for.
     """
-    found, labels = ("detection", "boxes") if split.has_boxes else ("classification", "classes")
-    if wanted not in {None, found}:
-        what = f"the images are labelled with {labels}; set task: {found}"
+    task, labels = ("detection", "boxes") if split.has_boxes else ("classification", "classes")
+    if wanted not in {None, task}:
+        what = f"the images are labelled with {labels}; set task: {task}"
         raise InputError(what, where="data.validation")
-    return found
+    return task

@@ -42,7 +42,7 @@ class ServedFile:
         classes: What its outputs are, in order, where the file beside it or the bundle says so.
         warnings: Descriptions that disagree.
         device: Where its runtime computes, ``cpu`` or ``cuda``.
-        wording: How errors speak.
+        wording: How errors are worded.
     """
 
     path: Path
@@ -112,8 +112,8 @@ class ServedFile:
         from squeeze.core.detector import DetectorSpec
         from squeeze.models import bundle
 
-        found = getattr(bundle.load(self.path).module, "detector", None)
-        return found if isinstance(found, DetectorSpec) else None
+        detector = getattr(bundle.load(self.path).module, "detector", None)
+        return detector if isinstance(detector, DetectorSpec) else None
 
     @property
     def detects(self) -> bool:
@@ -198,14 +198,12 @@ def served(
 ) -> ServedFile:
     """Recognise a bundle's folder or an exported file, and find out what it is fed.
 
-    What is given goes before the description beside the file, that before the one inside, and that
-    before the shape of the file's own input.
-
     Args:
         path: The file.
-        given: Keys of the input, and its ``layout``.
+        given: Keys of the input, and its ``layout``. They go before the description beside the
+            file, that before the one inside, and that before the shape of the file's own input.
         fallback: ``(C, H, W)`` of the images, for files that say nothing.
-        wording: How errors speak.
+        wording: How errors are worded.
 
     Raises:
         InputError: Not such a file, a value that does not fit, or nothing tells its input.
@@ -213,23 +211,24 @@ def served(
     runtime = _recognised(path)
     layout = _layout(given.get("layout"), path, runtime, wording)
     values = {key: value for key, value in given.items() if key != "layout"}
-    found = described(path, is_bundle=runtime.spec.runs_bundles, remedy=wording.damaged)
+    description = described(path, is_bundle=runtime.spec.runs_bundles, remedy=wording.damaged)
     own = _installed(runtime.name, path).file_input(path)
     if own is not None:
-        found = completed(found, own, layout or found.layout or own.layout(runtime.spec.layout))
-    spec, source = input_of(values, found, own, fallback, (path, wording))
+        usual = layout or description.layout or own.layout(runtime.spec.layout)
+        description = completed(description, own, usual)
+    spec, source = input_of(values, description, own, fallback, (path, wording))
     refuse_few_levels(own, spec, path, wording)
     return ServedFile(
         path,
         runtime.name,
         spec,
         source,
-        layout or found.layout or LAYOUTS[0],
+        layout or description.layout or LAYOUTS[0],
         None if own is None else own.batch,
-        found.detector,
-        found.ends_at_boxes,
-        found.classes,
-        found.warnings,
+        description.detector,
+        description.ends_at_boxes,
+        description.classes,
+        description.warnings,
         wording=wording,
     )
 
@@ -242,15 +241,15 @@ def _recognised(path: Path) -> "Runtime":
 
     if reading.is_folder(path):
         return runtime.load(specs.module_runtime())
-    found = runtime.of_file(path)
-    if found is None:
+    runtime_of_file = runtime.of_file(path)
+    if runtime_of_file is None:
         kinds = text.listed(specs.file_suffixes(), "or")
         what = f"is neither a bundle folder nor an {kinds} file"
         raise InputError(what, where=reading.shortened(path))
     if not reading.exists(path):
         raise InputError("no such file", where=reading.shortened(path))
     file.refuse_changed(path)
-    return found
+    return runtime_of_file
 
 
 def exported(path: Path) -> "Runtime":
@@ -264,14 +263,14 @@ def exported(path: Path) -> "Runtime":
     from squeeze.runtimes import runtime
 
     where = reading.shortened(path)
-    found = runtime.of_file(path)
-    if found is None:
+    runtime_of_file = runtime.of_file(path)
+    if runtime_of_file is None:
         kinds = text.listed(specs.file_suffixes(), "or")
         raise InputError(f"is not an exported file, expected an {kinds} file", where=where)
     if not reading.is_file(path):
         raise InputError("no such file", where=where)
     file.refuse_changed(path)
-    return _installed(found.name, path)
+    return _installed(runtime_of_file.name, path)
 
 
 def _installed(name: str, path: Path, device: str = "cpu") -> "Runtime":

@@ -1,12 +1,14 @@
 """Results as tables: HTML for notebooks, and pandas where it is installed."""
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.core.errors import SqueezeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pandas import DataFrame
 
     Rows = Sequence[Mapping[str, object]]
 
@@ -25,7 +27,7 @@ def html(title: str, rows: "Rows", notes: "Sequence[str]" = ()) -> str:
     return f"<div><b>{escape(title)}</b>{table}{f'<ul>{listed}</ul>' if listed else ''}</div>"
 
 
-def dataframe(rows: "Rows") -> Any:  # noqa: ANN401  (pandas is optional)
+def dataframe(rows: "Rows") -> "DataFrame":
     """Return rows as a ``pandas.DataFrame``.
 
     Raises:

@@ -1,7 +1,7 @@
 """``squeeze.train``."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeeze.api.data import given_data
 from squeeze.api.inputs import block_of, model_of
@@ -24,7 +24,7 @@ def train(
     validation: "DataLike",
     epochs: int,
     lr: float | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     example: "Example | None" = None,
     seed: int = 0,
     progress: "Progress | bool | None" = None,
@@ -59,12 +59,12 @@ def train(
     read, shown = given_data(data, "train"), chosen(progress)
     given = {"epochs": epochs, "lr": lr, "batch_size": batch_size(read.batch_size, settings)}
     block = block_of(TrainSettings, given, settings, "train")
-    found = model_of(model, example, shape=read.shape, trains=True)
-    sets = Sets.of(found, read, validation, seed, shown)
-    history = train_(found.module, block, training(sets, "training"))
-    return TrainResult(found, tuple(history), sets.train.notes)
+    model_copy = model_of(model, example, shape=read.shape, trains=True)
+    sets = Sets.of(model_copy, read, validation, seed, shown)
+    history = train_(model_copy.module, block, training(sets, "training"))
+    return TrainResult(model_copy, tuple(history), sets.train.notes)
 
 
-def batch_size(of_loader: int | None, settings: Mapping[str, Any] | None) -> int | None:
+def batch_size(of_loader: int | None, settings: Mapping[str, object] | None) -> int | None:
     """Return a loader's batch size, unless the settings have one."""
     return None if "batch_size" in (settings or {}) else of_loader

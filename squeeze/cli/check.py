@@ -38,9 +38,9 @@ def check(
         try:
             loaded = load_recipe(path, tuple(set or ()))
             check_plan(loaded)
-            problems += (found := list(_bundles(loaded)))
+            problems += (damage := list(_bundles(loaded)))
             note = _library_input(loaded)
-            if not found:
+            if not damage:
                 console.out(f"{path}: ok" + (f"\n  {note}" if note else ""))
         except RecipeError as error:
             problems += error.problems
@@ -61,15 +61,15 @@ def _bundles(loaded: "LoadedRecipe") -> "Iterator[Problem]":
             continue
         where, place = loaded.source.where((*path, "weights")), ".".join(map(str, path))
         try:
-            found = list(checksums.faults(folder, checksums.read_sums(folder) or {}))
+            faults = list(checksums.faults(folder, checksums.read_sums(folder) or {}))
             adapters = records.read_mapping(folder / "architecture.json").get("adapters")
         except InputError as error:
             yield Problem(where, f"{place}.weights: {error}")
             continue
         known = plugins.names("squeeze.models.adapters")
         named = adapters if isinstance(adapters, list) else []
-        found += [unknown_name("adapter", str(one), known) for one in named if one not in known]
-        for what in found:
+        faults += [unknown_name("adapter", str(one), known) for one in named if one not in known]
+        for what in faults:
             yield Problem(where, f"{place}.weights: {block.weights}: {what}")
 
 

@@ -179,8 +179,8 @@ def summary(results: "Results") -> None:
     for gate in results.gates:
         place = f" on {gate.target}" if gate.target else ""
         note = f" ({gate.note})" if gate.note else ""
-        found = f"{gate.found}, limit {gate.limit}{note}"
-        out(f"{tables.mark(gate)}  {gate.gate}{place}, {gate.model}: {found}")
+        verdict = f"{gate.found}, limit {gate.limit}{note}"
+        out(f"{tables.mark(gate)}  {gate.gate}{place}, {gate.model}: {verdict}")
     for note in results.warnings:
         if note not in first:
             out(f"note  {note}")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LAST_WORDS_S = 30
+_EXIT_TIMEOUT_S = 30
 
 
 def started_together() -> bool:
@@ -38,10 +38,10 @@ def together(count: int) -> Iterator[int]:
     from squeeze.training import distributed
 
     if started_together():
-        found = int(os.environ["WORLD_SIZE"])
-        if count not in {1, found}:
+        started = int(os.environ["WORLD_SIZE"])
+        if count not in {1, started}:
             raise InputError(
-                f"is {count}, but torchrun started {found} processes", where="--devices"
+                f"is {count}, but torchrun started {started} processes", where="--devices"
             )
         with distributed.joined() as number:
             yield number
@@ -93,7 +93,7 @@ def _variables(number: int, count: int, port: int) -> dict[str, str]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Give a process time to end by itself, as it does when the trainings are over or broken."""
     try:
-        process.wait(_LAST_WORDS_S)
+        process.wait(_EXIT_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from squeeze.cli import completion, one_step, options
-from squeeze.cli.values import numbers
+from squeeze.cli.values import number
 from squeeze.core import plugins, reading
 
 _BASELINE = "baseline"
@@ -78,16 +78,16 @@ class LossFlags:
         Raises:
             InputError: A weight that is no number.
         """
-        found = []
+        blocks = []
         for text in self.loss or ["kd"]:
             name, equals, weight = text.partition("=")
             block: dict[str, object] = {"name": name}
             if equals:
-                block["weight"] = numbers(weight, "--loss")[0]
+                block["weight"] = number(weight, "--loss")
             if self.temperature is not None:
                 block["temperature"] = self.temperature
-            found.append(block)
-        return found
+            blocks.append(block)
+        return blocks
 
 
 def distill(

@@ -2,7 +2,7 @@
 
 import json as json_module
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -24,31 +24,33 @@ def doctor(json: options.AsJson = False) -> None:
     from squeeze.core import specs
     from squeeze.measure import environment
 
-    found = environment.describe()
+    machine = environment.describe()
     broken = environment.broken_pairs()
     runtimes = _states(plugins.RUNTIMES, specs.runtimes())
     backends = _states(plugins.BACKENDS, specs.backends())
-    found |= {
+    machine |= {
         "runtimes": {name: state == _READY for name, state in runtimes.items()},
         "backends": {name: state == _READY for name, state in backends.items()},
         "cuda_device": environment.cuda_device(),
         "problem": broken,
     }
     if json:
-        console.out(json_module.dumps(found, indent=1))
+        console.out(json_module.dumps(machine, indent=1))
     else:
-        console.table(("", "", "needed by"), _rows(found, runtimes, backends))
+        console.table(("", "", "needed by"), _rows(machine, runtimes, backends))
     if broken is not None:
         console.error(broken)
         raise typer.Exit(1)
 
 
-def _states(group: str, found: "Mapping[str, RuntimeSpec | BackendSpec]") -> dict[str, str]:
+def _states(group: str, specs_by_name: "Mapping[str, RuntimeSpec | BackendSpec]") -> dict[str, str]:
     """Return every runtime or backend with what it lacks."""
     from squeeze.core import specs
 
     broken = {name: f"broken: {what}" for name, what in specs.unreadable(group).items()}
-    return {name: _state(spec.missing(), spec.install) for name, spec in found.items()} | broken
+    return {
+        name: _state(spec.missing(), spec.install) for name, spec in specs_by_name.items()
+    } | broken
 
 
 def _state(missing: list[str], install: str) -> str:
@@ -58,19 +60,21 @@ def _state(missing: list[str], install: str) -> str:
 
 
 def _rows(
-    found: dict[str, Any], runtimes: dict[str, str], backends: dict[str, str]
+    machine: Mapping[str, object], runtimes: dict[str, str], backends: dict[str, str]
 ) -> Iterator[tuple[str, str, str]]:
-    from squeeze.measure.environment import needed_by
+    from squeeze.measure.environment import needed_by, packages
 
-    yield "cpu", f"{found['cpu']}, {found['cores']} cores", ""
+    installed = packages()
+
+    yield "cpu", f"{machine['cpu']}, {machine['cores']} cores", ""
     yield "int8 on this cpu", _int8(), ""
-    yield "cuda", str(found["cuda_device"] or "no device"), ""
+    yield "cuda", str(machine["cuda_device"] or "no device"), ""
     for name, state in runtimes.items():
         yield name, state, f"targets of runtime {name}"
     for name, state in backends.items():
         yield f"backend {name}", state, f"quantize steps of backend {name}"
     for name, needs_it in needed_by().items():
-        yield name, found["packages"].get(name, "not installed"), needs_it
+        yield name, installed.get(name, "not installed"), needs_it
 
 
 def _int8() -> str:

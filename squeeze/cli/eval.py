@@ -47,14 +47,17 @@ def evaluate(
     if save_predictions is not None:
         predictions.check(save_predictions, "--save-predictions")
     data = given_data(read.checked(validation, "--validation"), "validation")
-    found = _evaluated(measured, data, task, console.Terminal(quiet=switches.quiet))
+    evaluations = _evaluated(measured, data, task, console.Terminal(quiet=switches.quiet))
     if save_predictions is not None:
-        predictions.save(save_predictions, found)
+        predictions.save(save_predictions, evaluations)
     if switches.json:
-        shown = {"baseline": found[0].case.name, "files": [each.to_dict() for each in found]}
+        shown = {
+            "baseline": evaluations[0].case.name,
+            "files": [each.to_dict() for each in evaluations],
+        }
         console.out(json.dumps(shown, indent=1))
         return
-    _print(found)
+    _print(evaluations)
 
 
 def _evaluated(
@@ -65,42 +68,42 @@ def _evaluated(
     from squeeze.cli import console
     from squeeze.store import scratch
 
-    found: list[FileEvaluation] = []
+    evaluations: list[FileEvaluation] = []
     with scratch() as folder:
         for group in cases.groups(measured.in_order, measured.settings(), folder):
             for warning in (warning for case in group for warning in case.file.warnings):
                 console.note(warning)
-            with flag_names.speaking(flag_names.OF_FILES):
-                found += evaluate_group(group, data, task, terminal)
-    return found
+            with flag_names.naming_flags(flag_names.OF_FILES):
+                evaluations += evaluate_group(group, data, task, terminal)
+    return evaluations
 
 
-def _print(found: "Sequence[FileEvaluation]") -> None:
+def _print(evaluations: "Sequence[FileEvaluation]") -> None:
     from squeeze.cli import console
 
-    for each in found:
-        for doubt in each.found.accuracy.doubts:
+    for each in evaluations:
+        for doubt in each.evaluation.accuracy.doubts:
             console.out(f"warning  {each.case.name} {doubt}")
-    if len(found) > 1:
-        _print_table(found)
+    if len(evaluations) > 1:
+        _print_table(evaluations)
         return
-    accuracy = found[0].found.accuracy
+    accuracy = evaluations[0].evaluation.accuracy
     for name, figure in accuracy.figures.items():
         console.out(
             f"{name} {figure.value:.2%} (95 %: {figure.low:.2%} to {figure.high:.2%}), "
-            f"{accuracy.samples} samples, {found[0].case.file.place}"
+            f"{accuracy.samples} samples, {evaluations[0].case.file.place}"
         )
 
 
-def _print_table(found: "Sequence[FileEvaluation]") -> None:
+def _print_table(evaluations: "Sequence[FileEvaluation]") -> None:
     from squeeze.cli import console
     from squeeze.tasks import reporting
 
-    cases = [each.case for each in found]
+    cases = [each.case for each in evaluations]
     varying = cases[0].differs(cases)
     rows = []
-    for each in found:
-        _, figure = each.found.accuracy.headline
+    for each in evaluations:
+        _, figure = each.evaluation.accuracy.headline
         rows.append(
             (
                 each.case.name,
@@ -110,7 +113,8 @@ def _print_table(found: "Sequence[FileEvaluation]") -> None:
                 "" if each.change is None else f"{each.change.agreement:.2%}",
             )
         )
-    first = found[0]
-    title = f"{first.found.accuracy.samples} samples; change in points against {first.case.name}"
-    metric = first.found.task.METRIC
+    first = evaluations[0]
+    samples = first.evaluation.accuracy.samples
+    title = f"{samples} samples; change in points against {first.case.name}"
+    metric = first.evaluation.task.METRIC
     console.table(("File", *varying, metric, "Change", "Agreement"), rows, title=title)

@@ -47,14 +47,14 @@ def _flags(function: Callable[..., object]) -> Iterator[inspect.Parameter]:
 
 def _arguments(function: Callable[..., object], values: Mapping[str, object]) -> dict[str, object]:
     hints = get_type_hints(function, include_extras=True)
-    found: dict[str, object] = {}
+    arguments: dict[str, object] = {}
     for name in inspect.signature(function).parameters:
         hint = hints[name]
         if is_dataclass(hint) and isinstance(hint, type):
-            found[name] = hint(**_arguments(hint, values))
+            arguments[name] = hint(**_arguments(hint, values))
         else:
-            found[name] = values[name]
-    return found
+            arguments[name] = values[name]
+    return arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +85,16 @@ class InputFlags:
         Raises:
             InputError: Numbers that are none.
         """
-        found: dict[str, object] = {}
+        keys: dict[str, object] = {}
         for flag in inspect.signature(type(self)).parameters:
             value = getattr(self, flag)
             if value is None:
                 continue
             if flag in _NUMBERS:
-                found[_NUMBERS[flag]] = numbers(value, f"--{flag}")
+                keys[_NUMBERS[flag]] = numbers(value, f"--{flag}")
             else:
-                found[flag] = value
-        return found
+                keys[flag] = value
+        return keys
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,14 @@
-"""Errors of one-step commands speak of flags: what a recipe calls ``steps.0.lr`` is ``--lr``."""
+"""Errors of one-step commands name flags: what a recipe calls ``steps.0.lr`` is ``--lr``."""
 
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from squeeze.core.errors import InputError, Problem, RecipeError
+
+if TYPE_CHECKING:
+    from squeeze.cli.one_step_recipe import OneStepRecipe
 
 _ROLES = ("train", "validation", "calibration")
 _INPUT = {
@@ -91,7 +94,7 @@ _WRITTEN = {
 }
 """What the hints of recipes tell to write, and what it is here."""
 
-_SPOKEN = {"task", "fit", "classes", "scheme", "backend", "importance", "keep"}
+_COMMON_WORDS = {"task", "fit", "classes", "scheme", "backend", "importance", "keep"}
 """Keys that are words too: they are taken for keys where a colon and a value follow."""
 _SETTING = re.compile(r"(?<![\w-])(--[a-z-]+): (?!found\b)(\w+)")
 
@@ -101,40 +104,41 @@ _UNKNOWN = re.compile(r"unknown ([a-z_]+) '")
 _OF_ARG = re.compile(r"^--set (?:model|steps\.0\.(?:teacher|student))\.args\.")
 
 
-def names(recipe: Mapping[str, Any], step: Mapping[str, Any]) -> dict[str, str]:
+def names(recipe: "OneStepRecipe", step: Mapping[str, object]) -> dict[str, str]:
     """Return the flag of every place in the recipe of a one-step command.
 
     Args:
         recipe: That the flags stand for.
         step: Its only step.
     """
-    method = step["method"]
+    method = str(step["method"])
     own = OF_STEPS[method]
-    found = SHARED | {"steps": f"squeeze {method}", f"0-{method}": f"squeeze {method}"}
-    found |= {f"1-{method}.{key}": flag for key, flag in own.items()}
-    found |= {key: flag for key, flag in own.items() if key not in found}
-    found |= {f"steps.*.{key}": flag for key, flag in own.items()}
+    flags = SHARED | {"steps": f"squeeze {method}", f"0-{method}": f"squeeze {method}"}
+    flags |= {f"1-{method}.{key}": flag for key, flag in own.items()}
+    flags |= {key: flag for key, flag in own.items() if key not in flags}
+    flags |= {f"steps.*.{key}": flag for key, flag in own.items()}
     if "build" in recipe["model"]:
-        found["model.weights"] = "--weights"
+        flags["model.weights"] = "--weights"
     for role in ("teacher", "student"):
-        if isinstance(step.get(role), dict) and "build" not in step[role]:
-            found.pop(f"steps.*.{role}.weights", None)  # a bundle folder: the flag of the role
+        block = step.get(role)
+        if isinstance(block, dict) and "build" not in block:
+            flags.pop(f"steps.*.{role}.weights", None)  # a bundle folder: the flag of the role
     calibration = recipe["data"].get("calibration")
-    found["data.calibration"] = "--calibration"
+    flags["data.calibration"] = "--calibration"
     if isinstance(calibration, dict):
-        found["data.calibration.samples"] = "--calibration-samples"
+        flags["data.calibration.samples"] = "--calibration-samples"
     for number, gate in enumerate(recipe["gates"]):
-        found[f"gates.{number}"] = "--max-drop" if "max_drop" in gate else "--min-speedup"
-    return found
+        flags[f"gates.{number}"] = "--max-drop" if "max_drop" in gate else "--min-speedup"
+    return flags
 
 
 def flag_of(place: str, flags: Mapping[str, str]) -> str | None:
     """Return the flag that sets a place of the recipe or what is around it, or None."""
     parts = place.split(".")
     for count in range(len(parts), 0, -1):
-        found = _exact(".".join(parts[:count]), flags)
-        if found is not None:
-            return found
+        flag = _exact(".".join(parts[:count]), flags)
+        if flag is not None:
+            return flag
     return None
 
 
@@ -149,14 +153,14 @@ def _is_place(where: str, flags: Mapping[str, str]) -> bool:
     return bool(_PLACE.fullmatch(where)) or where in flags or (key in flags and key != "model")
 
 
-def spoken(text: str, flags: Mapping[str, str]) -> str:
+def in_flags(text: str, flags: Mapping[str, str]) -> str:
     """Return a sentence in which keys and places of the recipe are flags."""
     for written, flag in _WRITTEN.items():
         text = text.replace(written, flag)
     text = _ARGUMENT.sub(r"--arg \1=\2", text)
     text = _PLACE.sub(lambda place: flag_of(place[0], flags) or place[0], text)
     keys = {place.rpartition(".")[2]: flag for place, flag in flags.items()}
-    for key in _SPOKEN & keys.keys():
+    for key in _COMMON_WORDS & keys.keys():
         text = re.sub(rf"(?<![\w.-]){key}(?=: (?!found\b)\w)", keys[key], text)
     for key, flag in keys.items():
         if "_" in key:
@@ -165,19 +169,20 @@ def spoken(text: str, flags: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def speaking(flags: Mapping[str, str]) -> Iterator[None]:
+def naming_flags(flags: Mapping[str, str]) -> Iterator[None]:
     """Let the mistakes in the user's input that come out of a block name flags."""
     try:
         yield
     except RecipeError as error:
-        raise RecipeError([_problem(problem, flags) for problem in error.problems]) from error
+        problems = dict.fromkeys(_problem(problem, flags) for problem in error.problems)
+        raise RecipeError([*problems]) from error
     except InputError as error:
         what = error.what
         if error.where is not None and _is_place(error.where, flags):
             flag, what = _precise(error.where, what, flags)
             error.where = flag or error.where
-        error.what = spoken(what, flags)
-        error.hint = error.hint and spoken(error.hint, flags)
+        error.what = in_flags(what, flags)
+        error.hint = error.hint and in_flags(error.hint, flags)
         raise
 
 
@@ -186,11 +191,11 @@ def _problem(problem: Problem, flags: Mapping[str, str]) -> Problem:
         return Problem(_OF_ARG.sub("--arg ", problem.where), problem.what)
     place, colon, what = problem.what.partition(": ")
     if not colon or " " in place:
-        return Problem(problem.where, spoken(problem.what, flags))
+        return Problem(problem.where, in_flags(problem.what, flags))
     flag, what = _precise(place, what, flags)
     if flag is None:
-        return Problem(problem.where, spoken(problem.what, flags))
-    return Problem(flag, spoken(what, flags))
+        return Problem(problem.where, in_flags(problem.what, flags))
+    return Problem(flag, in_flags(what, flags))
 
 
 def _precise(place: str, what: str, flags: Mapping[str, str]) -> tuple[str | None, str]:

@@ -28,7 +28,7 @@ def int8(
     if json:
         console.out(json_format.dumps({"file": str(file)} | asdict(audit), indent=1))
         return
-    console.out(in_short(audit))
+    console.out(coverage_summary(audit))
     if audit.delegated is not None:
         console.out("{} of {} operators of the main graph run in XNNPACK".format(*audit.delegated))
     for title, nodes in (
@@ -44,7 +44,7 @@ def int8(
     console.out("\n" + "\n".join(audit.advice))
 
 
-def in_short(audit: "Audit") -> str:
+def coverage_summary(audit: "Audit") -> str:
     """Return how much of a file runs in int8, in one line."""
     coverage = audit.coverage
     convolutions = "{} of {}".format(*coverage.convolutions)

@@ -50,62 +50,64 @@ def layers(
     file = fed_alike(reference, quantized, fed.given(), wording())
     for warning in file.warnings:
         console.note(warning)
-    with flag_names.speaking(_PLACES):
+    with flag_names.naming_flags(_PLACES):
         images = given_data(read.checked(data, "--data"), "validation")
         terminal = console.Terminal(quiet=quiet)
-        found = compare_layers((reference, quantized), file, images, samples, terminal)
+        comparison = compare_layers((reference, quantized), file, images, samples, terminal)
     if plot is not None:
-        _plot(found, plot)
+        _plot(comparison, plot)
     if json:
-        console.out(json_format.dumps(_finite(found), indent=1))
+        console.out(json_format.dumps(_finite(comparison), indent=1))
     else:
-        _print(found)
+        _print(comparison)
 
 
-def _plot(found: "Compared", path: Path) -> None:
+def _plot(comparison: "Compared", path: Path) -> None:
     from squeeze.report import plots
     from squeeze.store import new_file
 
-    in_order = sorted(found.layers, key=lambda layer: layer.position)
+    in_order = sorted(comparison.layers, key=lambda layer: layer.position)
     with new_file(path) as inside:
         plots.layers([(layer.name, layer.sqnr_db, layer.cosine) for layer in in_order], inside)
 
 
-def _finite(found: "Compared") -> dict[str, object]:
+def _finite(comparison: "Compared") -> dict[str, object]:
     """Return plain data; what is not finite becomes null, which JSON has no numbers for."""
     rows = [
         {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(layer).items()
         }
-        for layer in found.layers
+        for layer in comparison.layers
     ]
-    return asdict(found) | {"layers": rows}
+    return asdict(comparison) | {"layers": rows}
 
 
-def _print(found: "Compared") -> None:
+def _print(comparison: "Compared") -> None:
     from squeeze.cli import console
 
     rows = [
         [layer.name, layer.op, str(layer.position), f"{layer.sqnr_db:.1f}", f"{layer.cosine:.5f}"]
-        for layer in found.layers
+        for layer in comparison.layers
     ]
     console.table(["Activation, worst first", "Made by", "Place", "SQNR, dB", "Cosine"], rows)
-    total = len(found.layers) + len(found.only_float) + len(found.clashing)
+    total = len(comparison.layers) + len(comparison.only_float) + len(comparison.clashing)
     console.out(
-        f"{len(found.layers)} of {total} activations of the float file were matched by name and "
-        f"compared on {found.images} images"
+        f"{len(comparison.layers)} of {total} activations of the float file were matched by name "
+        f"and compared on {comparison.images} images"
     )
-    if found.inside:
+    if comparison.inside:
         console.out(
-            f"not compared, inside of branches and loop bodies: {found.inside} operators of the "
-            "float file, whose activations cannot be read"
+            f"not compared, inside of branches and loop bodies: {comparison.inside} operators of "
+            "the float file, whose activations cannot be read"
         )
-    sizes = [f"{name} ({ours} against {theirs})" for name, (ours, theirs) in found.clashing.items()]
+    sizes = [
+        f"{name} ({ours} against {theirs})" for name, (ours, theirs) in comparison.clashing.items()
+    ]
     for names, where in (
         (tuple(sizes), "same name but another number of values"),
-        (found.only_float, "float file only (fused or renamed in the other)"),
-        (found.only_quantized, "quantized file only"),
+        (comparison.only_float, "float file only (fused or renamed in the other)"),
+        (comparison.only_quantized, "quantized file only"),
     ):
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

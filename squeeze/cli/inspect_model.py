@@ -49,20 +49,20 @@ def model(
 
 def _model(flags: model_flags.ModelFlags, progress: "Progress") -> Shown:
     """Return the summary of a torch model."""
-    with flag_names.speaking(model_flags.FLAGS):
+    with flag_names.naming_flags(model_flags.FLAGS):
         loaded = model_flags.load(flags)
         from squeeze.api.inspect import model_summary
 
         built = model_flags.build(loaded, progress)
-        found = model_summary(built, must_trace=False)
-    layers, int8 = _leaves(built.module), found.int8
+        summary = model_summary(built, must_trace=False)
+    layers, int8 = _leaves(built.module), summary.int8
     plain = {
         "model": flags.model,
         "input": built.input.model_dump(mode="json"),
         "layers": dict(layers.most_common()),
-        "params": found.params,
-        "macs": found.macs,
-        "prunable": _prunable(found),
+        "params": summary.params,
+        "macs": summary.macs,
+        "prunable": _prunable(summary),
         "int8": {
             "int8": int8.int8,
             "total": int8.total,
@@ -74,9 +74,9 @@ def _model(flags: model_flags.ModelFlags, progress: "Progress") -> Shown:
         "model": flags.model,
         "input": "x".join(map(str, built.input.shape)),
         "layers": inspect_int8.counted(layers),
-        "parameters": f"{found.params:,} ({found.params * _FLOAT_BYTES:,} bytes in float32)",
-        "MACs": f"{found.macs:,} per image",
-        "pruning": found.pruning,
+        "parameters": f"{summary.params:,} ({summary.params * _FLOAT_BYTES:,} bytes in float32)",
+        "MACs": f"{summary.macs:,} per image",
+        "pruning": summary.pruning,
         "int8": _expected(int8),
     }
     return plain, lines
@@ -86,15 +86,15 @@ def _leaves(module: "nn.Module") -> "Counter[str]":
     return Counter(type(part).__name__ for part in module.modules() if not list(part.children()))
 
 
-def _prunable(found: "ModelSummary") -> dict[str, object]:
+def _prunable(summary: "ModelSummary") -> dict[str, object]:
     """Return what can be pruned; a model that cannot be traced is no error of its summary."""
-    if found.not_traced:
-        return {"unknown": found.not_traced}
+    if summary.not_traced:
+        return {"unknown": summary.not_traced}
     return {
-        "groups": found.groups,
-        "prunable_groups": found.prunable_groups,
-        "channels": found.channels,
-        "prunable_channels": found.prunable_channels,
+        "groups": summary.groups,
+        "prunable_groups": summary.prunable_groups,
+        "channels": summary.channels,
+        "prunable_channels": summary.prunable_channels,
     }
 
 
@@ -140,7 +140,7 @@ def _file(flags: model_flags.ModelFlags, layout: str | None) -> Shown:
         "input": file.summary().partition(": ")[2],
         "operators": inspect_int8.counted(audit.operators),
         "weights": inspect_int8.stored(audit),
-        "int8": inspect_int8.in_short(audit),
+        "int8": inspect_int8.coverage_summary(audit),
         "size": f"{audit.size_bytes:,} bytes",
     }
     for number, warning in enumerate(file.warnings, start=1):

@@ -19,26 +19,26 @@ def pruning(
     """
     from squeeze.cli import console
 
-    with flag_names.speaking(model_flags.FLAGS):
+    with flag_names.naming_flags(model_flags.FLAGS):
         loaded = model_flags.load(flags)
         from squeeze.api.inspect import prunable_share
         from squeeze.pruning.graph import find_groups
 
         model = model_flags.build(loaded, console.Terminal(quiet=switches.quiet))
-        found = find_groups(model, keep=keep or [])
+        groups = find_groups(model, keep=keep or [])
     if switches.json:
-        plain = {"groups": [_plain(group) for group in found.groups], "adapters": found.adapters}
+        plain = {"groups": [_plain(group) for group in groups.groups], "adapters": groups.adapters}
         console.out(json.dumps(plain, indent=1))
         return
     console.table(
         ["Group", "Channels", "At once", "Prunable", "Made or kept by", "Read by"],
-        [_row(group) for group in found.groups],
+        [_row(group) for group in groups.groups],
     )
-    if found.adapters:
-        console.out(f"rewritten before pruning: {', '.join(found.adapters)}")
-    for path in found.unreached:
+    if groups.adapters:
+        console.out(f"rewritten before pruning: {', '.join(groups.adapters)}")
+    for path in groups.unreached:
         console.out(f"never reached by the forward pass: {path}")
-    console.out(prunable_share(found))
+    console.out(prunable_share(groups))
 
 
 def _plain(group: "ChannelGroup") -> dict[str, object]:

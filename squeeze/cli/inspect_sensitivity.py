@@ -47,14 +47,14 @@ def sensitivity(
 
     data_flags.check_task(images.task)
     terminal: Progress = Silent() if switches.quiet else console.Terminal()
-    with flag_names.speaking(model_flags.FLAGS):
-        found = _measured(model, images, importance, keep or [], terminal)
+    with flag_names.naming_flags(model_flags.FLAGS):
+        result = _measured(model, images, importance, keep or [], terminal)
     if plot is not None:
-        _draw(found.curves, plot)
+        _draw(result.curves, plot)
     if switches.json:
-        console.out(json.dumps(found.to_dict(), indent=1))
+        console.out(json.dumps(result.to_dict(), indent=1))
         return
-    _print(found)
+    _print(result)
 
 
 def _measured(
@@ -87,18 +87,18 @@ def _refuse_untrained(loaded: "LoadedRecipe") -> None:
         raise InputError(what + untrained.cure(trains=False), where="MODEL")
 
 
-def _print(found: "GroupSensitivities") -> None:
+def _print(result: "GroupSensitivities") -> None:
     from squeeze.cli import console
 
-    ratios = sorted({ratio for curve in found.curves for ratio, _ in curve.points})
+    ratios = sorted({ratio for curve in result.curves for ratio, _ in curve.points})
     rows = [
         [curve.group, str(curve.channels)]
         + [f"{dict(curve.points)[r]:.1%}" if r in dict(curve.points) else "" for r in ratios]
-        for curve in found.curves
+        for curve in result.curves
     ]
     console.table(["Group", "Channels", *(f"-{ratio:.3g}" for ratio in ratios)], rows)
     console.out(
-        f"{found.metric} in torch with this fraction of the group removed, without fine-tuning"
+        f"{result.metric} in torch with this fraction of the group removed, without fine-tuning"
     )
 
 

@@ -37,20 +37,20 @@ def list_names(
 
     if kind is not None and kind not in KINDS:
         raise InputError(unknown_name("kind", kind, KINDS))
-    found = {each: _described(each) for each in (KINDS if kind is None else (kind,))}
+    by_kind = {each: _described(each) for each in (KINDS if kind is None else (kind,))}
     if json:
         plain = {
             each: {name: asdict(text) for name, text in named.items()}
-            for each, named in found.items()
+            for each, named in by_kind.items()
         }
         console.out(json_format.dumps(plain, indent=1))
         return
     if kind is None:
-        for each, named in found.items():
-            console.out(f"{each}: {names.in_short(each, named)}")
+        for each, named in by_kind.items():
+            console.out(f"{each}: {names.summarized(each, named)}")
         return
-    width = max(map(len, found[kind]), default=0)
-    for name, description in found[kind].items():
+    width = max(map(len, by_kind[kind]), default=0)
+    for name, description in by_kind[kind].items():
         console.out(f"{name:{width}}  {description.title}".rstrip())
         if description.source:
             console.out(f"{'':{width}}  {description.source}")

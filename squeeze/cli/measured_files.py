@@ -71,7 +71,7 @@ def opened(path: Path, given: Mapping[str, object] | None = None) -> "ServedFile
 
 
 def wording() -> "Wording":
-    """Return how errors of files speak to those who give flags."""
+    """Return how errors of files are worded for those who give flags."""
     from squeeze.api.file_input import Wording
 
     return Wording(

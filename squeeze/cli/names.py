@@ -1,7 +1,7 @@
 """What recipes can name besides extensions: steps, schemes, metrics, augmentations, models."""
 
 import re
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from squeeze.core.descriptions import ExtensionDescription
 
@@ -31,7 +31,7 @@ def schemes() -> "Names":
     """Return the schemes of quantize steps."""
     from squeeze.recipe.schemes import SCHEMES
 
-    found = {}
+    described = {}
     for name, scheme in SCHEMES.items():
         weights = "int8 weights" if scheme.int8_weights else f"{scheme.precision} weights"
         bits = scheme.activation_bits
@@ -42,8 +42,8 @@ def schemes() -> "Names":
             parts.append("needs calibration")
         if name.startswith("qat"):
             parts.append("trains")
-        found[name] = ExtensionDescription(", ".join(parts))
-    return found
+        described[name] = ExtensionDescription(", ".join(parts))
+    return described
 
 
 def metrics() -> "Names":
@@ -53,13 +53,13 @@ def metrics() -> "Names":
 
     known = {name: tasks.spec_of(name) for name in plugins.names(plugins.TASKS)}
     of_task = {metric.name: name for name, spec in known.items() for metric in spec.metrics}
-    found: dict[str, ExtensionDescription] = {}
+    described: dict[str, ExtensionDescription] = {}
     for gate in _members(Gate):
         limits = [key for key in gate.model_fields if key.startswith(("min", "max"))]
         for metric in get_args(gate.model_fields["metric"].annotation) or of_task:
             task = f" of {of_task[metric]}" if metric in of_task else ""
-            found[metric] = ExtensionDescription(f"limits{task}: {', '.join(limits)}")
-    return found
+            described[metric] = ExtensionDescription(f"limits{task}: {', '.join(limits)}")
+    return described
 
 
 def augmentations() -> "Names":
@@ -104,7 +104,7 @@ KINDS: "dict[str, Callable[[], Names]]" = {
 """Each kind with what names it."""
 
 
-def in_short(kind: str, names: "Names") -> str:
+def summarized(kind: str, names: "Names") -> str:
     """Return the names of a kind in one line; of libraries' models only how many there are."""
     if kind != "models":
         return ", ".join(names)
@@ -116,7 +116,7 @@ def in_short(kind: str, names: "Names") -> str:
     return ", ".join(shown)
 
 
-def _members(union: Any) -> "Iterator[type[BaseModel]]":  # noqa: ANN401  (an annotation)
+def _members(union: object) -> "Iterator[type[BaseModel]]":
     """Yield the classes inside an annotated union."""
     if isinstance(union, type):
         yield union

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated
 
 import typer
 
@@ -11,24 +11,11 @@ from squeeze.cli import completion, flag_names, options
 from squeeze.cli.data_flags import DataFlags
 from squeeze.cli.flag_groups import Switches
 from squeeze.cli.model_flags import ModelFlags
+from squeeze.cli.one_step_recipe import OneStepRecipe
 from squeeze.cli.run import RunFlags
 from squeeze.core import plugins, tasks
 
 _RUNTIME = "onnxruntime"
-
-
-class OneStepRecipe(TypedDict):
-    """The recipe that flags stand for, before it is checked."""
-
-    version: int
-    name: str | None
-    seed: int
-    task: NotRequired[str]
-    model: dict[str, object]
-    data: dict[str, object]
-    steps: list[Mapping[str, object]]
-    targets: list[dict[str, object]]
-    gates: list[dict[str, object]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +40,10 @@ class SetFlags:
 
     def blocks(self) -> dict[str, object]:
         """Return the data block that the flags stand for."""
-        found: dict[str, object] = {"validation": self.read.source(self.validation, "validation")}
+        blocks: dict[str, object] = {"validation": self.read.source(self.validation, "validation")}
         if self.train is not None:
-            found["train"] = self.read.source(self.train, "train")
-        return found
+            blocks["train"] = self.read.source(self.train, "train")
+        return blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +76,12 @@ class GoalFlags:
 
     def gates(self, task: str) -> list[dict[str, object]]:
         """Return the gates that the flags stand for; an unknown task is reported elsewhere."""
-        found: list[dict[str, object]] = []
+        gates: list[dict[str, object]] = []
         if self.max_drop is not None and task in plugins.names(plugins.TASKS):
-            found.append({"metric": tasks.spec_of(task).main.name, "max_drop": self.max_drop})
+            gates.append({"metric": tasks.spec_of(task).main.name, "max_drop": self.max_drop})
         if self.min_speedup is not None:
-            found.append({"metric": "latency", "min_speedup": self.min_speedup})
-        return found
+            gates.append({"metric": "latency", "min_speedup": self.min_speedup})
+        return gates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +154,7 @@ def run(
         InputError: Something is wrong with the flags, which are named.
     """
     recipe = flags.recipe(step, calibration)
-    with flag_names.speaking(flag_names.names(recipe, step)):
+    with flag_names.naming_flags(flag_names.names(recipe, step)):
         _run(flags, recipe, overrides)
 
 

@@ -17,9 +17,9 @@ def schema(
     if results:
         from squeeze.results import Results
 
-        found = Results.model_json_schema(by_alias=True)
+        printed = Results.model_json_schema(by_alias=True)
     else:
         from squeeze.recipe.installed import recipe_schema
 
-        found = recipe_schema()
-    console.out(json.dumps(found, indent=1))
+        printed = recipe_schema()
+    console.out(json.dumps(printed, indent=1))

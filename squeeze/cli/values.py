@@ -11,6 +11,18 @@ def pair(text: str) -> str:
     return text
 
 
+def number(text: str, flag: str) -> float:
+    """Read one number.
+
+    Raises:
+        InputError: It is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"found '{text}', expected a number", where=flag) from None
+
+
 def numbers(text: str, flag: str) -> list[float]:
     """Read ``1,2,3``.
 

@@ -46,3 +46,13 @@ def test_a_detector_is_pruned_quantized_and_measured(detector: nn.Module) -> Non
     assert after.against(before).agreement > 0.8
     timed = squeeze.benchmark([int8])
     assert timed.notes[-1] == ("without decoding, which an application has to do: static_int8.onnx")
+
+
+def test_a_detector_is_exported_with_boxes(detector: nn.Module, tmp_path: Path) -> None:
+    done = squeeze.export(detector, (3, 64, 64), output=tmp_path, nms=True)
+    assert done.files == (tmp_path / "model.onnx", tmp_path / "model.nms.onnx")
+    assert done.boxes is not None
+    assert done.boxes.shared > 0.99
+    assert all(path.is_file() for path in done.files)
+    with pytest.raises(squeeze.InputError, match="nms: is for onnxruntime only"):
+        squeeze.export(detector, (3, 64, 64), "litert", output=tmp_path / "x", nms=True)

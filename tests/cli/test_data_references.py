@@ -77,7 +77,7 @@ def test_coco_data_is_evaluated_and_measured_for_sensitivity(
     assert code == 0, err
     (found,) = json.loads(out)["files"]
     assert found["accuracy"]["samples"] == len(box_folders.PICTURES)
-    images = ("--data", data, "--samples", 2, "--keep", "features.*", "--json", "--quiet")
+    images = ("--data", data, "--samples", 2, "--keep", "backbone.*", "--json", "--quiet")
     code, out, err = squeeze("inspect", "sensitivity", detector, *images, *repaired)
     assert code == 0, err
     assert json.loads(out)["metric"] == "mAP"

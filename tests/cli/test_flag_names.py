@@ -135,7 +135,7 @@ def test_sentences_name_flags_too() -> None:
     flags = flag_names.names(recipe, {"method": "prune"})
     with (
         pytest.raises(InputError) as caught,
-        flag_names.speaking(flags),
+        flag_names.naming_flags(flags),
     ):
         raise InputError(
             "has 5 classes, and data.train 10: set model.args.num_classes: 10",
@@ -147,15 +147,15 @@ def test_sentences_name_flags_too() -> None:
         "  or change --lr, --size or data.other"
     )
     for file in ("model.onnx", "data.train/a.png", "model.weights/x"):
-        assert flag_names.spoken(f"{file} is no model", flags) == f"{file} is no model"
+        assert flag_names.in_flags(f"{file} is no model", flags) == f"{file} is no model"
         with (
             pytest.raises(InputError, match=f"^{file}: is"),
-            flag_names.speaking(flags),
+            flag_names.naming_flags(flags),
         ):
             raise InputError("is damaged", where=file)
     with (
         pytest.raises(RecipeError) as wrong,
-        flag_names.speaking(flags),
+        flag_names.naming_flags(flags),
     ):
         raise RecipeError(
             [Problem("flags", "gates.0.max_drop: is wrong"), Problem("flags", "gates.1: too")]
@@ -198,11 +198,11 @@ def test_sentences_name_flags_too() -> None:
 def test_hints_name_flags(place: str, what: str, hint: str | None, expected: str) -> None:
     recipe = {"model": {"build": "x"}, "data": {}, "gates": []}
     flags = flag_names.names(recipe, {"method": "quantize"})
-    with pytest.raises(InputError) as caught, flag_names.speaking(flags):
+    with pytest.raises(InputError) as caught, flag_names.naming_flags(flags):
         raise InputError(what, where=place, hint=hint)
     assert str(caught.value) == expected
     if hint and "class" not in hint:
-        with pytest.raises(RecipeError) as wrong, flag_names.speaking(flags):
+        with pytest.raises(RecipeError) as wrong, flag_names.naming_flags(flags):
             raise RecipeError([Problem("flags", f"{place}: {what}; {hint}")])
         assert str(wrong.value) == expected.replace("\n  ", "; ")
 
