@@ -21,7 +21,7 @@ Task = Annotated[
         "--task",
         metavar="TASK",
         help="classification or detection; an error if the model is made for the other one.",
-        autocompletion=completion.of(("classification", "detection")),
+        autocompletion=completion.of_group(plugins.TASKS),
     ),
 ]
 _ROLES = ("train", "validation", "calibration")

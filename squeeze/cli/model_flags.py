@@ -10,7 +10,7 @@ import typer
 from squeeze.cli import flag_names, options
 from squeeze.cli.flag_groups import InputFlags
 from squeeze.cli.values import numbers, pair
-from squeeze.core import reading
+from squeeze.core import reading, specs
 
 if TYPE_CHECKING:
     from squeeze.core.types import Progress
@@ -113,7 +113,7 @@ def load(flags: ModelFlags, data: Mapping[str, object] | None = None) -> "Loaded
         "name": "inspect",
         "model": flags.block(),
         "data": {"validation": "builtin:digits"} if data is None else data,
-        "targets": [{"runtime": "pytorch"}],
+        "targets": [{"runtime": specs.module_runtime()}],
     }
     return from_data(recipe, Path.cwd(), [f"model.args.{pair}" for pair in flags.arguments])
 

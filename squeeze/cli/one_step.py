@@ -33,9 +33,9 @@ class SetFlags:
         typer.Option(
             metavar="TASK",
             help="classification or detection.",
-            autocompletion=completion.of(("classification", "detection")),
+            autocompletion=completion.of_group(plugins.TASKS),
         ),
-    ] = "classification"
+    ] = tasks.DEFAULT
     read: DataFlags
 
     def blocks(self) -> dict[str, object]:

@@ -32,6 +32,7 @@ def test_a_recipe_runs_however_it_comes(small: dict[str, Any], tmp_path: Path) -
     assert last.passed
     assert last.results.models[-1].params == sum(one.numel() for one in last.model.parameters())
     assert [path.name for path in last.files] == ["baseline.onnx", "1-prune.onnx"]
+    assert last.candidate == last.files[1:]
     assert all(path.is_file() for path in last.files)
     assert last.to_dict()["name"] == "small"
     assert "<td>1-prune</td>" in last._repr_html_()
