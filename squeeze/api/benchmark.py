@@ -107,7 +107,7 @@ def timed(
     for place, (session, spec) in enumerate(sessions):
         images = rng.standard_normal((batch_size, *spec.shape), dtype=np.float32)
         calls[place] = partial(session.invoke, session.prepare(images))
-    timings = latency.in_turns(calls, progress, title)
+    timings = latency.interleaved(calls, progress, title)
     return [timings[place] for place in calls]
 
 

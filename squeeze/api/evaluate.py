@@ -28,7 +28,7 @@ def evaluate(
     seed: int = 0,
     progress: "Progress | bool | None" = None,
 ) -> Evaluation:
-    """Measure how right a model is, on labelled images, in the runtime that serves it.
+    """Measure the accuracy of a model on labelled images, in the runtime that serves it.
 
     A module is run by PyTorch; an exported or quantized file by its own runtime.
 

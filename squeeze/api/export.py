@@ -12,12 +12,12 @@ from squeeze.api.progress import chosen
 from squeeze.api.results import ExportResult
 from squeeze.core import specs
 from squeeze.core.errors import InputError
+from squeeze.tasks.detection import nms_file
 
 if TYPE_CHECKING:
     from squeeze.api.inputs import Example, ModelLike
     from squeeze.core.types import Progress
     from squeeze.models.types import Model
-    from squeeze.tasks.detection.nms_file import NmsFile
 
 _RANDOM = 4
 
@@ -86,18 +86,22 @@ def export_each(
     Before the first one is written, it is made sure that there is none of these names.
     """
     at_least_one(batch_size, "batch_size")
-    served_by, shown = [files.runtime_named(runtime) for runtime in runtimes], chosen(progress)
+    served_by = list(dict.fromkeys(files.runtime_named(runtime) for runtime in runtimes))
+    shown = chosen(progress)
     for runtime in served_by:
         files.runtime_of(runtime)
     ending = {runtime for runtime in served_by if nms and specs.runtime(runtime).ends_at_boxes}
     if nms and not ending:
         known = [name for name, spec in specs.runtimes().items() if spec.ends_at_boxes]
         raise InputError(f"is for {' and '.join(known)} only", where="nms")
-    exportable, folder = model_of(model, example), files.OutputFolder(output)
+    exportable = model_of(model, example)
+    if ending:
+        nms_file.spec_of(exportable)
+    folder = files.OutputFolder(output)
     for runtime in served_by:
         path = folder.new(files.name_of(name, runtime, batch_size))
         if runtime in ending:
-            folder.new(_nms_path(path, exportable).name)
+            folder.new(nms_file.path_of(path).name)
     for runtime in served_by:
         with shown.task(f"exporting for {runtime}", 1) as advance:
             path = files.write_float(exportable, runtime, name, batch_size, folder.path)
@@ -137,22 +141,8 @@ def _result(
     )
 
 
-def _nms_path(path: Path, model: "Model") -> Path:
-    """Return the place of the file that ends at boxes.
-
-    Raises:
-        InputError: The model is no detector, or ONNX has no nodes for it.
-    """
-    from squeeze.tasks.detection import nms_file
-
-    nms_file.spec_of(model)
-    return nms_file.path_of(path)
-
-
-def _with_nms(path: Path, model: "Model") -> "NmsFile":
+def _with_nms(path: Path, model: "Model") -> nms_file.NmsFile:
     """Write the file that ends at boxes, and compare it with the raw one on random images."""
-    from squeeze.tasks.detection import nms_file
-
     shape = (_RANDOM, *model.input.shape)
     images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     return nms_file.write(path, model, images)

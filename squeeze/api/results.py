@@ -259,7 +259,7 @@ class QuantizeResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How right a model is, measured in the runtime that serves it.
+    """The accuracy of a model, measured in the runtime that serves it.
 
     Attributes:
         accuracy: Top-1 and top-5, or COCO's precisions, with 95 % intervals.
