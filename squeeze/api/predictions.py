@@ -75,7 +75,7 @@ def save(path: Path, evaluations: "Sequence[FileEvaluation]") -> None:
 
 def _of_classes(evaluations: "Sequence[FileEvaluation]") -> "Arrays":
     return {
-        "truth": evaluations[0].evaluation.samples.labels,
+        "truth": evaluations[0].evaluation.samples.class_indices,
         "predictions": np.stack([each.evaluation.predictions for each in evaluations]),
     }
 
@@ -111,7 +111,8 @@ def _plain(each: "FileEvaluation") -> dict[str, object]:
 
 
 def _named_classes(each: "FileEvaluation") -> list[dict[str, object]]:
-    classes, labels = each.evaluation.samples.samples.classes, each.evaluation.samples.labels
+    samples = each.evaluation.samples
+    classes, labels = samples.samples.classes, samples.class_indices
     return [
         {
             "label": classes[int(labels[position])],

@@ -85,7 +85,7 @@ class DataFlags:
             "image_set": self._image_sets().get(role),
         }
         extra = {key: value for key, value in given.items() if value is not None}
-        return expand_data_reference(text) | extra if extra else text
+        return {**expand_data_reference(text), **extra} if extra else text
 
     def checked(self, text: str, flag: str) -> "DataSource":
         """Return the data block of images to measure on, checked as that of a recipe is.

@@ -69,7 +69,8 @@ class ImageBatchBuilder:
 
     def _read(self, draw: "BatchSpec") -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
         if self._pixel_transform is None:
-            return self.split.batch(draw.positions)
+            images, _ = self.split.batch(draw.positions)
+            return images, self.split.class_indices[draw.positions]
         import torch
 
         read = self.split.original if self.augment.random_resized_crop else self.split.image
@@ -85,7 +86,8 @@ class ImageBatchBuilder:
                 )
             pixels.append(self._pixel_transform(torch.from_numpy(image.copy())))
         array = torch.stack(pixels).numpy()
-        return preprocessing.normalise(array, self.split.spec), self.split.labels[draw.positions]
+        labels = self.split.class_indices[draw.positions]
+        return preprocessing.normalise(array, self.split.spec), labels
 
     def _mixed(self, images: "Tensor", labels: "Tensor") -> "tuple[Tensor, Tensor]":
         """Mix every image with its neighbour; with both kinds enabled, one is drawn."""
