@@ -222,7 +222,7 @@ def rows(detector: Detector, runtime: str, folder: Path) -> list[str]:
         lines.append(
             f"{line}{-100 * drop.value:+.1f} [{-100 * drop.high:+.1f}, {-100 * drop.low:+.1f}] / "
             f"{-100 * half.value:+.1f} [{-100 * half.high:+.1f}, {-100 * half.low:+.1f}] | "
-            f"{change.agreement:.1%} | {covered.int8} of {covered.total} | "
+            f"{change.agreement.value:.1%} | {covered.int8} of {covered.total} | "
             f"{faster.value:.2f}x [{faster.low:.2f}, {faster.high:.2f}], "
             f"{path.stat().st_size / 1e3:.0f} kB |"
         )

@@ -24,12 +24,10 @@ class Metric:
     Attributes:
         name: In recipes, for example ``top1``.
         label: In reports, for example ``top-1``.
-        interval: Whether its drop comes with a 95 % interval.
     """
 
     name: str
     label: str
-    interval: bool = True
 
 
 @dataclass(frozen=True)

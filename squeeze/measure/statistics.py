@@ -44,7 +44,7 @@ def paired_drop(before: "NDArray[np.bool_]", after: "NDArray[np.bool_]") -> Esti
     interval keeps a width where few samples show no change.
 
     Source: Agresti and Min, Simple improved confidence intervals for comparing matched
-    proportions, Statistics in Medicine 24 (2005), section 3.
+    proportions, Statistics in Medicine 24 (2005), section 3; cut to [-1, 1].
     """
     regressions = int((before & ~after).sum())
     fixes = int((~before & after).sum())
@@ -53,7 +53,8 @@ def paired_drop(before: "NDArray[np.bool_]", after: "NDArray[np.bool_]") -> Esti
     centre = (regressions - fixes) / (total + 2)
     spread = _Z * float(np.sqrt(regressions + fixes + 1 - (regressions - fixes) ** 2 / (total + 2)))
     spread /= total + 2
-    return Estimate(value=drop, low=min(drop, centre - spread), high=max(drop, centre + spread))
+    low, high = max(-1.0, centre - spread), min(1.0, centre + spread)
+    return Estimate(value=drop, low=min(drop, low), high=max(drop, high))
 
 
 def speedup(

@@ -14,7 +14,8 @@ from squeeze.pipeline.models import ModelState, computed_with
 from squeeze.pipeline.steps import RunContext
 from squeeze.recipe.schema import Recipe
 from squeeze.report import gates
-from squeeze.report.warnings import warnings
+from squeeze.report.verdicts import IntervalRule
+from squeeze.report.warnings import undecided, warnings
 from squeeze.results import DataRecord, Results
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def record(
     """
     recipe, rows = context.recipe, measured.rows
     records = (*(state.record for state in states if state.ships), *made.records)
+    rule = IntervalRule(recipe.confidence, recipe.on_inconclusive)
+    decided = gates.decide(recipe.gates, rows, records, rule)
     return Results(
         squeeze=__version__,
         name=recipe.name,
@@ -71,9 +74,9 @@ def record(
         data=_data_records(context.data),
         models=records,
         rows=rows,
-        gates=tuple(gates.decide(recipe.gates, rows, records)),
+        gates=tuple(decided),
         pictures=measured.pictures,
-        warnings=(*warnings(rows, _noticed(context.data)), *warned),
+        warnings=(*warnings(rows, _noticed(context.data)), *undecided(decided), *warned),
         stages_s=times.stages_s,
     )
 

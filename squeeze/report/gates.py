@@ -13,7 +13,8 @@ from squeeze.recipe.schema import (
     LatencyGate,
     SizeGate,
 )
-from squeeze.results import Estimate, GateResult, ModelRecord, Row
+from squeeze.report.verdicts import IntervalRule
+from squeeze.results import Estimate, GateResult, ModelRecord, Row, Verdict
 
 _NOTHING = "nothing to compare"
 _UNCHANGED = "the shipped model is the baseline itself"
@@ -21,11 +22,11 @@ _UNCHANGED = "the shipped model is the baseline itself"
 
 @dataclass(frozen=True)
 class _Finding:
-    """A limit, what was found, and whether it passes; None if this host cannot tell."""
+    """A limit, what was found, and the verdict."""
 
     limit: str
     found: str
-    passed: bool | None
+    verdict: Verdict
     note: str = ""
 
 
@@ -66,19 +67,31 @@ class _Checked:
             model=self.row.model,
             limit=finding.limit,
             found=finding.found,
-            passed=finding.passed,
+            verdict=finding.verdict,
             note=finding.note,
         )
 
 
 def decide(
-    gates: Sequence[Gate], rows: Sequence[Row], models: Sequence[ModelRecord]
+    gates: Sequence[Gate],
+    rows: Sequence[Row],
+    models: Sequence[ModelRecord],
+    rule: IntervalRule,
 ) -> list[GateResult]:
     """Return one result per gate, limit and row of the last model.
+
+    Figures with an interval (accuracy, its change, agreement, speed-up) are decided by it; a median
+    latency, sizes, costs and coverage by the figure itself.
 
     What cannot be checked does not pass: a gate fails if the last model has no file for its target,
     or if its target was skipped. Without ``target``, a gate is checked on all targets that were
     measured. A step that missed its own goal is a failed gate too.
+
+    Args:
+        gates: The recipe's.
+        rows: Of all models on all targets.
+        models: In the order of the recipe.
+        rule: For gates that have none of their own.
     """
     found = [
         GateResult(
@@ -87,7 +100,7 @@ def decide(
             model=model.name,
             limit=model.missed_goal.limit,
             found=model.missed_goal.found,
-            passed=False,
+            verdict="fail",
             note=model.missed_goal.hint,
         )
         for model in models
@@ -102,17 +115,19 @@ def decide(
                     model=models[-1].name,
                     limit=finding.limit,
                     found=finding.found,
-                    passed=finding.passed,
+                    verdict=finding.verdict,
                     note=finding.note,
                 )
                 for finding in _cost(gate, models)
             ]
         else:
-            found += _on_targets(gate, rows, models)
+            found += _on_targets(gate, rows, models, rule)
     return found
 
 
-def _on_targets(gate: Gate, rows: Sequence[Row], models: Sequence[ModelRecord]) -> list[GateResult]:
+def _on_targets(
+    gate: Gate, rows: Sequence[Row], models: Sequence[ModelRecord], rule: IntervalRule
+) -> list[GateResult]:
     wanted = getattr(gate, "target", None)
     results = []
     for checked in _checked(rows, models):
@@ -121,10 +136,10 @@ def _on_targets(gate: Gate, rows: Sequence[Row], models: Sequence[ModelRecord]) 
         if isinstance(gate, CoverageGate) and wanted is None and checked.holds_no_int8:
             continue  # without a target the gate is about int8 files
         if checked.missing is not None:
-            missing = _Finding("measured", "not measured", passed=False, note=checked.missing)
+            missing = _Finding("measured", "not measured", "fail", checked.missing)
             results.append(checked.result(gate, missing))
             continue
-        results += [checked.result(gate, finding) for finding in _check(gate, checked)]
+        results += [checked.result(gate, finding) for finding in _check(gate, checked, rule)]
     if not results:
         results.append(
             GateResult(
@@ -133,7 +148,7 @@ def _on_targets(gate: Gate, rows: Sequence[Row], models: Sequence[ModelRecord]) 
                 model=models[-1].name,
                 limit="measured",
                 found="not measured",
-                passed=False,
+                verdict="fail",
                 note="no target has this figure",
             )
         )
@@ -167,18 +182,26 @@ def _checked(rows: Sequence[Row], models: Sequence[ModelRecord]) -> Iterator[_Ch
             yield _Checked(last, baseline, missing, unmeasured=nothing, asks_for_float=asks)
 
 
-def _check(gate: Gate, checked: _Checked) -> Iterable[_Finding]:
+def _check(gate: Gate, checked: _Checked, rule: IntervalRule) -> Iterable[_Finding]:
     row = checked.row
     if isinstance(gate, AccuracyGate):
-        yield from _accuracy(gate, row)
+        yield from _accuracy(gate, row, _own(gate, rule))
     elif isinstance(gate, AgreementGate):
-        yield from _agreement(gate, row)
+        yield from _agreement(gate, row, _own(gate, rule))
     elif isinstance(gate, LatencyGate):
-        yield from (_here(gate, row, finding) for finding in _latency(gate, row))
+        yield from (_here(gate, row, each) for each in _latency(gate, row, _own(gate, rule)))
     elif isinstance(gate, SizeGate):
         yield from _size(gate, row, checked.baseline)
     elif isinstance(gate, CoverageGate):
         yield from (_here(gate, row, finding) for finding in _coverage(gate, row))
+
+
+def _own(gate: AccuracyGate | AgreementGate | LatencyGate, rule: IntervalRule) -> IntervalRule:
+    """Return the recipe's rule with what the gate says of its own."""
+    return IntervalRule(
+        rule.confidence if gate.confidence is None else gate.confidence,
+        gate.on_inconclusive or rule.on_inconclusive,
+    )
 
 
 def _here(gate: LatencyGate | CoverageGate, row: Row, finding: _Finding) -> _Finding:
@@ -188,69 +211,82 @@ def _here(gate: LatencyGate | CoverageGate, row: Row, finding: _Finding) -> _Fin
     return _Finding(
         finding.limit,
         f"{finding.found} on this host",
-        passed=False if gate.on_not_measurable == "fail" else None,
-        note=f"not measurable here: the target is {row.made_for}, {cpu.difference(row.made_for)}",
+        "fail" if gate.on_not_measurable == "fail" else "not_measurable",
+        f"not measurable here: the target is {row.made_for}, {cpu.difference(row.made_for)}",
     )
 
 
-def _accuracy(gate: AccuracyGate, row: Row) -> Iterable[_Finding]:
+def _passes(holds: bool) -> Verdict:  # noqa: FBT001  (reads as the sentence it is)
+    return "pass" if holds else "fail"
+
+
+def _accuracy(gate: AccuracyGate, row: Row, rule: IntervalRule) -> Iterable[_Finding]:
     if row.accuracy is None:
         return
-    value = row.accuracy.figure(gate.metric)
-    if value is None:
+    samples, figure = row.accuracy.samples, row.accuracy.figure(gate.metric)
+    if figure is None:
         note = f"metric '{gate.metric}' is not available for {row.accuracy.kind}"
-        yield _Finding("measured", "not available", passed=False, note=note)
+        yield _Finding("measured", "not available", "fail", note)
         return
     if gate.min is not None:
-        yield _Finding(f">= {gate.min:.1%}", f"{value:.2%}", value >= gate.min)
+        yield _of_samples(f">= {gate.min:.1%}", figure, gate.min, samples, rule)
     if gate.max_drop is not None:
-        limit = f"drop <= {100 * gate.max_drop:.2f} points"
-        found = row.change.drop_of(gate.metric) if row.change is not None else None
-        if found is None:
-            yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
+        limit = f"change >= {-100 * gate.max_drop:.2f} points"
+        drop = row.change.drop_of(gate.metric) if row.change is not None else None
+        if drop is None:
+            yield _Finding(limit, _NOTHING, "fail", _UNCHANGED)
             return
-        note = _near(found, gate.max_drop, lambda v: f"{100 * v:+.2f}")
-        # the figures are counts over samples: allow for the last bit of their division
-        passed = found.value <= gate.max_drop + 1e-12
-        yield _Finding(limit, f"{100 * found.value:+.2f}", passed, note)
+        change = Estimate(value=0.0 - drop.value, low=0.0 - drop.high, high=0.0 - drop.low)
+        yield _of_samples(limit, change, -gate.max_drop, samples, rule, _points)
 
 
-def _agreement(gate: AgreementGate, row: Row) -> Iterable[_Finding]:
+def _points(change: float) -> str:
+    return f"{100 * change:+.2f}"
+
+
+def _of_samples(
+    limit: str,
+    figure: Estimate,
+    least: float,
+    samples: int,
+    rule: IntervalRule,
+    show: Callable[[float], str] = "{:.2%}".format,
+) -> _Finding:
+    """Decide a figure that more samples would make more certain."""
+    undecided = rule.verdict(figure, least)
+    verdict, note = rule.counted(undecided)
+    if undecided == "inconclusive":
+        note = "; ".join(filter(None, (note, rule.samples_to_decide(figure, least, samples))))
+    return _Finding(limit, rule.shown(figure, show), verdict, note)
+
+
+def _agreement(gate: AgreementGate, row: Row, rule: IntervalRule) -> Iterable[_Finding]:
     limit = f">= {gate.min:.1%}"
-    if row.change is None:
-        yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
+    if row.change is None or row.accuracy is None:
+        yield _Finding(limit, _NOTHING, "fail", _UNCHANGED)
     else:
-        agreement = row.change.agreement
-        yield _Finding(limit, f"{agreement:.1%}", agreement >= gate.min)
+        yield _of_samples(limit, row.change.agreement, gate.min, row.accuracy.samples, rule)
 
 
-def _latency(gate: LatencyGate, row: Row) -> Iterable[_Finding]:
+def _latency(gate: LatencyGate, row: Row, rule: IntervalRule) -> Iterable[_Finding]:
     if row.latency is None:
         return
     noise = "noisy timing" if row.latency.noisy else ""
     if gate.min_speedup is not None:
         limit, speedup = f">= {gate.min_speedup:g}x", row.speedup
         if speedup is None:
-            yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
+            yield _Finding(limit, _NOTHING, "fail", _UNCHANGED)
         else:
-            note = "; ".join(
-                filter(None, (_near(speedup, gate.min_speedup, lambda v: f"{v:.2f}x"), noise))
-            )
-            passed = speedup.value >= gate.min_speedup
-            yield _Finding(limit, f"{speedup.value:.2f}x", passed, note)
+            verdict, note = rule.counted(rule.verdict(speedup, gate.min_speedup))
+            note = "; ".join(filter(None, (note, noise)))
+            yield _Finding(limit, rule.shown(speedup, "{:.2f}x".format), verdict, note)
     if gate.max_latency_s is not None:
         yield _Finding(
             f"<= {1e3 * gate.max_latency_s:g} ms",
             f"{1e3 * row.latency.median_s:.3g} ms",
-            row.latency.median_s <= gate.max_latency_s,
+            _passes(row.latency.median_s <= gate.max_latency_s),
             noise,
         )
-
-
-def _near(found: Estimate, limit: float, show: Callable[[float], str]) -> str:
-    if found.low <= limit <= found.high and found.low < found.high:
-        return f"within noise: interval {show(found.low)} to {show(found.high)}"
-    return ""
 
 
 def _size(gate: SizeGate, row: Row, baseline: Row) -> Iterable[_Finding]:
@@ -258,34 +294,33 @@ def _size(gate: SizeGate, row: Row, baseline: Row) -> Iterable[_Finding]:
         return
     if gate.max_bytes is not None:
         limit = f"<= {gate.max_bytes:,} bytes"
-        yield _Finding(limit, f"{row.size_bytes:,}", row.size_bytes <= gate.max_bytes)
+        yield _Finding(limit, f"{row.size_bytes:,}", _passes(row.size_bytes <= gate.max_bytes))
     if gate.min_reduction is not None and baseline.size_bytes:
         limit = f">= {gate.min_reduction:g}x smaller"
         if row is baseline:
-            yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
+            yield _Finding(limit, _NOTHING, "fail", _UNCHANGED)
             return
         ratio = baseline.size_bytes / row.size_bytes
-        yield _Finding(limit, f"{ratio:.2f}x", ratio >= gate.min_reduction)
+        yield _Finding(limit, f"{ratio:.2f}x", _passes(ratio >= gate.min_reduction))
 
 
 def _coverage(gate: CoverageGate, row: Row) -> Iterable[_Finding]:
     limit = f">= {gate.min:.0%}"
     if row.coverage is None:
-        note = f"the file is {row.precision}"
-        yield _Finding(limit, "no int8", passed=False, note=note)
+        yield _Finding(limit, "no int8", "fail", f"the file is {row.precision}")
     else:
         share = row.coverage.int8 / max(row.coverage.total, 1)
         found = f"{row.coverage.int8} of {row.coverage.total}"
-        yield _Finding(limit, found, share >= gate.min)
+        yield _Finding(limit, found, _passes(share >= gate.min))
 
 
 def _cost(gate: CostGate, models: Sequence[ModelRecord]) -> Iterable[_Finding]:
     first, last = (getattr(model, gate.metric) for model in (models[0], models[-1]))
     if gate.max is not None:
-        yield _Finding(f"<= {gate.max:,}", f"{last:,}", last <= gate.max)
+        yield _Finding(f"<= {gate.max:,}", f"{last:,}", _passes(last <= gate.max))
     if gate.min_reduction is not None:
         limit, ratio = f">= {gate.min_reduction:g}x fewer", first / max(last, 1)
         if len(models) == 1:
-            yield _Finding(limit, _NOTHING, passed=False, note=_UNCHANGED)
+            yield _Finding(limit, _NOTHING, "fail", _UNCHANGED)
         else:
-            yield _Finding(limit, f"{ratio:.2f}x", ratio >= gate.min_reduction)
+            yield _Finding(limit, f"{ratio:.2f}x", _passes(ratio >= gate.min_reduction))

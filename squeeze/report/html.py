@@ -35,7 +35,7 @@ def render(results: Results) -> str:
         scatter=plots.accuracy_over_latency(results),
         headlines=headlines.headlines(results),
         gate_columns=tables.GATE_COLUMNS,
-        gates=[(gate.passed, tables.gate_cells(gate)) for gate in results.gates],
+        gates=[(gate.verdict, tables.gate_cells(gate)) for gate in results.gates],
         verdict_class=_verdict_class(results),
         decodes=tasks.spec_of(results.task).decodes,
         sections=task.sections(tables.finals(results)),
@@ -52,10 +52,10 @@ def render(results: Results) -> str:
 
 def _verdict_class(results: Results) -> str:
     """Return the colour of the verdict: green only where every gate was decided and passed."""
-    outcomes = {gate.passed for gate in results.gates}
-    if False in outcomes:
+    verdicts = {gate.verdict for gate in results.gates}
+    if "fail" in verdicts:
         return "bad"
-    return "good" if outcomes == {True} else "none"
+    return "good" if verdicts == {"pass"} else "none"
 
 
 def _shown(value: object) -> object:

@@ -1,6 +1,7 @@
 """``report.md``: what fits into a comment on a pull request."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from squeeze.core import tasks
@@ -78,7 +79,8 @@ def _headlines(results: Results) -> Iterator[str]:
 
 
 def _emphasized(cells: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple("**FAIL**" if cell == "FAIL" else cell for cell in cells[:1]) + cells[1:]
+    mark, *others = cells
+    return (f"**{mark}**" if mark in {"FAIL", "inconclusive"} else mark, *others)
 
 
 def _outside_int8(results: Results) -> Iterator[str]:
@@ -129,12 +131,18 @@ def verdict_of(results: Results) -> str:
     if not results.gates:
         return "no gates"
     total = len(results.gates)
-    failed = sum(gate.passed is False for gate in results.gates)
-    unknown = sum(gate.passed is None for gate in results.gates)
-    verdict = f"{failed} of {total} gates failed" if failed else "all gates passed"
-    if unknown and not failed:
-        verdict = f"{total - unknown} of {total} gates passed"
-    return f"{verdict}, {unknown} not measurable here" if unknown else verdict
+    counts = Counter(gate.verdict for gate in results.gates)
+    if counts["fail"]:
+        parts = [f"{counts['fail']} of {total} gates failed"]
+    elif counts["pass"] == total:
+        parts = ["all gates passed"]
+    else:
+        parts = [f"{counts['pass']} of {total} gates passed"]
+    if counts["inconclusive"]:
+        parts.append(f"{counts['inconclusive']} inconclusive")
+    if counts["not_measurable"]:
+        parts.append(f"{counts['not_measurable']} not measurable here")
+    return ", ".join(parts)
 
 
 def _line(cells: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ from squeeze.results import (
     ModelRecord,
     Results,
     Row,
+    Verdict,
 )
 from squeeze.tasks import report_of
 
@@ -22,6 +23,12 @@ _COST = ("Size", "Params", "MACs", "Int8 kernels", "Peak memory")
 _DETAILS = {"p95", "Peak memory"}
 GATE_COLUMNS = ("Result", "Gate", "Target", "Model", "Limit", "Found", "Note")
 
+_MARKS: dict[Verdict, str] = {
+    "pass": "pass",
+    "fail": "FAIL",
+    "inconclusive": "inconclusive",
+    "not_measurable": "not measurable here",
+}
 _MEGA = 1_000_000
 
 
@@ -176,7 +183,7 @@ def gate_cells(gate: GateResult) -> tuple[str, ...]:
 
 def mark(gate: GateResult) -> str:
     """Return how a gate ended."""
-    return {True: "pass", False: "FAIL", None: "not measurable here"}[gate.passed]
+    return _MARKS[gate.verdict]
 
 
 def reused_measurements(results: Results) -> list[str]:

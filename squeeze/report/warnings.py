@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from squeeze.core import cpu, specs
 from squeeze.recipe import schemes
-from squeeze.results import LayerTime, Row
+from squeeze.results import GateResult, LayerTime, Row
 
 _SHOWN = 4
 
@@ -32,6 +32,18 @@ def warnings(rows: Iterable[Row], noticed: Iterable[str]) -> Iterator[str]:
     known = specs.runtimes()  # a report may be written where a plug-in is missing
     measured = [known[row.runtime] for row in rows if row.runtime in known]
     yield from dict.fromkeys(spec.host_caveat for spec in measured if spec.host_caveat)
+
+
+def undecided(gates: Iterable[GateResult]) -> Iterator[str]:
+    """Yield a warning for every gate that the samples or the timings do not decide."""
+    for gate in gates:
+        if gate.verdict == "inconclusive":
+            place = f" on {gate.target}" if gate.target else ""
+            note = f"; {gate.note}" if gate.note else ""
+            yield (
+                f"Gate {gate.gate}{place} is inconclusive: {gate.found}, the limit {gate.limit} "
+                f"lies inside the interval{note}."
+            )
 
 
 def doubts(rows: Sequence[Row]) -> Iterator[str]:

@@ -69,7 +69,11 @@ __all__ = [
     "Provenance",
     "Results",
     "Row",
+    "Verdict",
 ]
+
+
+Verdict = Literal["pass", "fail", "inconclusive", "not_measurable"]
 
 
 class GateResult(Block):
@@ -80,9 +84,12 @@ class GateResult(Block):
         target: The target's name; None for a gate that is the same on every target.
         model: The model that was judged; of a file that was not made, the one that is missing.
         limit: What was asked for, in words.
-        found: What was measured, in words.
-        passed: Whether the limit holds; None where this host cannot decide and the recipe does not
-            fail for that.
+        found: What was measured, in words; with the interval where the figure has one.
+        verdict: ``pass`` or ``fail``: of a figure with an interval, the whole interval lies within
+            the limit, or beyond it. ``inconclusive``: the limit lies inside the interval.
+            ``not_measurable``: another processor decides it than this host's. Where the recipe
+            counts one of the last two as a pass or a failure, that is the verdict and the note
+            says so.
         note: What the reader should know about it; empty if nothing.
     """
 
@@ -91,7 +98,7 @@ class GateResult(Block):
     model: str
     limit: str
     found: str
-    passed: bool | None
+    verdict: Verdict
     note: str = ""
 
 
@@ -158,4 +165,4 @@ class Results(Block):
     @property
     def passed(self) -> bool:
         """Whether no gate failed."""
-        return all(gate.passed is not False for gate in self.gates)
+        return all(gate.verdict != "fail" for gate in self.gates)

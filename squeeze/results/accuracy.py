@@ -3,6 +3,7 @@
 Every block names its ``kind``, by which ``results.json`` is read back.
 """
 
+from statistics import NormalDist
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -22,6 +23,31 @@ class Estimate(Block):
     value: float
     low: float
     high: float
+
+    def at(self, confidence: float) -> "Estimate":
+        """Return the figure with the interval of another confidence.
+
+        Both arms are stretched as those of a normal distribution, which is exact for paired changes
+        (Agresti and Min) and close for Wilson's and for bootstrapped intervals.
+
+        Args:
+            confidence: In (0, 1).
+        """
+        stretch = _quantile(confidence) / _quantile(CONFIDENCE)
+        return Estimate(
+            value=self.value,
+            low=self.value - stretch * (self.value - self.low),
+            high=self.value + stretch * (self.high - self.value),
+        )
+
+
+CONFIDENCE = 0.95
+"""Of every interval in ``results.json`` and in reports."""
+
+
+def _quantile(confidence: float) -> float:
+    """Return how many standard deviations a two-sided interval reaches to each side."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 _CHANCE = 0.05
@@ -74,9 +100,9 @@ class ClassificationAccuracy(Block):
         """Every figure with an interval, by its name in reports."""
         return {"top-1": self.top1, "top-5": self.top5}
 
-    def figure(self, metric: str) -> float | None:
+    def figure(self, metric: str) -> Estimate | None:
         """Return the figure that a gate's metric names; None for a metric of another task."""
-        return {"top1": self.top1.value, "top5": self.top5.value}.get(metric)
+        return {"top1": self.top1, "top5": self.top5}.get(metric)
 
 
 class ClassPrecision(Block):
@@ -147,9 +173,9 @@ class DetectionAccuracy(Block):
         """Every figure with an interval, by its name in reports."""
         return {"mAP": self.map, "AP50": self.ap50}
 
-    def figure(self, metric: str) -> float | None:
+    def figure(self, metric: str) -> Estimate | None:
         """Return the figure that a gate's metric names; None for a metric of another task."""
-        return {"map": self.map.value, "ap50": self.ap50.value}.get(metric)
+        return {"map": self.map, "ap50": self.ap50}.get(metric)
 
 
 class ClassificationChange(Block):
@@ -158,24 +184,22 @@ class ClassificationChange(Block):
     Attributes:
         kind: The task, which says how the block is read.
         drop: Top-1 of the baseline minus top-1 here, with the paired interval.
-        top5_drop: Top-5 of the baseline minus top-5 here.
-        agreement: Share of samples on which both predict the same class.
+        top5_drop: Top-5 of the baseline minus top-5 here, with the paired interval.
+        agreement: Share of samples on which both predict the same class, with Wilson's interval.
         regressions: Samples that only the baseline gets right.
         fixes: Samples that only this model gets right.
     """
 
     kind: Literal["classification"] = "classification"
     drop: Estimate
-    top5_drop: float
-    agreement: float
+    top5_drop: Estimate
+    agreement: Estimate
     regressions: int
     fixes: int
 
     def drop_of(self, metric: str) -> Estimate | None:
-        """Return the drop of a gate's metric; without a width where it has no interval."""
-        if metric == "top5":
-            return Estimate(value=self.top5_drop, low=self.top5_drop, high=self.top5_drop)
-        return self.drop if metric == "top1" else None
+        """Return the drop of a gate's metric; None for a metric of another task."""
+        return {"top1": self.drop, "top5": self.top5_drop}.get(metric)
 
 
 class DetectionChange(Block):
@@ -187,16 +211,17 @@ class DetectionChange(Block):
             images, by percentiles.
         ap50_drop: AP50 of the baseline minus AP50 here, with the interval of the same bootstrap.
         agreement: Share of the baseline's detections of score 0.3 and more that this model has too:
-            of the same class, score 0.3 and more, and an IoU of at least 0.5.
+            of the same class, score 0.3 and more, and an IoU of at least 0.5. Its interval is that
+            of a bootstrap over images, by percentiles.
     """
 
     kind: Literal["detection"] = "detection"
     drop: Estimate
     ap50_drop: Estimate
-    agreement: float
+    agreement: Estimate
 
     def drop_of(self, metric: str) -> Estimate | None:
-        """Return the drop of a gate's metric."""
+        """Return the drop of a gate's metric; None for a metric of another task."""
         return {"map": self.drop, "ap50": self.ap50_drop}.get(metric)
 
 

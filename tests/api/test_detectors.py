@@ -43,7 +43,7 @@ def test_a_detector_is_pruned_quantized_and_measured(detector: nn.Module) -> Non
     before, after = (squeeze.evaluate(one, Boxed()) for one in (detector, int8))
     assert list(after.accuracy.figures) == ["mAP", "AP50"]
     assert len(after.predictions) == 24
-    assert after.against(before).agreement > 0.8
+    assert after.against(before).agreement.value > 0.8
     timed = squeeze.benchmark([int8])
     assert timed.notes[-1] == ("without decoding, which an application has to do: static_int8.onnx")
 

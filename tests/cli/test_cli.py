@@ -226,7 +226,7 @@ def test_flags_make_a_recipe_and_a_failed_gate_exits_with_3(
     _, record = pruned
     (step,) = record["recipe"]["steps"]
     assert (step["method"], step["pruning_ratio"], step["align"]) == ("prune", 0.5, "auto")
-    assert [gate["passed"] for gate in record["gates"]] == [False]
+    assert [gate["verdict"] for gate in record["gates"]] == ["fail"]
     assert [row["model"] for row in record["rows"]] == ["baseline", "1-prune"]
 
 

@@ -58,7 +58,7 @@ def _row(model: str, target: str, **changes: object) -> Row:
 @pytest.fixture
 def results() -> Results:
     change = ClassificationChange(
-        drop=_at(0.02), top5_drop=0.0, agreement=0.95, regressions=3, fixes=1
+        drop=_at(0.02), top5_drop=_at(0.0), agreement=_at(0.95), regressions=3, fixes=1
     )
     coverage = KernelCoverage(
         int8=9,
@@ -122,10 +122,10 @@ def results() -> Results:
             GateResult(
                 gate="top1",
                 target="onnxruntime",
-                limit="drop <= 1.00 points",
-                found="+2.00",
+                limit="change >= -1.00 points",
+                found="-2.00 [-3.00, -1.00]",
                 model="1-quantize",
-                passed=False,
+                verdict="fail",
                 note="a | b",
             ),
         ),

@@ -59,32 +59,38 @@ def test_all_reports_have_all_headline_figures(
 def test_the_gates_model_and_outcome_are_in_all_reports(
     results: Results, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcomes = {True: "pass", False: "FAIL", None: "not measurable here"}
-    for passed, word in outcomes.items():
-        gate = results.gates[0].model_copy(update={"passed": passed, "model": "7-model"})
+    marks = {
+        "pass": "pass",
+        "fail": "FAIL",
+        "inconclusive": "inconclusive",
+        "not_measurable": "not measurable here",
+    }
+    for verdict, word in marks.items():
+        gate = results.gates[0].model_copy(update={"verdict": verdict, "model": "7-model"})
         shown = results.model_copy(update={"gates": (gate,)})
         console.summary(shown)
         terminal = capsys.readouterr().out
-        assert f"{word}  top1 on onnxruntime, 7-model: +2.00, limit drop <= 1.00" in terminal
+        assert f"{word}  top1 on onnxruntime, 7-model: -2.00 [-3.00, -1.00], limit" in terminal
         for report in (html.render(shown), markdown.render(shown)):
             assert "7-model" in report
             assert word in report
-        assert shown.passed is (passed is not False)
+        assert shown.passed is (verdict != "fail")
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "verdict", "colour"),
+    ("verdicts", "verdict", "colour"),
     [
-        ((True, True), "all gates passed", "good"),
-        ((True, False, None), "1 of 3 gates failed, 1 not measurable here", "bad"),
-        ((True, None), "1 of 2 gates passed, 1 not measurable here", "none"),
-        ((None,), "0 of 1 gates passed, 1 not measurable here", "none"),
+        (("pass", "pass"), "all gates passed", "good"),
+        (("pass", "fail", "not_measurable"), "1 of 3 gates failed, 1 not measurable here", "bad"),
+        (("pass", "not_measurable"), "1 of 2 gates passed, 1 not measurable here", "none"),
+        (("pass", "inconclusive"), "1 of 2 gates passed, 1 inconclusive", "none"),
+        (("not_measurable",), "0 of 1 gates passed, 1 not measurable here", "none"),
     ],
 )
-def test_a_gate_that_was_not_measured_is_not_counted_as_passed(
-    outcomes: tuple[bool | None, ...], verdict: str, colour: str, results: Results
+def test_a_gate_without_a_verdict_is_not_counted_as_passed(
+    verdicts: tuple[str, ...], verdict: str, colour: str, results: Results
 ) -> None:
-    gates = tuple(results.gates[0].model_copy(update={"passed": passed}) for passed in outcomes)
+    gates = tuple(results.gates[0].model_copy(update={"verdict": each}) for each in verdicts)
     shown = results.model_copy(update={"gates": gates})
     assert markdown.verdict_of(shown) == verdict
     assert f'<span class="verdict {colour}">{verdict}</span>' in html.render(shown)

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from squeeze.core import cpu
 from squeeze.recipe.schema import Gate
 from squeeze.report.gates import decide
+from squeeze.report.verdicts import IntervalRule
 from squeeze.results import (
     ClassificationAccuracy,
     ClassificationChange,
@@ -44,6 +45,7 @@ def row(model: str, **changes: Any) -> Row:
     return Row(**(base | changes))
 
 
+RULE = IntervalRule(0.95, "warn")
 STATES = [
     ModelRecord(name="baseline", method="baseline", params=100, macs=1000, seconds=0),
     ModelRecord(name="1-quantize", method="quantize", params=50, macs=400, seconds=0),
@@ -56,7 +58,11 @@ ROWS = [
         size_bytes=250,
         speedup=at(1.5, 0.1),
         change=ClassificationChange(
-            drop=at(0.01, 0.02), top5_drop=0.02, agreement=0.96, regressions=2, fixes=1
+            drop=at(0.01, 0.02),
+            top5_drop=at(0.02, 0.005),
+            agreement=at(0.96, 0.01),
+            regressions=2,
+            fixes=1,
         ),
         coverage=KernelCoverage(
             int8=9, total=10, convolutions=(9, 9), survivors=(), conversions={}
@@ -67,40 +73,70 @@ ROWS = [
 
 def decided(gate: dict[str, Any], rows: list[Row] | None = None) -> list[GateResult]:
     parsed: Gate = TypeAdapter(Gate).validate_python(gate)
-    return decide([parsed], rows or ROWS, STATES)
+    return decide([parsed], rows or ROWS, STATES, RULE)
 
 
 @pytest.mark.parametrize(
-    ("gate", "passed", "found"),
+    ("gate", "verdict", "found"),
     [
-        ({"metric": "top1", "max_drop": 0.01}, True, "+1.00"),
-        ({"metric": "top1", "max_drop": 0.009}, False, "+1.00"),
-        ({"metric": "top1", "min": 0.9}, True, "90.00%"),
-        ({"metric": "top5", "max_drop": 0.01}, False, "+2.00"),
-        ({"metric": "agreement", "min": 0.96}, True, "96.0%"),
-        ({"metric": "agreement", "min": 0.97}, False, "96.0%"),
-        ({"metric": "latency", "min_speedup": 1.5}, True, "1.50x"),
-        ({"metric": "latency", "min_speedup": 1.7}, False, "1.50x"),
-        ({"metric": "latency", "max_latency_s": 0.009}, False, "10 ms"),
-        ({"metric": "size", "max_bytes": 250}, True, "250"),
-        ({"metric": "size", "min_reduction": 4}, True, "4.00x"),
-        ({"metric": "size", "max_bytes": 249}, False, "250"),
-        ({"metric": "macs", "min_reduction": 2.5}, True, "2.50x"),
-        ({"metric": "params", "max": 49}, False, "50"),
-        ({"metric": "int8_coverage", "min": 0.9}, True, "9 of 10"),
-        ({"metric": "int8_coverage", "min": 1.0}, False, "9 of 10"),
+        ({"metric": "top1", "max_drop": 0.03}, "pass", "-1.00 [-3.00, +1.00]"),
+        ({"metric": "top1", "max_drop": 0.029}, "inconclusive", "-1.00 [-3.00, +1.00]"),
+        ({"metric": "top1", "min": 0.9}, "pass", "90.00% [90.00%, 90.00%]"),
+        ({"metric": "top1", "min": 0.901}, "fail", "90.00% [90.00%, 90.00%]"),
+        ({"metric": "top5", "max_drop": 0.014}, "fail", "-2.00 [-2.50, -1.50]"),
+        ({"metric": "top5", "max_drop": 0.016}, "inconclusive", "-2.00 [-2.50, -1.50]"),
+        ({"metric": "agreement", "min": 0.95}, "pass", "96.00% [95.00%, 97.00%]"),
+        ({"metric": "agreement", "min": 0.96}, "inconclusive", "96.00% [95.00%, 97.00%]"),
+        ({"metric": "agreement", "min": 0.98}, "fail", "96.00% [95.00%, 97.00%]"),
+        ({"metric": "latency", "min_speedup": 1.4}, "pass", "1.50x [1.40x, 1.60x]"),
+        ({"metric": "latency", "min_speedup": 1.5}, "inconclusive", "1.50x [1.40x, 1.60x]"),
+        ({"metric": "latency", "min_speedup": 1.7}, "fail", "1.50x [1.40x, 1.60x]"),
+        ({"metric": "latency", "max_latency_s": 0.009}, "fail", "10 ms"),
+        ({"metric": "size", "max_bytes": 250}, "pass", "250"),
+        ({"metric": "size", "min_reduction": 4}, "pass", "4.00x"),
+        ({"metric": "size", "max_bytes": 249}, "fail", "250"),
+        ({"metric": "macs", "min_reduction": 2.5}, "pass", "2.50x"),
+        ({"metric": "params", "max": 49}, "fail", "50"),
+        ({"metric": "int8_coverage", "min": 0.9}, "pass", "9 of 10"),
+        ({"metric": "int8_coverage", "min": 1.0}, "fail", "9 of 10"),
     ],
 )
-def test_each_kind(gate: dict[str, Any], passed: bool, found: str) -> None:  # noqa: FBT001
+def test_each_kind(gate: dict[str, Any], verdict: str, found: str) -> None:
     (result,) = decided(gate)
-    assert (result.passed, result.found) == (passed, found)
+    assert (result.verdict, result.found) == (verdict, found)
 
 
-def test_a_limit_inside_the_interval_is_noted() -> None:
-    (result,) = decided({"metric": "latency", "min_speedup": 1.45})
-    assert result.note == "within noise: interval 1.40x to 1.60x"
-    (result,) = decided({"metric": "latency", "min_speedup": 1.2})
-    assert result.note == ""
+@pytest.mark.parametrize(
+    ("asks", "verdict", "note"),
+    [
+        ("warn", "inconclusive", ""),
+        ("fail", "fail", "inconclusive, counted as a failure (on_inconclusive: fail)"),
+        ("pass", "pass", "inconclusive, counted as a pass (on_inconclusive: pass)"),
+    ],
+)
+def test_the_recipe_says_what_an_inconclusive_gate_does(asks: str, verdict: str, note: str) -> None:
+    gate = {"metric": "latency", "min_speedup": 1.5}
+    (own,) = decided(gate | {"on_inconclusive": asks})
+    parsed: Gate = TypeAdapter(Gate).validate_python(gate)
+    (shared,) = decide([parsed], ROWS, STATES, IntervalRule(0.95, asks))
+    for result in (own, shared):
+        assert (result.verdict, result.note) == (verdict, note)
+
+
+def test_more_confidence_needs_a_wider_interval() -> None:
+    gate = {"metric": "latency", "min_speedup": 1.4}
+    (usual,) = decided(gate)
+    (stricter,) = decided(gate | {"confidence": 0.99})
+    assert (usual.verdict, stricter.verdict) == ("pass", "inconclusive")
+    assert stricter.found == "1.50x [1.37x, 1.63x]"  # 2.576 / 1.960 times as wide
+
+
+def test_an_inconclusive_gate_says_how_many_samples_would_decide() -> None:
+    """A deviation of 0.02 / 1.96 at 100 samples, a gap of 0.01: (1.96 + 0.84)² · 100 · 1.04."""
+    (result,) = decided({"metric": "top1", "max_drop": 0.02})
+    assert result.note == "about 820 samples would decide (100 here)"
+    (result,) = decided({"metric": "top1", "max_drop": 0.01})
+    assert result.note == "too close to the limit for any number of samples (100 here)"
 
 
 def skipped(why: str, **changes: Any) -> Row:
@@ -123,11 +159,11 @@ EVERY_METRIC: list[dict[str, Any]] = [
 def test_a_target_that_was_left_out_fails_where_it_is_named() -> None:
     left_out = [skipped("no CUDA device here")]
     (result,) = decided({"metric": "top1", "max_drop": 0.5, "target": "t"}, left_out)
-    assert (result.passed, result.note) == (False, "no CUDA device here")
+    assert (result.verdict, result.note) == ("fail", "no CUDA device here")
     (result,) = decided({"metric": "top1", "max_drop": 0.5}, left_out)
-    assert (result.passed, result.found) == (False, "not measured")
+    assert (result.verdict, result.found) == ("fail", "not measured")
     (result,) = decided({"metric": "top1", "max_drop": 0.5}, [*ROWS, skipped("no", target="u")])
-    assert (result.passed, result.target) == (True, "t")
+    assert (result.verdict, result.target) == ("pass", "t")
 
 
 @pytest.mark.parametrize("gate", EVERY_METRIC)
@@ -137,14 +173,14 @@ def test_a_compressed_model_that_was_not_made_fails_its_gates_with_the_reason(
 ) -> None:
     found = decided(gate | {"target": target}, [row("baseline"), skipped("has no kernels")])
     (result,) = found
-    assert (result.passed, result.model, result.target) == (False, "1-quantize", "t")
+    assert (result.verdict, result.model, result.target) == ("fail", "1-quantize", "t")
     assert (result.found, result.note) == ("not measured", "has no kernels")
 
 
 def test_one_target_without_the_model_does_not_hide_behind_another() -> None:
     rows = [*ROWS, row("baseline", target="u"), skipped("has no kernels", target="u")]
     found = decided({"metric": "top1", "max_drop": 0.5}, rows)
-    assert [(r.target, r.passed) for r in found] == [("t", True), ("u", False)]
+    assert [(r.target, r.verdict) for r in found] == [("t", "pass"), ("u", "fail")]
 
 
 THREE = [
@@ -156,10 +192,13 @@ THREE = [
 
 @pytest.mark.parametrize(
     ("asks", "judged"),
-    [("fp32", ("1-prune", True, "1.50x")), ("auto", ("2-quantize", False, "not measured"))],
+    [
+        ("fp32", ("1-prune", "pass", "1.50x [1.50x, 1.50x]")),
+        ("auto", ("2-quantize", "fail", "not measured")),
+    ],
 )
 def test_a_target_that_asks_for_float_is_judged_by_its_last_float_model(
-    asks: str, judged: tuple[str, bool, str]
+    asks: str, judged: tuple[str, str, str]
 ) -> None:
     rows = [
         row("baseline"),
@@ -167,10 +206,10 @@ def test_a_target_that_asks_for_float_is_judged_by_its_last_float_model(
         row("2-quantize", skipped="why", precision=asks, accuracy=None, latency=None),
     ]
     gate: Gate = TypeAdapter(Gate).validate_python({"metric": "latency", "min_speedup": 1.2})
-    (result,) = decide([gate], rows, THREE)
-    assert (result.model, result.passed, result.found) == judged
+    (result,) = decide([gate], rows, THREE, RULE)
+    assert (result.model, result.verdict, result.found) == judged
     assert result.note.startswith(
-        "" if judged[1] else "why; if that is intended, set precision: fp32 on the target"
+        "" if judged[1] == "pass" else "why; if that is intended, set precision: fp32 on the target"
     )
 
 
@@ -179,14 +218,15 @@ def test_a_target_that_asks_for_float_is_judged_by_its_last_float_model(
 )
 def test_the_baseline_does_not_pass_against_itself(gate: dict[str, Any]) -> None:
     parsed: Gate = TypeAdapter(Gate).validate_python(gate)
-    (result,) = decide([parsed], [row("baseline")], STATES[:1])
-    assert (result.model, result.passed, result.found) == ("baseline", False, "nothing to compare")
+    (result,) = decide([parsed], [row("baseline")], STATES[:1], RULE)
+    assert result.model == "baseline"
+    assert (result.verdict, result.found) == ("fail", "nothing to compare")
 
 
 def test_macs_of_the_baseline_are_not_compared_with_themselves() -> None:
     gate: Gate = TypeAdapter(Gate).validate_python({"metric": "macs", "min_reduction": 1.0})
-    (result,) = decide([gate], ROWS, STATES[:1])
-    assert (result.passed, result.found) == (False, "nothing to compare")
+    (result,) = decide([gate], ROWS, STATES[:1], RULE)
+    assert (result.verdict, result.found) == ("fail", "nothing to compare")
 
 
 def test_every_gate_names_the_model_that_it_judged() -> None:
@@ -198,9 +238,9 @@ def test_coverage_without_a_target_is_about_the_int8_files_there_are() -> None:
     asks = row("1-quantize", target="u", skipped="asks for fp32", latency=None, accuracy=None)
     float_target = [row("baseline", target="u"), asks]
     found = decided({"metric": "int8_coverage", "min": 0.9}, [*ROWS, *float_target])
-    assert [(r.target, r.passed) for r in found] == [("t", True)]
+    assert [(r.target, r.verdict) for r in found] == [("t", "pass")]
     (alone,) = decided({"metric": "int8_coverage", "min": 0.9}, float_target)
-    assert (alone.passed, alone.found) == (False, "not measured")
+    assert (alone.verdict, alone.found) == ("fail", "not measured")
 
 
 ELSEWHERE = [each.model_copy(update={"made_for": "arm64"}) for each in ROWS]
@@ -215,7 +255,7 @@ def on_x86(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("gate", "found"),
     [
-        ({"metric": "latency", "min_speedup": 1.2}, "1.50x on this host"),
+        ({"metric": "latency", "min_speedup": 1.2}, "1.50x [1.40x, 1.60x] on this host"),
         ({"metric": "latency", "max_latency_s": 0.001}, "10 ms on this host"),
         ({"metric": "int8_coverage", "min": 1.0}, "9 of 10 on this host"),
     ],
@@ -224,17 +264,17 @@ def test_what_another_processor_decides_is_not_measurable_here(
     gate: dict[str, Any], found: str
 ) -> None:
     (result,) = decided(gate, ELSEWHERE)
-    assert (result.passed, result.found) == (None, found)
+    assert (result.verdict, result.found) == ("not_measurable", found)
     note = "not measurable here: the target is arm64, this host is x86 with VNNI"
     assert result.note == note
     (result,) = decided(gate | {"on_not_measurable": "fail"}, ELSEWHERE)
-    assert (result.passed, result.found, result.note) == (False, found, note)
+    assert (result.verdict, result.found, result.note) == ("fail", found, note)
 
 
 def test_what_belongs_to_the_file_is_measurable_for_any_processor() -> None:
     for gate in EVERY_METRIC:
         if gate["metric"] not in {"latency", "int8_coverage"}:
-            assert [result.passed for result in decided(gate, ELSEWHERE)] == [True]
+            assert [result.verdict for result in decided(gate, ELSEWHERE)] == ["pass"]
 
 
 def test_a_step_that_missed_its_own_aim_is_a_failed_gate() -> None:
@@ -248,7 +288,7 @@ def test_a_step_that_missed_its_own_aim_is_a_failed_gate() -> None:
         notes=(),
         missed_goal=missed_goal,
     )
-    (gate,) = decide([], [], [state])
+    (gate,) = decide([], [], [state], RULE)
     assert (gate.gate, gate.limit, gate.found) == ("MACs", "at most 10", "20 at best")
     assert gate.model == "1-prune"
-    assert not gate.passed
+    assert gate.verdict == "fail"

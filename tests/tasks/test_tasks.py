@@ -133,7 +133,7 @@ def test_a_third_task_runs_to_its_report(third: str, tmp_path: Path) -> None:
     }
     results, folder = pipeline.run(from_data(recipe, tmp_path), output=tmp_path / "runs")
     assert results.task == third
-    assert [gate.passed for gate in results.gates] == [True]
+    assert [gate.verdict for gate in results.gates] == ["pass"]
     page, text = html.render(results), markdown.render(results)
     for shown in (page, text):
         for wanted in ("Digits right", "By parity", "even"):

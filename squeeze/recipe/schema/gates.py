@@ -9,7 +9,9 @@ from squeeze.core import tasks
 from squeeze.recipe.schema.base import Block, Count, Fraction, NonNegative, Positive
 
 OnNotMeasurable = Literal["warn", "fail"]
-
+OnInconclusive = Literal["warn", "fail", "pass"]
+Confidence = Annotated[float, Field(ge=0.5, lt=1)]
+_NO_LIMITS = {"metric", "target", "on_not_measurable", "confidence", "on_inconclusive"}
 
 UNKNOWN_METRIC = "unknown_metric"
 """The type of pydantic's error for a gate with a metric that no task has."""
@@ -25,7 +27,7 @@ class LimitedGate(Block):
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
-        limits = sorted(set(type(self).model_fields) - {"metric", "target", "on_not_measurable"})
+        limits = sorted(set(type(self).model_fields) - _NO_LIMITS)
         if all(getattr(self, limit) is None for limit in limits):
             raise ValueError(f"has no limit, allowed: {', '.join(limits)}")
         return self
@@ -41,12 +43,18 @@ class AccuracyGate(LimitedGate):
         max_drop: Largest allowed loss against the baseline on the same samples, absolute (0.01 is
             one percentage point).
         min: Smallest allowed value, as a share: 0.9 is 90 %.
+        confidence: Of the interval that must lie within the limit for a pass, or beyond it for a
+            failure; the recipe's when left out.
+        on_inconclusive: What to do where the interval holds the limit: warn, fail the run, or pass
+            without a word; the recipe's when left out.
     """
 
     metric: Annotated[str, Field(json_schema_extra=_list_metrics_)]
     target: str | None = None
     max_drop: NonNegative | None = None
     min: Fraction | None = None
+    confidence: Confidence | None = None
+    on_inconclusive: OnInconclusive | None = None
 
 
 class AgreementGate(Block):
@@ -58,11 +66,17 @@ class AgreementGate(Block):
             the candidate has too, of the same class and with an IoU of 0.5 and more.
         target: Name of the target to judge; every measured target when left out.
         min: Smallest allowed share.
+        confidence: Of the interval that must lie within the limit for a pass, or beyond it for a
+            failure; the recipe's when left out.
+        on_inconclusive: What to do where the interval holds the limit: warn, fail the run, or pass
+            without a word; the recipe's when left out.
     """
 
     metric: Literal["agreement"]
     target: str | None = None
     min: Fraction
+    confidence: Confidence | None = None
+    on_inconclusive: OnInconclusive | None = None
 
 
 class LatencyGate(LimitedGate):
@@ -75,7 +89,11 @@ class LatencyGate(LimitedGate):
             report that the gate is not measurable here, or fail it.
         min_speedup: Smallest allowed ratio of the baseline's latency to the candidate's, as
             measured.
-        max_latency_s: Largest allowed median, in seconds.
+        max_latency_s: Largest allowed median, in seconds; it has no interval.
+        confidence: Of the speed-up's interval that must lie within the limit for a pass, or beyond
+            it for a failure; the recipe's when left out.
+        on_inconclusive: What to do where the interval holds the limit: warn, fail the run, or pass
+            without a word; the recipe's when left out.
     """
 
     metric: Literal["latency"]
@@ -83,6 +101,8 @@ class LatencyGate(LimitedGate):
     on_not_measurable: OnNotMeasurable = "warn"
     min_speedup: Positive | None = None
     max_latency_s: Positive | None = None
+    confidence: Confidence | None = None
+    on_inconclusive: OnInconclusive | None = None
 
 
 class SizeGate(LimitedGate):

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from squeeze.core import plugins, tasks
 from squeeze.recipe.schema.base import Block, Count, Flag, Name, Seed
 from squeeze.recipe.schema.distill import DistillStep
-from squeeze.recipe.schema.gates import Gate
+from squeeze.recipe.schema.gates import Confidence, Gate, OnInconclusive
 from squeeze.recipe.schema.inputs import DataBlock, ModelBlock
 from squeeze.recipe.schema.prune import PruneStep
 from squeeze.recipe.schema.quantize import Quantize
@@ -97,6 +97,10 @@ class Recipe(Block):
         steps: What is done to the model, in this order. Without any, only the baseline is measured.
         targets: The runtimes to measure on.
         gates: Limits that the final model must meet.
+        confidence: Of the intervals that gates are decided by: a gate passes where the whole
+            interval lies within its limit, fails where it lies beyond, and is inconclusive else.
+        on_inconclusive: What an inconclusive gate does: warn (the run still passes), fail the run,
+            or pass without a word.
     """
 
     version: Annotated[Literal[1], BeforeValidator(_no_flag)]
@@ -111,3 +115,5 @@ class Recipe(Block):
     steps: tuple[Step, ...] = ()
     targets: Annotated[tuple[Target, ...], Field(min_length=1)]
     gates: tuple[Gate, ...] = ()
+    confidence: Confidence = 0.95
+    on_inconclusive: OnInconclusive = "warn"

@@ -5,5 +5,5 @@ from squeeze.core.tasks import Metric, TaskSpec
 SPEC = TaskSpec(
     name="classification",
     labels="classes",
-    metrics=(Metric("top1", "top-1"), Metric("top5", "top-5", interval=False)),
+    metrics=(Metric("top1", "top-1"), Metric("top5", "top-5")),
 )

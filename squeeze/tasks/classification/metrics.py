@@ -40,8 +40,8 @@ def compare(
     (best, among), (best_after, among_after) = hits(before, labels), hits(after, labels)
     return ClassificationChange(
         drop=statistics.paired_drop(best, best_after),
-        top5_drop=float(among.mean() - among_after.mean()),
-        agreement=agreement(before, after),
+        top5_drop=statistics.paired_drop(among, among_after),
+        agreement=statistics.proportion(int((before[:, 0] == after[:, 0]).sum()), len(labels)),
         regressions=int((best & ~best_after).sum()),
         fixes=int((~best & best_after).sum()),
     )

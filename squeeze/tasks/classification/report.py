@@ -22,7 +22,9 @@ _WIDTH = 96
 def cells(accuracy: AccuracyBlock, change: ChangeBlock | None) -> tuple[str, ...]:
     """Return a row's cells for ``COLUMNS``."""
     top5 = f"{accuracy.top5.value:.2%}" if accuracy.kind == "classification" else ""
-    compared = ("", "") if change is None else (points(change.drop), f"{change.agreement:.1%}")
+    compared = ("", "")
+    if change is not None:
+        compared = (points(change.drop), f"{change.agreement.value:.1%}")
     return (*main_cells(accuracy), top5, *compared)
 
 
@@ -31,7 +33,7 @@ def headline(
 ) -> tuple[tuple[str, str], ...]:
     """Return top-1 of both models and how often they predict the same class."""
     top1 = from_to(before.headline[1].value, after.headline[1].value, change.drop)
-    same = f"same class for {change.agreement:.1%} of {after.samples} samples"
+    same = f"same class for {change.agreement.value:.1%} of {after.samples} samples"
     return ("Top-1", top1), ("Agreement with the baseline", same)
 
 

@@ -84,6 +84,21 @@ def _interval(value: float, drawn: "NDArray[np.float64]") -> Estimate:
     return Estimate(value=value, low=min(value, float(low)), high=max(value, float(high)))
 
 
+def share(hits: "NDArray[np.int64]", totals: "NDArray[np.int64]") -> Estimate:
+    """Return a share of things that come several to an image, with its interval over images.
+
+    Args:
+        hits: Of every image ``(N,)``.
+        totals: Out of so many ``(N,)``. Without any at all the share is 1.
+    """
+    images, whole = len(totals), int(totals.sum())
+    if not whole:
+        return Estimate(value=1.0, low=1.0, high=1.0)
+    places = np.random.default_rng(0).integers(0, images, (_MOST, images))
+    drawn = hits[places].sum(axis=1) / np.maximum(totals[places].sum(axis=1), 1)
+    return _interval(int(hits.sum()) / whole, drawn)
+
+
 def draw(detections: Sequence[Detections], truth: Sequence[Boxes], classes: int) -> Draws:
     """Score a set as it is and resampled with replacement, always with the same seed.
 

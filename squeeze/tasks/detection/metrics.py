@@ -11,6 +11,7 @@ from squeeze.results import DetectionAccuracy, DetectionChange, DetectionPicture
 from squeeze.tasks.detection import average_precision, bootstrap
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from squeeze.data.splits import Split
@@ -55,7 +56,10 @@ def compare(
     """Compare two models' detections in the same images."""
     first, last = (bootstrap.draw(each, truth, classes) for each in (before, after))
     drop, half = first.drops_to(last)
-    return DetectionChange(drop=drop, ap50_drop=half, agreement=agreement(before, after))
+    counts = _shared(before, after)
+    return DetectionChange(
+        drop=drop, ap50_drop=half, agreement=bootstrap.share(counts[:, 0], counts[:, 1])
+    )
 
 
 def confident(found: Detections) -> Detections:
@@ -70,12 +74,17 @@ def agreement(before: Sequence[Detections], after: Sequence[Detections]) -> floa
     and both score at least 0.3; each is matched once, best first. 1 where the first model has no
     confident detection.
     """
-    total = shared = 0
-    for one, other in zip(before, after, strict=True):
-        own = confident(one)
-        total += len(own)
-        shared += int(_paired(own, confident(other)).sum())
+    shared, total = _shared(before, after).sum(axis=0).tolist()
     return shared / total if total else 1.0
+
+
+def _shared(before: Sequence[Detections], after: Sequence[Detections]) -> "NDArray[np.int64]":
+    """Return by image ``(N, 2)`` how many confident detections the second has too, of how many."""
+    counts = [
+        (int(_paired(own := confident(one), confident(other)).sum()), len(own))
+        for one, other in zip(before, after, strict=True)
+    ]
+    return np.array(counts, np.int64).reshape(-1, 2)
 
 
 def _paired(

@@ -45,7 +45,7 @@ def cells(accuracy: AccuracyBlock, change: ChangeBlock | None) -> tuple[str, ...
         precisions = (f"{accuracy.ap50.value:.2%}", f"{accuracy.ap75:.2%}")
     compared = ("", "", "")
     if change is not None and change.kind == "detection":
-        compared = (points(change.drop), points(change.ap50_drop), f"{change.agreement:.1%}")
+        compared = (points(change.drop), points(change.ap50_drop), f"{change.agreement.value:.1%}")
     return (*main_cells(accuracy), *precisions, *compared)
 
 
@@ -57,7 +57,7 @@ def headline(
     if before.kind == "detection" and after.kind == "detection" and change.kind == "detection":
         half = from_to(before.ap50.value, after.ap50.value, change.ap50_drop)
         found.append(("AP50", half))
-    same = f"{change.agreement:.1%} of its detections are found"
+    same = f"{change.agreement.value:.1%} of its detections are found"
     return (*found, ("Agreement with the baseline", same))
 
 

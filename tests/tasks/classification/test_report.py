@@ -19,7 +19,7 @@ def at(value: float) -> Estimate:
 BASELINE = ClassificationAccuracy(samples=200, top1=at(0.9), top5=at(0.98))
 AFTER = ClassificationAccuracy(samples=200, top1=at(0.88), top5=at(0.97))
 CHANGE = ClassificationChange(
-    drop=at(0.02), top5_drop=0.01, agreement=0.955, regressions=7, fixes=3
+    drop=at(0.02), top5_drop=at(0.01), agreement=at(0.955), regressions=7, fixes=3
 )
 
 

@@ -66,9 +66,10 @@ def test_a_worse_model_drops_and_the_same_one_does_not(
     worse = metrics.compare(good, bad, truth, len(NAMES))
     assert 0 < worse.drop.low < worse.drop.value < worse.drop.high < 1
     assert worse.ap50_drop.value > 0
-    assert worse.agreement < 1
+    assert worse.agreement.low < worse.agreement.value < worse.agreement.high <= 1
     same = metrics.compare(good, good, truth, len(NAMES))
-    assert (same.drop.low, same.drop.value, same.drop.high, same.agreement) == (0, 0, 0, 1)
+    assert (same.drop.low, same.drop.value, same.drop.high) == (0, 0, 0)
+    assert (same.agreement.low, same.agreement.value) == (1, 1)
 
 
 def test_the_paired_interval_is_narrower_than_the_sum_of_both(

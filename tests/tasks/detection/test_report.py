@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from squeeze.recipe.schema import Gate
 from squeeze.report import gates, headlines, html, markdown, tables
+from squeeze.report.verdicts import IntervalRule
 from squeeze.results import (
     ClassPrecision,
     DetectionAccuracy,
@@ -85,7 +86,7 @@ ROWS = (
     row(
         "1-quantize",
         accuracy=accuracy(0.58, 0.87),
-        change=DetectionChange(drop=at(0.02), ap50_drop=at(0.01), agreement=0.93),
+        change=DetectionChange(drop=at(0.02), ap50_drop=at(0.01), agreement=at(0.93)),
         latency=latency(0.007),
         network_latency=latency(0.005),
         speedup=at(1.7),
@@ -167,29 +168,26 @@ def test_markdown_has_the_classes_too(results: Results) -> None:
     assert "| none such | 0 |" in text
 
 
+RULE = IntervalRule(0.95, "warn")
+
+
 @pytest.mark.parametrize(
-    ("gate", "passed", "found"),
+    ("gate", "verdict", "found"),
     [
-        ({"metric": "map", "max_drop": 0.02}, True, "+2.00"),
-        ({"metric": "map", "max_drop": 0.019}, False, "+2.00"),
-        ({"metric": "map", "min": 0.58}, True, "58.00%"),
-        ({"metric": "ap50", "max_drop": 0.005}, False, "+1.00"),
-        ({"metric": "ap50", "min": 0.9}, False, "87.00%"),
-        ({"metric": "agreement", "min": 0.9}, True, "93.0%"),
-        ({"metric": "top1", "max_drop": 0.5}, False, "not available"),
+        ({"metric": "map", "max_drop": 0.05}, "pass", "-2.00 [-4.00, +0.00]"),
+        ({"metric": "map", "max_drop": 0.03}, "inconclusive", "-2.00 [-4.00, +0.00]"),
+        ({"metric": "map", "min": 0.55}, "pass", "58.00% [56.00%, 60.00%]"),
+        ({"metric": "ap50", "max_drop": 0.005}, "inconclusive", "-1.00 [-3.00, +1.00]"),
+        ({"metric": "ap50", "min": 0.9}, "fail", "87.00% [85.00%, 89.00%]"),
+        ({"metric": "agreement", "min": 0.9}, "pass", "93.00% [91.00%, 95.00%]"),
+        ({"metric": "top1", "max_drop": 0.5}, "fail", "not available"),
     ],
 )
-def test_gates_on_precision(gate: dict[str, Any], *, passed: bool, found: str) -> None:
+def test_gates_on_precision(gate: dict[str, Any], verdict: str, found: str) -> None:
     one: Gate = TypeAdapter(Gate).validate_python(gate)
-    (decided,) = gates.decide([one], ROWS, STATES)
+    (decided,) = gates.decide([one], ROWS, STATES, RULE)
     assert isinstance(decided, GateResult)
-    assert (decided.passed, decided.found) == (passed, found)
-
-
-def test_a_drop_inside_its_interval_is_reported() -> None:
-    gate: Gate = TypeAdapter(Gate).validate_python({"metric": "map", "max_drop": 0.03})
-    (decided,) = gates.decide([gate], ROWS, STATES)
-    assert decided.note == "within noise: interval +0.00 to +4.00"
+    assert (decided.verdict, decided.found) == (verdict, found)
 
 
 def test_the_headline_is_of_what_an_application_waits_for(results: Results) -> None:
@@ -205,8 +203,8 @@ def test_the_headline_is_of_what_an_application_waits_for(results: Results) -> N
             assert value in report
 
 
-@pytest.mark.parametrize(("least", "passed"), [(1.7, True), (1.8, False)])
-def test_the_gate_is_of_what_an_application_waits_for(least: float, *, passed: bool) -> None:
+@pytest.mark.parametrize(("least", "verdict"), [(1.65, "pass"), (1.8, "fail")])
+def test_the_gate_is_of_what_an_application_waits_for(least: float, verdict: str) -> None:
     gate: Gate = TypeAdapter(Gate).validate_python({"metric": "latency", "min_speedup": least})
-    (decided,) = gates.decide([gate], ROWS, STATES)
-    assert (decided.passed, decided.found) == (passed, "1.70x")
+    (decided,) = gates.decide([gate], ROWS, STATES, RULE)
+    assert (decided.verdict, decided.found) == (verdict, "1.70x [1.68x, 1.72x]")

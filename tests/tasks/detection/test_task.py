@@ -67,7 +67,7 @@ def test_a_lost_box_is_a_drop_and_a_picture(scenes: Data, task: Detection) -> No
     change = task.compare(before, after, scenes.validation)
     assert change.drop.value > 0
     total = sum(map(len, before))
-    assert change.agreement == pytest.approx((total - len(before[5])) / total)
+    assert change.agreement.value == pytest.approx((total - len(before[5])) / total)
     (picture,) = task.changed(before, after, scenes.validation)
     count = len(before[5])
     assert picture.objects == count
