@@ -30,6 +30,7 @@ PAGES = {
     "detection_int8_heads": (*QUANTIZE, *DETECT),
     "detector_support": (*QUANTIZE, *PRUNE, *DETECT),
     "distillation": ("squeeze/distillation", "squeeze/training"),
+    "interval_coverage": ("squeeze/tasks/detection/bootstrap.py",),
     "pruning_criteria": PRUNE,
     "pruning_latency": (*PRUNE, "squeeze/measure/latency.py"),
     "pruning_support": PRUNE,

@@ -208,11 +208,11 @@ class DetectionChange(Block):
     Attributes:
         kind: The task, which says how the block is read.
         drop: mAP of the baseline minus mAP here; the interval is that of a paired bootstrap over
-            images, by percentiles.
+            images.
         ap50_drop: AP50 of the baseline minus AP50 here, with the interval of the same bootstrap.
         agreement: Share of the baseline's detections of score 0.3 and more that this model has too:
             of the same class, score 0.3 and more, and an IoU of at least 0.5. Its interval is that
-            of a bootstrap over images, by percentiles.
+            of a bootstrap over images.
     """
 
     kind: Literal["detection"] = "detection"
