@@ -178,6 +178,40 @@ class DetectionAccuracy(Block):
         return {"map": self.map, "ap50": self.ap50}.get(metric)
 
 
+class ClassChange(Block):
+    """One class of the labels, against the baseline.
+
+    Attributes:
+        name: The class.
+        samples: Number of samples with this label.
+        before: How many of them the baseline gets right.
+        after: How many of them this model gets right.
+        drop: Share that the baseline gets right minus that of this model, with the paired interval.
+    """
+
+    name: str
+    samples: int
+    before: int
+    after: int
+    drop: Estimate
+
+
+class ConfusionChange(Block):
+    """How often one class is taken for another one, against the baseline.
+
+    Attributes:
+        label: The class of the samples.
+        predicted: The class that they are given.
+        before: How many by the baseline.
+        after: How many by this model.
+    """
+
+    label: str
+    predicted: str
+    before: int
+    after: int
+
+
 class ClassificationChange(Block):
     """Against the baseline in the same runtime, on the same samples.
 
@@ -188,6 +222,8 @@ class ClassificationChange(Block):
         agreement: Share of samples on which both predict the same class, with Wilson's interval.
         regressions: Samples that only the baseline gets right.
         fixes: Samples that only this model gets right.
+        per_class: Every class that has samples, that which lost most first.
+        confusions: The twenty pairs of classes whose confusion changed most.
     """
 
     kind: Literal["classification"] = "classification"
@@ -196,6 +232,8 @@ class ClassificationChange(Block):
     agreement: Estimate
     regressions: int
     fixes: int
+    per_class: tuple[ClassChange, ...] = ()
+    confusions: tuple[ConfusionChange, ...] = ()
 
     def drop_of(self, metric: str) -> Estimate | None:
         """Return the drop of a gate's metric; None for a metric of another task."""

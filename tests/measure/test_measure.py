@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, top_k_accuracy_score
+from sklearn.metrics import accuracy_score, confusion_matrix, top_k_accuracy_score
 from torch import nn
 
 from squeeze.core.errors import SqueezeError
@@ -108,10 +108,39 @@ def test_scores_are_sklearns() -> None:
 def test_two_models_are_compared_sample_by_sample() -> None:
     labels = np.array([0, 1, 2, 3])
     before, after = np.array([[0], [1], [2], [0]]), np.array([[0], [2], [2], [3]])
-    found = scores.compare(before, after, labels)
+    found = scores.compare(before, after, labels, "abcd")
     assert (found.regressions, found.fixes, found.drop.value) == (1, 1, 0.0)
     assert found.agreement == statistics.proportion(2, 4)
     assert found.top5_drop == found.drop  # with one answer each, both are the same figure
+
+
+def test_classes_and_confusions_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 300)  # of six classes one has no samples
+    before, after = (
+        np.where(rng.random(300) < share, labels, rng.integers(0, 6, 300))[:, None]
+        for share in (0.9, 0.7)
+    )
+    found = scores.compare(before, after, labels, "abcdef")
+    tables = [confusion_matrix(labels, each[:, 0], labels=range(6)) for each in (before, after)]
+    by_name = {each.name: each for each in found.per_class}
+    assert set(by_name) == set("abcde")
+    for number, name in enumerate("abcde"):
+        own = by_name[name]
+        assert own.samples == tables[0][number].sum()
+        assert (own.before, own.after) == (tables[0][number, number], tables[1][number, number])
+        assert own.drop.value == pytest.approx((own.before - own.after) / own.samples)
+        assert own.drop.low < own.drop.value < own.drop.high
+    drops = [each.drop.value for each in found.per_class]
+    assert drops == sorted(drops, reverse=True)
+    grown = tables[1] - tables[0]
+    np.fill_diagonal(grown, 0)
+    assert [abs(each.after - each.before) for each in found.confusions] == sorted(
+        np.abs(grown[grown != 0]).tolist(), reverse=True
+    )[:20]
+    for each in found.confusions:
+        place = "abcdef".index(each.label), "abcdef".index(each.predicted)
+        assert (each.before, each.after) == (tables[0][place], tables[1][place])
 
 
 def test_outputs_with_nan_are_refused() -> None:

@@ -1,12 +1,19 @@
 """Top-1 and top-5, paired changes, and the images that became regressions or fixes."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from squeeze.measure import pictures, statistics
-from squeeze.results import ClassificationAccuracy, ClassificationChange, ClassificationPicture
+from squeeze.results import (
+    ClassChange,
+    ClassificationAccuracy,
+    ClassificationChange,
+    ClassificationPicture,
+    ConfusionChange,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -14,6 +21,7 @@ if TYPE_CHECKING:
     from squeeze.data.splits import Split
 
 _SHOWN = 12
+_CONFUSIONS = 20
 
 
 def score(predictions: "NDArray[np.int64]", labels: "NDArray[np.int64]") -> ClassificationAccuracy:
@@ -34,9 +42,12 @@ def score(predictions: "NDArray[np.int64]", labels: "NDArray[np.int64]") -> Clas
 
 
 def compare(
-    before: "NDArray[np.int64]", after: "NDArray[np.int64]", labels: "NDArray[np.int64]"
+    before: "NDArray[np.int64]",
+    after: "NDArray[np.int64]",
+    labels: "NDArray[np.int64]",
+    classes: "Sequence[str]",
 ) -> ClassificationChange:
-    """Compare the predictions of two models on the same samples."""
+    """Compare the predictions of two models on the same samples, as a whole and by class."""
     (best, among), (best_after, among_after) = hits(before, labels), hits(after, labels)
     return ClassificationChange(
         drop=statistics.paired_drop(best, best_after),
@@ -44,7 +55,57 @@ def compare(
         agreement=statistics.proportion(int((before[:, 0] == after[:, 0]).sum()), len(labels)),
         regressions=int((best & ~best_after).sum()),
         fixes=int((~best & best_after).sum()),
+        per_class=tuple(_by_class(best, best_after, labels, classes)),
+        confusions=tuple(_confusions(before[:, 0], after[:, 0], labels, classes)),
     )
+
+
+def _by_class(
+    before: "NDArray[np.bool_]",
+    after: "NDArray[np.bool_]",
+    labels: "NDArray[np.int64]",
+    classes: "Sequence[str]",
+) -> "list[ClassChange]":
+    """Return every class that has samples, that which lost most first."""
+    import numpy as np
+
+    order = np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[order], return_index=True)
+    found = [
+        ClassChange(
+            name=classes[int(label)],
+            samples=len(own),
+            before=int(before[own].sum()),
+            after=int(after[own].sum()),
+            drop=statistics.paired_drop(before[own], after[own]),
+        )
+        for label, own in zip(present, np.split(order, starts[1:]), strict=True)
+    ]
+    return sorted(found, key=lambda each: (-each.drop.value, each.after - each.before))
+
+
+def _confusions(
+    before: "NDArray[np.int64]",
+    after: "NDArray[np.int64]",
+    labels: "NDArray[np.int64]",
+    classes: "Sequence[str]",
+) -> "list[ConfusionChange]":
+    """Return the pairs of classes whose confusion changed most, first those that grew."""
+    counts: dict[tuple[int, int], list[int]] = {}
+    for place, predicted in enumerate((before, after)):
+        wrong = predicted != labels
+        pairs = zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)
+        for pair, count in Counter(pairs).items():
+            counts.setdefault(pair, [0, 0])[place] = count
+    changed = [
+        ConfusionChange(
+            label=classes[label], predicted=classes[predicted], before=first, after=last
+        )
+        for (label, predicted), (first, last) in sorted(counts.items())
+        if first != last
+    ]
+    changed.sort(key=lambda each: (-abs(each.after - each.before), each.before - each.after))
+    return changed[:_CONFUSIONS]
 
 
 def agreement(before: "NDArray[np.int64]", after: "NDArray[np.int64]") -> float:

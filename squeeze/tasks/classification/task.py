@@ -117,8 +117,8 @@ def score(predictions: "NDArray[np.int64]", split: "Split") -> "ClassificationAc
 def compare(
     before: "NDArray[np.int64]", after: "NDArray[np.int64]", split: "Split"
 ) -> "ClassificationChange":
-    """Return the paired change of top-1 and top-5."""
-    return scores.compare(before, after, split.class_indices)
+    """Return the paired change of top-1 and top-5, also by class."""
+    return scores.compare(before, after, split.class_indices, split.samples.classes)
 
 
 def agreement(before: "NDArray[np.int64]", after: "NDArray[np.int64]") -> float:
