@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 _MOST_SHARED = 1000
 
 
-def copied(module: "M") -> "M":
+def copied(module: "M", *, share_weights: bool = False) -> "M":
     """Return a copy of a module, with parameters and buffers of its own.
 
     What its attributes hold that cannot be copied is shared with the original: the very object,
     not what holds it.
+
+    Args:
+        module: Left as it is.
+        share_weights: Whether the copy's parameters use the memory of the original's: for a copy
+            whose parameters are replaced, and never written.
 
     Raises:
         SqueezeError: A submodule itself, or a parameter, cannot be copied.
@@ -27,6 +32,12 @@ def copied(module: "M") -> "M":
     from torch import nn
 
     shared: dict[int, object] = {}
+    if share_weights:
+        shared = {
+            id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad)
+            for p in module.parameters()
+        }
+    most = len(shared) + _MOST_SHARED
     while True:
         try:
             return copy.deepcopy(module, dict(shared))
@@ -36,7 +47,7 @@ def copied(module: "M") -> "M":
                 stuck is None
                 or isinstance(stuck, nn.Module | nn.Parameter)
                 or id(stuck) in shared
-                or len(shared) >= _MOST_SHARED
+                or len(shared) >= most
             ):
                 raise SqueezeError(
                     f"cannot be copied: {type(error).__name__}: {error}",

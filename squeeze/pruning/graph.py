@@ -16,8 +16,8 @@ from squeeze.core.errors import SqueezeError
 from squeeze.models import adapters
 from squeeze.models.copying import copied
 from squeeze.models.types import PruningRound
-from squeeze.pruning import tracing, trial
-from squeeze.pruning.groups import ChannelGroup, Dependency, PruningGroups
+from squeeze.pruning import proof, tracing
+from squeeze.pruning.groups import ChannelGroup, Dependency, PruningGroups, cuts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +45,7 @@ def find_groups(
     """
     import torch
 
-    module = copied(model.module).eval().cpu()
+    module = copied(model.module, share_weights=True).eval().cpu()
     # a pruned model was adapted before, and widths may look different now
     rewritten = () if model.architecture.pruning else adapters.adapt_(module)
     # classes are the user's, also where an adapter has put another one in their place
@@ -56,19 +56,20 @@ def find_groups(
     with torch.enable_grad():  # Torch-Pruning traces through autograd
         module.requires_grad_(requires_grad=True)
         try:
-            with trial.watched(module):
+            with proof.watched(module):
                 graph = tracing.trace(module, example)
             blocks = _blocks(module, whole_heads=whole_heads)
             groups = _groups(module, graph, kept, blocks)
+            tracing.release_(graph)
         except Exception as error:
             raise SqueezeError(
                 f"Torch-Pruning cannot trace this model: {type(error).__name__}: {error}",
-                where=trial.culprit(error) or model.architecture.build,
+                where=proof.culprit(error) or model.architecture.build,
             ) from error
     for name, parameter in module.named_parameters():
         parameter.requires_grad = wants_grad.get(name, True)
     found = PruningGroups(module, tuple(groups), rewritten, _unreached(module, graph), layers)
-    broken = trial.failures(found, example, remove_)
+    broken = proof.failures(found, example, remove_)
     groups = [
         replace(group, kept=broken[group.name]) if group.name in broken else group
         for group in groups
@@ -90,23 +91,9 @@ def remove_(
         groups: Those of the survey.
         gone: Group name to the units that go.
     """
-    cuts: dict[tuple[str, bool], tuple[Dependency, set[int]]] = {}
-    for group in groups:
-        roots = {channel for unit in gone.get(group.name, ()) for channel in group.of_unit(unit)}
-        if not roots:
-            continue
-        for dependency in group.dependencies:
-            indices = {
-                i
-                for i, root in zip(dependency.indices, dependency.roots, strict=True)
-                if root in roots
-            }
-            cuts.setdefault((dependency.path, dependency.is_out), (dependency, set()))[1].update(
-                indices
-            )
     frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
-    for dependency, indices in cuts.values():
-        _cut_(module, dependency, sorted(indices))
+    for cut in cuts(groups, gone):
+        _cut_(module, cut.dependency, list(cut.indices))
     adapters.resize_(module)
     for name in frozen:  # Torch-Pruning makes new parameters, all of them trainable
         module.get_parameter(name).requires_grad = False
@@ -131,8 +118,6 @@ def narrowed(model: "Model", found: PruningGroups, kept: Mapping[str, int]) -> "
 
 
 def _cut_(module: "nn.Module", dependency: Dependency, indices: list[int]) -> None:
-    if not indices:
-        return
     from torch_pruning.pruner.function import LayernormPruner
 
     parent, _, leaf = dependency.path.rpartition(".")
@@ -142,11 +127,30 @@ def _cut_(module: "nn.Module", dependency: Dependency, indices: list[int]) -> No
         if type(handler) is LayernormPruner and handler.pruning_dim == -1:
             _cut_layer_norm_(layer, indices)
         else:
+            if not dependency.is_out:
+                _check_equal_groups(dependency, layer, indices)
             dependency.remove(layer, indices)
         return
     owner = module.get_submodule(parent)
     dependency.remove.__self__.pruning_dim = dependency.dimension  # type: ignore[attr-defined]
     setattr(owner, leaf, dependency.remove(getattr(owner, leaf), indices))
+
+
+def _check_equal_groups(dependency: Dependency, layer: Any, indices: Sequence[int]) -> None:  # noqa: ANN401
+    """See that a grouped convolution loses the same inputs in every group.
+
+    Raises:
+        SqueezeError: It does not.
+    """
+    groups = _channel_groups(layer)
+    width = getattr(layer, "in_channels", 0) // groups
+    if groups > 1 and width:
+        inside = [{i % width for i in indices if i // width == group} for group in range(groups)]
+        if any(found != inside[0] for found in inside):
+            raise SqueezeError(
+                f"{dependency.path} ({dependency.kind}) would lose other channels in each of its "
+                f"{groups} groups"
+            )
 
 
 def _cut_layer_norm_(layer: Any, indices: list[int]) -> None:  # noqa: ANN401  (libraries subclass it)
@@ -182,7 +186,7 @@ def _groups(
         # a kept layer's inputs stay as well: it is never touched
         reason = next(
             (kept[dependency.path] for dependency in dependencies if dependency.path in kept), None
-        )
+        ) or _computed(module, dependencies)
         if any(path in ends for path in made):
             reason = OUTPUT
         parts, whole = _parts(members, graph, blocks)
@@ -193,6 +197,24 @@ def _groups(
         found.append(replace(group, kept=reason))
     order = {path: number for number, path in enumerate(names.values())}
     return sorted(found, key=lambda group: order[group.name])
+
+
+def _computed(module: "nn.Module", dependencies: Iterable[Dependency]) -> str | None:
+    """Return why layers stay whose weights are computed, such as those of a weight norm."""
+    from torch.nn.utils import parametrize
+
+    for dependency in dependencies:
+        if dependency.dimension is not None:
+            continue
+        layer: Any = module.get_submodule(dependency.path)
+        parameters = layer._parameters  # noqa: SLF001  (a weight of None is in no list of others)
+        if getattr(layer, "weight", None) is None or "weight" in parameters:
+            continue
+        remedy = "the function that removes what was put on it, such as remove_weight_norm"
+        if parametrize.is_parametrized(layer, "weight"):
+            remedy = "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')"
+        return f"the weight of {dependency.path} is computed from others; call {remedy} first"
+    return None
 
 
 def _dependencies(

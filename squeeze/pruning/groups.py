@@ -1,6 +1,6 @@
 """Groups of coupled channels: what a prune step removes together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class ChannelGroup:
         channels: How many there are.
         parts: Equal parts that the channels come in: groups of a convolution, attention heads.
         whole: Whether whole parts go, rather than the same channels of every part.
-        ties: All sides of layers that lose channels.
+        dependencies: All sides of layers that lose channels.
         kept: Why the group is left alone; None where it can be pruned.
         members: Torch-Pruning's own group with all channels, for its criteria.
     """
@@ -106,3 +106,36 @@ class PruningGroups:
     def prunable(self) -> tuple[ChannelGroup, ...]:
         """The groups that are not left alone."""
         return tuple(group for group in self.groups if group.kept is None)
+
+
+@dataclass(frozen=True)
+class ChannelCut:
+    """What one side of one layer, or a bare parameter, loses.
+
+    Attributes:
+        dependency: The side.
+        indices: Its channels that go, ascending.
+    """
+
+    dependency: Dependency
+    indices: tuple[int, ...]
+
+
+def cuts(groups: Iterable[ChannelGroup], gone: Mapping[str, Collection[int]]) -> list[ChannelCut]:
+    """Return what every side loses, whatever groups its channels belong to.
+
+    Args:
+        groups: Those of a survey.
+        gone: Group name to the units that go.
+    """
+    found: dict[tuple[str, bool], tuple[Dependency, set[int]]] = {}
+    for group in groups:
+        roots = {channel for unit in gone.get(group.name, ()) for channel in group.of_unit(unit)}
+        if not roots:
+            continue
+        for dependency in group.dependencies:
+            pairs = zip(dependency.indices, dependency.roots, strict=True)
+            indices = {index for index, root in pairs if root in roots}
+            side = dependency.path, dependency.is_out
+            found.setdefault(side, (dependency, set()))[1].update(indices)
+    return [ChannelCut(side, tuple(sorted(indices))) for side, indices in found.values() if indices]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from squeeze.core import plugins
 from squeeze.distillation.step import distill
+from squeeze.models.copying import copied
 from squeeze.models.types import Model
 from squeeze.pruning.graph import find_groups
 from squeeze.pruning.sparse.base import all_weights
@@ -31,6 +32,7 @@ def sparsifier(step: PruneStep, training: Training) -> "Train | None":
 
         del number
         found = find_groups(model, keep=step.keep, whole_heads=step.attention == "heads")
+        found = replace(found, module=copied(found.module))  # a survey shares the model's weights
         plugin = plugins.load(plugins.SPARSE, settings.regularizer)
         pull = plugin.regularizer(all_weights(found, found.prunable), settings.strength)
         label = f"{training.label}: sparse training"

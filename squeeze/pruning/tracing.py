@@ -4,6 +4,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from squeeze.models import adapters
+from squeeze.pruning import outputs
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,6 +26,7 @@ def trace(module: "nn.Module", example: "Tensor") -> Any:  # noqa: ANN401  (Torc
         graph = DependencyGraph().build_dependency(
             module,
             example_inputs=example,
+            output_transform=_tensors,
             customized_pruners=adapters.pruners(),
             unwrapped_parameters=[],
             ignored_params=[],
@@ -32,6 +34,20 @@ def trace(module: "nn.Module", example: "Tensor") -> Any:  # noqa: ANN401  (Torc
         )
     adapters.connect_(graph)
     return graph
+
+
+def _tensors(found: Any) -> "list[Tensor]":  # noqa: ANN401
+    return [tensor for _, tensor in outputs.tensors(found) if tensor.requires_grad]
+
+
+def release_(graph: Any) -> None:  # noqa: ANN401
+    """Let go of the forward pass that was traced; groups hold the graph, and it the activations."""
+    from torch import nn
+
+    for node in graph.module2node.values():
+        node.grad_fn = None
+        if isinstance(node.module, nn.Module) and hasattr(node.module, "grad_fn"):
+            del node.module.grad_fn
 
 
 def groups(graph: Any, ends: "Collection[nn.Module]" = ()) -> list[Any]:  # noqa: ANN401
@@ -60,7 +76,7 @@ def groups(graph: Any, ends: "Collection[nn.Module]" = ()) -> list[Any]:  # noqa
         for layer in layers:
             if layer in reached:
                 continue
-            members = _alone(layer, graph) if layer in ends else _all_channels(layer, graph)
+            members = _alone(layer, graph) if layer in ends else _fitting(layer, graph)
             made = [item for item in members if graph.is_out_channel_pruning_fn(item.dep.handler)]
             reached.update(item.dep.target.module for item in made)
             found[order[layer]] = members if layer in ends else _numbered(members, graph)
@@ -70,6 +86,34 @@ def groups(graph: Any, ends: "Collection[nn.Module]" = ()) -> list[Any]:  # noqa
 def _all_channels(layer: "nn.Module", graph: Any) -> Any:  # noqa: ANN401
     remove = graph.get_pruner_of_module(layer).prune_out_channels
     return graph.get_pruning_group(layer, remove, list(range(graph.get_out_channels(layer))))
+
+
+def _fitting(layer: "nn.Module", graph: Any) -> Any:  # noqa: ANN401
+    """Return a layer's group without sides that have fewer channels than are tied to them.
+
+    A mask of one channel or a few weights of a sum go with all channels: nothing is cut there.
+    Where Torch-Pruning gives up, as at recurrent layers, the layer's own channels are left. Whether
+    what is left is right, is proven afterwards.
+    """
+    try:
+        members = _all_channels(layer, graph)
+    except (IndexError, ValueError, ZeroDivisionError):
+        return _alone(layer, graph)
+    members._group = [item for item in members.items if _fits(item, graph)]  # noqa: SLF001
+    return members
+
+
+def _fits(item: Any, graph: Any) -> bool:  # noqa: ANN401
+    from torch import nn
+
+    layer, pruner = item.dep.target.module, item.dep.handler.__self__
+    if isinstance(layer, nn.Parameter):
+        width = layer.shape[item.dep.target.pruning_dim]
+    elif graph.is_out_channel_pruning_fn(item.dep.handler):
+        width = pruner.get_out_channels(layer)
+    else:
+        width = pruner.get_in_channels(layer)
+    return width is None or max(item.idxs, default=0) < width
 
 
 def _alone(layer: "nn.Module", graph: Any) -> Any:  # noqa: ANN401
