@@ -65,3 +65,21 @@ def imported(file: Path) -> set[str]:
                 full = f"{node.module}.{alias.name}"
                 found.add(full if full in MODULES else node.module)
     return found
+
+
+def test_no_function_has_more_than_40_lines_beside_its_docstring() -> None:
+    lengths = {
+        f"{name}.{node.name}": length(node)
+        for name, file in MODULES.items()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > 40} == {}
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return a function's lines without its docstring."""
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None
+    text = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - text

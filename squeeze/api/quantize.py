@@ -81,22 +81,21 @@ def quantize(
         0.971
     """
     trains = scheme == "qat_int8"
-    kind = QatStep if trains else QuantizeStep
-    step = block_of(kind, {"scheme": scheme}, settings, "quantize")
+    step = block_of(QatStep if trains else QuantizeStep, {"scheme": scheme}, settings, "quantize")
     target = target_of(runtime, cpu, step)
     shown, read = chosen(progress), _calibration(calibration, samples, step)
     float_model = model_of(model, example, shape=None if read is None else read.shape)
     split = None
     if read is not None:
         classes = classes_of(float_model)
-        split = read.split(float_model.input, classes, shown, samples=samples, seed=seed)
-        split = checks.enough(split)
+        drawn = read.split(float_model.input, classes, shown, samples=samples, seed=seed)
+        split = checks.enough(drawn)
     sets = None
     if data is not None or trains:
         sets = Sets.of(float_model, given_data(data, "train"), validation, seed, shown)
     folder = files.OutputFolder(output)
     path = folder.new(files.name_of(name or step.scheme, target.runtime, 1))
-    learned = None if sets is None else sets.train
+    learned = sets.train if sets else None
     layers = FloatLayers(step, "quantize", split, learned, task_of(float_model), seed)
     if sets is not None and trains:
         run_of = training(sets, "quantization-aware training")

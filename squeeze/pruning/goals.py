@@ -13,7 +13,7 @@ from squeeze.pruning.groups import PruningGroups
 from squeeze.pruning.ranking import Kept, Limits
 from squeeze.pruning.variant_timer import VariantTimer
 from squeeze.recipe.schema import Cut, PruneStep, Speedup
-from squeeze.results import MissedGoal
+from squeeze.results import Estimate, MissedGoal
 from squeeze.runtimes.runtime import load as load_runtime
 from squeeze.store import key_of, scratch
 
@@ -53,7 +53,7 @@ class ScoredGroups:
 
 @dataclass(frozen=True)
 class ChosenWidths:
-    """Units kept by group, what to tell about them, and the aim where they miss it."""
+    """Units kept by group, notes for the report, and the aim where they miss it."""
 
     kept: Kept
     notes: list[str]
@@ -160,11 +160,11 @@ class CostGoal:
             show=lambda amount: f"{amount:,.0f} {self._unit}",
         )
         fewer = f"{self._full / found.measured:.2f}x fewer than at first"
-        told = f"{found.measured:,.0f} {self._unit}, {fewer} (goal {goal:,.0f})"
+        note = f"{found.measured:,.0f} {self._unit}, {fewer} (goal {goal:,.0f})"
         missed = MissedGoal(
             aim=self._unit, limit=f"at most {goal:,.0f}", found=f"{found.measured:,.0f} at best"
         )
-        return ChosenWidths(found.kept, [told], None if found.met else missed)
+        return ChosenWidths(found.kept, [note], None if found.met else missed)
 
     def close(self) -> None:
         """Hold nothing."""
@@ -186,7 +186,7 @@ class SpeedupGoal:
         cost = CostModel(now.found, now.model.input)
         every = now.found.prunable
         groups = [group for group in every if group.name in now.scores]
-        units = {group.name: group.units for group in every}
+        names, units = [group.name for group in groups], {g.name: g.units for g in every}
         losses = budget.losses(groups, now.scores, in_loss_units=now.in_loss_units)
         table = self._table(now, cost)
         fitted = latency.LatencyModel(cost, table.points, units)
@@ -196,49 +196,50 @@ class SpeedupGoal:
             at_start = 1 / self._watch.speedup(now.model).value
 
         def predict(shares: "NDArray[np.float64]") -> float:
-            kept = dict(zip([g.name for g in groups], shares, strict=True))
+            kept = dict(zip(names, shares, strict=True))
             return at_start * fitted(_every_share(every, kept))
 
-        def find(aim: float) -> Kept:
-            return budget.widths(groups, losses, limits, predict, aim)
-
-        seen: dict[str, str] = {}
+        seen: dict[str, Estimate] = {}
 
         def measure(kept: Kept) -> float:
-            found = self._watch.speedup(narrowed(now.model, now.found, kept), self._progress)
-            seen[str(kept)] = f"{found.value:.2f}x [{found.low:.2f}, {found.high:.2f}]"
-            return 1 / found.value
+            speedup = self._watch.speedup(narrowed(now.model, now.found, kept), self._progress)
+            seen[str(kept)] = speedup
+            return 1 / speedup.value
 
         found = budget.search(
-            find,
-            lambda kept: predict(latency.shares_of(kept, [g.name for g in groups], units)),
+            lambda aim: budget.widths(groups, losses, limits, predict, aim),
+            lambda kept: predict(latency.shares_of(kept, names, units)),
             measure,
             self._speedup.at_least**-now.share,
             self._progress,
             show=lambda latency: f"{1 / latency:.2f}x",
-        )
-        place = (
-            f"{self._speedup.runtime}, {self._speedup.threads} thread(s), "
-            f"batch {self._speedup.batch_size}"
-        )
-        if hasattr(now.model.module, "detector"):
-            place += ", the network without decoding"
-        told = (
-            f"speed-up on {place}: predicted {1 / found.predicted:.2f}x, measured "
-            f"{seen[str(found.kept)]}, goal {self._speedup.at_least**now.share:.2f}x, "
-            f"{found.tries} widths tried"
         )
         source = " (from the cache)" if table.cached else ""
         how = (
             f"latency table of {len(table.points)} models{source}, fitted to {fitted.error:.1%} "
             f"on average; channels aligned to {limits.align}"
         )
+        return self._chosen(now, found, seen[str(found.kept)], how)
+
+    def _chosen(
+        self, now: ScoredGroups, found: budget.FittingWidths, measured: Estimate, how: str
+    ) -> ChosenWidths:
+        """Return the widths that were found, with what to note of them."""
+        wanted = self._speedup
+        place = f"{wanted.runtime}, {wanted.threads} thread(s), batch {wanted.batch_size}"
+        if hasattr(now.model.module, "detector"):
+            place += ", the network without decoding"
+        shown = f"{measured.value:.2f}x [{measured.low:.2f}, {measured.high:.2f}]"
+        note = (
+            f"speed-up on {place}: predicted {1 / found.predicted:.2f}x, measured {shown}, goal "
+            f"{wanted.at_least**now.share:.2f}x, {found.tries} widths tried"
+        )
         missed = MissedGoal(
             aim=f"speed-up on {place}",
-            limit=f"at least {self._speedup.at_least:.2f}x",
-            found=f"{seen[str(found.kept)]} at best",
+            limit=f"at least {wanted.at_least:.2f}x",
+            found=f"{shown} at best",
         )
-        return ChosenWidths(found.kept, [told, how], None if found.met else missed)
+        return ChosenWidths(found.kept, [note, how], None if found.met else missed)
 
     def close(self) -> None:
         """Close the baseline's sessions."""

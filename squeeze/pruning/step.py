@@ -67,7 +67,7 @@ class PruneContext:
 
 @dataclass(frozen=True)
 class PruneOutcome:
-    """The pruned model, with what to tell about it, and its aim where that was missed."""
+    """The pruned model, with notes for the report, and its aim where that was missed."""
 
     model: Model
     epochs: "list[Epoch]"
@@ -124,26 +124,31 @@ def run(model: Model, step: PruneStep, around: PruneContext) -> PruneOutcome:
             chosen = aim.choose(now)
             model, gone = _apply(model, found, chosen.kept, scored, step)
             label = f"round {number}: " if step.rounds > 1 else ""
-            told = [
-                *_removed(found, scored, gone, step),
-                *chosen.notes,
-                *_left(found, scored, step),
-            ]
-            notes += [label + note for note in told]
+            lines = _removed(found, scored, gone, step) + chosen.notes + _left(found, scored, step)
+            notes += [label + line for line in lines]
             model = _reestimated(model, step, around)
             if around.finetune is not None:
                 model, trained = around.finetune(model, number)
                 epochs += trained
     finally:
         aim.close()
-    wants_nothing = step.pruning_ratio == 0 and not step.ratios
-    if len(model.architecture.pruning) == rounds_before and not wants_nothing:
+    _check_removed(model, rounds_before, step)
+    return PruneOutcome(model, epochs, notes, chosen.missed_goal)
+
+
+def _check_removed(model: Model, rounds_before: int, step: PruneStep) -> None:
+    """Refuse a model from which nothing was removed, unless nothing was asked for.
+
+    Raises:
+        SqueezeError: It was.
+    """
+    wants_some = step.pruning_ratio != 0 or step.ratios
+    if wants_some and len(model.architecture.pruning) == rounds_before:
         raise SqueezeError(
             f"nothing could be removed with align {_align(step)} and max_ratio {step.max_ratio}",
             where=model.architecture.build,
             hint="ask for more, raise max_ratio, or lower align",
         )
-    return PruneOutcome(model, epochs, notes, chosen.missed_goal)
 
 
 def scores(
@@ -233,8 +238,10 @@ def _ratios(
                 hint="'squeeze inspect pruning' lists the layers",
             )
         if all(group.kept for group in hits):
-            told = "; ".join(f"{group.name} {group.kept}" for group in hits)
-            raise InputError(f"'{pattern}' matches only what is left alone: {told}", where="ratios")
+            reasons = "; ".join(f"{group.name} {group.kept}" for group in hits)
+            raise InputError(
+                f"'{pattern}' matches only what is left alone: {reasons}", where="ratios"
+            )
         ratios |= {group.name: ratio for group in hits if group.kept is None}
     return ratios
 
@@ -243,9 +250,9 @@ def _check(found: PruningGroups, model: Model) -> None:
     if found.prunable:
         return
     reasons = {group.kept: group.name for group in found.groups}
-    told = "; ".join(f"{name}: {reason}" for reason, name in reasons.items())
+    listed = "; ".join(f"{name}: {reason}" for reason, name in reasons.items())
     raise SqueezeError(
-        f"nothing can be pruned: {told or 'no convolution or linear layer was reached'}",
+        f"nothing can be pruned: {listed or 'no convolution or linear layer was reached'}",
         where=model.architecture.build,
         hint="'squeeze inspect pruning' shows every layer",
     )
