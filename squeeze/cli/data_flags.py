@@ -95,20 +95,21 @@ class DataFlags:
             flag: That gave it.
 
         Raises:
-            InputError: A flag has a value that is not allowed.
+            InputError: A flag has a value that is not allowed, or the format lacks something.
         """
         from pydantic import ValidationError
 
-        from squeeze.recipe import explain
+        from squeeze.recipe import dataset_formats, explain
         from squeeze.recipe.schema import DataSource
 
         try:
-            return DataSource.model_validate(self.source(text, "validation"))
+            source = DataSource.model_validate(self.source(text, "validation"))
         except ValidationError as error:
-            item = dict(error.errors()[0])
-            key = ".".join(map(str, error.errors()[0]["loc"][:1]))
-            where = f"--{key.replace('_', '-')}" if key in _FLAGS else flag
-            raise InputError(explain.rule(item), where=where) from error
+            item = error.errors()[0]
+            raise InputError(explain.rule(dict(item)), where=_flag(item["loc"], flag)) from error
+        for place, what in dataset_formats.mistakes(source):
+            raise InputError(what, where=_flag(place, flag))
+        return source
 
     def _image_sets(self) -> dict[str, str]:
         """Return the image sets by role."""
@@ -122,6 +123,12 @@ class DataFlags:
                 raise InputError(f"is given twice for {role}", where="--image-set")
             sets[role] = name
         return sets
+
+
+def _flag(place: tuple[int | str, ...], default: str) -> str:
+    """Return the flag that sets a key of a data block, or the one that names the data."""
+    key = str(place[0]) if place else ""
+    return f"--{key.replace('_', '-')}" if key in _FLAGS else default
 
 
 def class_names(text: str) -> tuple[str, ...]:

@@ -87,3 +87,6 @@ def test_coco_data_is_evaluated_and_measured_for_sensitivity(
     code, _, err = squeeze("eval", detector, "--validation", "coco:cells/images")
     assert code == 2
     assert "--validation: format 'coco' needs 'annotations'" in err
+    code, _, err = squeeze("eval", detector, "--validation", "builtin:digits", "--image-set", "a")
+    assert code == 2
+    assert "--image-set: format 'digits' does not use 'image_set'" in err
