@@ -228,7 +228,7 @@ def matched(found: Detections, truth: Boxes) -> "tuple[NDArray[np.bool_], NDArra
 
     Args:
         found: Best first.
-        truth: Of the same class. Any number of detections may lie on an ignored box.
+        truth: Of the same class. Several detections may lie on one ignored box.
 
     Returns:
         At each threshold ``(10, n)`` whether a detection is right, and whether it counts.
