@@ -45,6 +45,39 @@ def test_no_package_holds_over_a_fifth_of_the_lines() -> None:
     assert {name: n / whole for name, n in shares.items() if n / whole > 0.2} == {}
 
 
+UNTYPED = {
+    "squeeze": "the attribute that is asked for decides its type",
+    "squeeze.cli.app": "the context is of the Click that Typer bundles",
+    "squeeze.cli.inspect": "the context is of the Click that Typer bundles",
+    "squeeze.core.plugins": "an extension function takes and returns what its group says",
+    "squeeze.exporting.detections.draft": "values and graphs of onnx_ir",
+    "squeeze.measure.evaluator": "predictions are what a task makes of outputs",
+    "squeeze.runtimes.base": "a batch as a runtime takes it, which only its session reads",
+    "squeeze.runtimes.litert.graphs": "tables of flatbuffers",
+    "squeeze.runtimes.litert.session": "the interpreter",
+    "squeeze.runtimes.onnxruntime.graphs": "protobufs, whose classes are made at run time",
+    "squeeze.runtimes.onnxruntime.session": "the inference session",
+    "squeeze.runtimes.onnxruntime.suppression": "values of torch's two exporters",
+    "squeeze.store.sealed": "JSON that was checked by its own hash",
+    "squeeze.tasks.base": "labels, which only the task reads",
+}
+"""Modules that hold a value without a type, each with what it is."""
+UNTYPED_PACKAGES = ("squeeze.models.adapters", "squeeze.pruning")
+"""Those that work on layers of any library, and on Torch-Pruning's graph and groups."""
+
+
+def test_values_without_a_type_come_from_libraries_only() -> None:
+    found = {
+        name
+        for name, file in MODULES.items()
+        if any(
+            isinstance(node, ast.Name) and node.id == "Any"
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        )
+    }
+    assert {name for name in found if not name.startswith(UNTYPED_PACKAGES)} == UNTYPED.keys()
+
+
 def test_no_two_modules_import_each_other() -> None:
     imports = {name: imported(file) for name, file in MODULES.items()}
     pairs = {
