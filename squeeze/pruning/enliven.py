@@ -104,7 +104,10 @@ def _weight(parameter: "Tensor", source: Any) -> "Tensor":  # noqa: ANN401
 
 def _is_alive(weight: "Tensor", axis: int) -> bool:
     """Tell whether no row (or column) is next to nothing, and not all are equally large."""
-    norms = weight.transpose(0, axis).flatten(1).norm(dim=1)
+    import torch
+
+    others = [other for other in range(weight.ndim) if other != axis]
+    norms = torch.linalg.vector_norm(weight, dim=others)
     if not bool(norms.isfinite().all()) or float(norms.min()) <= _DEAD * float(norms.max()):
         return False
     return len(norms) == 1 or float(norms.std()) > _ALIKE * float(norms.mean())

@@ -16,7 +16,7 @@ from squeeze.core.errors import SqueezeError
 from squeeze.models import adapters
 from squeeze.models.copying import copied
 from squeeze.models.types import PruningRound
-from squeeze.pruning import proof, tracing
+from squeeze.pruning import computed_weights, proof, tracing
 from squeeze.pruning.groups import ChannelGroup, Dependency, PruningGroups, cuts
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ OUTPUT = "makes the model's output"
 def find_groups(
     model: "Model", *, keep: Sequence[str] = (), whole_heads: bool = False
 ) -> PruningGroups:
-    """Find the groups of a copy of the model, and try out whether each can really be pruned.
+    """Find the groups of a copy of the model, and prove that each can be pruned.
 
     Args:
-        model: Left as it is.
+        model: Left as it is; the copy's parameters share its memory.
         keep: Patterns of layers that are never touched.
         whole_heads: Whether attention loses whole heads rather than channels inside each.
 
@@ -186,7 +186,7 @@ def _groups(
         # a kept layer's inputs stay as well: it is never touched
         reason = next(
             (kept[dependency.path] for dependency in dependencies if dependency.path in kept), None
-        ) or _computed(module, dependencies)
+        ) or computed_weights.reason(module, dependencies)
         if any(path in ends for path in made):
             reason = OUTPUT
         parts, whole = _parts(members, graph, blocks)
@@ -197,24 +197,6 @@ def _groups(
         found.append(replace(group, kept=reason))
     order = {path: number for number, path in enumerate(names.values())}
     return sorted(found, key=lambda group: order[group.name])
-
-
-def _computed(module: "nn.Module", dependencies: Iterable[Dependency]) -> str | None:
-    """Return why layers stay whose weights are computed, such as those of a weight norm."""
-    from torch.nn.utils import parametrize
-
-    for dependency in dependencies:
-        if dependency.dimension is not None:
-            continue
-        layer: Any = module.get_submodule(dependency.path)
-        parameters = layer._parameters  # noqa: SLF001  (a weight of None is in no list of others)
-        if getattr(layer, "weight", None) is None or "weight" in parameters:
-            continue
-        remedy = "the function that removes what was put on it, such as remove_weight_norm"
-        if parametrize.is_parametrized(layer, "weight"):
-            remedy = "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')"
-        return f"the weight of {dependency.path} is computed from others; call {remedy} first"
-    return None
 
 
 def _dependencies(

@@ -89,7 +89,8 @@ class PruningGroups:
     """All groups of a module.
 
     Attributes:
-        module: The module they were found in; adapted, otherwise as it was.
+        module: The module they were found in; adapted, otherwise as it was. Its parameters may use
+            the memory of the model's, so they are replaced, and not written.
         groups: In the order of their layers in the module.
         adapters: What rewrote the module, in order.
         unreached: Layers with weights that the forward pass never touches.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ROUNDING = 1e3
+_ROUNDING = 100
 """Differences of this many rounding errors of the largest value are none."""
 
 

@@ -205,33 +205,6 @@ def test_every_output_counts_whatever_holds_it(wrong: bool, wrapped: Wrap) -> No
     assert reasons["b"] is None
 
 
-@pytest.mark.parametrize(
-    ("norm", "remedy"),
-    [
-        (
-            nn.utils.parametrizations.weight_norm,
-            "call torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') first",
-        ),
-        (
-            nn.utils.parametrizations.spectral_norm,
-            "call torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') first",
-        ),
-    ],
-)
-def test_computed_weights_are_refused_with_what_to_do(
-    norm: Callable[[nn.Module], nn.Module], remedy: str, wrapped: Wrap
-) -> None:
-    layers = nn.Sequential(
-        norm(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU(), nn.Conv2d(6, 2, 1)
-    )
-    found = graph.find_groups(wrapped(layers))
-    assert {group.name: group.kept for group in found.groups} == {
-        "0": f"the weight of 0 is computed from others; {remedy}",
-        "2": None,
-        "4": graph.OUTPUT,
-    }
-
-
 class Reshaping(nn.Module):
     """A branch whose width is written into the code, beside one whose is not."""
 
