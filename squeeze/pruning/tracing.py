@@ -92,14 +92,18 @@ def _fitting(layer: "nn.Module", graph: Any) -> Any:  # noqa: ANN401
     """Return a layer's group without sides that have fewer channels than are tied to them.
 
     A mask of one channel or a few weights of a sum go with all channels: nothing is cut there.
-    Where Torch-Pruning gives up, as at recurrent layers, the layer's own channels are left. Whether
-    what is left is right, is proven afterwards.
+    Where Torch-Pruning gives up, as at recurrent layers, or counts positions of a map as channels
+    of the layer itself, the layer's own channels are left. Whether what is left is right, is proven
+    afterwards.
     """
     try:
         members = _all_channels(layer, graph)
     except (IndexError, ValueError, ZeroDivisionError):
         return _alone(layer, graph)
-    members._group = [item for item in members.items if _fits(item, graph)]  # noqa: SLF001
+    fitting = [item for item in members.items if _fits(item, graph)]
+    if fitting[:1] != members.items[:1]:
+        return _alone(layer, graph)
+    members._group = fitting  # noqa: SLF001
     return members
 
 

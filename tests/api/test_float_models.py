@@ -212,7 +212,7 @@ def test_descriptions_of_a_file_that_disagree_are_noted_and_damaged_ones_refused
     beside.write_text(json.dumps(record))
     found = squeeze.evaluate(done, known.validation)
     (note,) = (note for note in found.notes if "disagree" in note)
-    assert "net.onnx.json counts" in note
+    assert "net.onnx.json is used" in note
     record["input"]["shape"] = "large"
     for text in ("{", json.dumps(record)):
         beside.write_text(text)

@@ -74,7 +74,7 @@ def test_a_bundle_is_exported_to_the_targets(squeeze: Run, files: dict[str, Path
     ]
     assert len({row["accuracy"]["top1"]["value"] for row in rows}) == 1
     assert [row["change"] is None for row in rows] == [True, True, True, False]
-    assert rows[3]["change"]["agreement"] == 1.0
+    assert rows[3]["change"]["agreement"]["value"] == 1.0
     code, out, err = squeeze("eval", net, *targets[2:], *DATA, *OWN, "--json", "--quiet")
     assert [row["change"] is None for row in json.loads(out)["files"]] == [True, False]
     assert not list(Path().iterdir())

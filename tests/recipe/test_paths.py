@@ -142,7 +142,7 @@ def test_what_is_no_path_stays(recipe: dict[str, Any], tmp_path: Path) -> None:
     assert written["model"] == recipe["model"]
     assert written["data"] == {
         "train": {"format": "torchvision", "name": "MNIST", "path": "../../mnist"},
-        "validation": {"format": "torchvision", "name": "MNIST", "path": None},
+        "validation": {"format": "torchvision", "name": "MNIST"},
         "calibration": {"format": "function", "build": "package.module:make"},
     }
     assert written["steps"] == recipe["steps"]
