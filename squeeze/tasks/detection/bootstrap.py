@@ -7,7 +7,7 @@ which is why the interval of their difference is narrower than those of the two.
 Average precision takes the best precision at every recall, and so comes out too high on few
 images. A drawn set repeats images and is too high again by as much, which tells the bias; intervals
 of a figure are moved back by it. In a difference of two models it cancels. Percentiles of the
-draws, which are shifted the wrong way, hold the truth less often
+draws, which are shifted the wrong way, hold the truth of mAP less often
 (``benchmarks/results/interval_coverage.md``).
 
 Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 10 (the estimate of
