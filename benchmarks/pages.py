@@ -55,6 +55,8 @@ FORMER = {
 """Where code lay before it was moved; git compares paths."""
 UNCHANGED = "Figures: unchanged"
 """Trailer of a commit that moves or renames: it touches code and no figure."""
+_UNCHANGED_BEFORE = re.compile(r"^Figures of ([0-9a-f]{7,40}): unchanged$", re.MULTILINE)
+"""Trailer of a commit that says so of an earlier one, by its hash."""
 
 _STAMP = re.compile(
     r"^Measured at commit `([0-9a-f]{7,40})`( with uncommitted changes)?", re.MULTILINE
@@ -109,7 +111,8 @@ def log_since(commit: str, sources: "Sequence[str]") -> list[str]:
     paths = [*sources, *(path for path in former if path not in sources)]
     changed = ("--invert-grep", f"--grep=^{UNCHANGED}$")
     log = git("log", "--format=%h %s", *changed, f"{commit}..HEAD", "--", *paths)
-    return log.splitlines()
+    known = _UNCHANGED_BEFORE.findall(git("log", "--format=%B", f"{commit}..HEAD"))
+    return [line for line in log.splitlines() if not line.startswith(tuple(known))]
 
 
 def main() -> None:

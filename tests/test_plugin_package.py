@@ -85,7 +85,7 @@ def test_a_recipe_runs_through_all_of_them_to_the_report(squeeze: Squeeze, tmp_p
     assert {row["runtime"] for row in rows.values()} == {"pt2"}
     assert rows["3-quantize"]["precision"] == "int8_weights"
     assert rows["3-quantize"]["artifact"] == "artifacts/3-quantize.pt2"
-    assert rows["3-quantize"]["change"]["agreement"] > 0.9
+    assert rows["3-quantize"]["change"]["agreement"]["value"] > 0.9
     assert rows["2-distill"]["parity"]["max_difference"] < 1e-3
     assert rows["3-quantize"]["size_bytes"] < 0.7 * rows["2-distill"]["size_bytes"]
     assert rows["baseline"]["accuracy"]["top1"]["value"] > 0.6
