@@ -38,3 +38,11 @@ def test_a_run_without_any_measured_row_still_renders(results: Results) -> None:
     bare = results.model_copy(update={"rows": skipped, "gates": (), "pictures": (), "warnings": ()})
     assert "no gates" in html.render(bare)
     assert "not measured" in markdown.render(bare)
+
+
+def test_only_the_verdict_of_a_gate_is_coloured(results: Results) -> None:
+    page = html.render(results)
+    row = page[page.index('<td class="fail">FAIL</td>') :]
+    cells = row[: row.index("</tr>")]
+    assert cells.count('class="fail"') == 1
+    assert '<td class="">onnxruntime</td>' in cells
