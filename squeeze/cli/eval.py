@@ -108,7 +108,7 @@ def _print_table(evaluations: "Sequence[FileEvaluation]") -> None:
             (
                 each.case.name,
                 *each.case.differs(cases).values(),
-                f"{figure.value:.2%} [{figure.low:.2%}, {figure.high:.2%}]",
+                reporting.percent(figure),
                 "" if each.change is None else reporting.points(each.change.drop),
                 "" if each.change is None else f"{each.change.agreement.value:.2%}",
             )

@@ -1,6 +1,6 @@
 """Decide the gates from the measured rows."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from squeeze.core import cpu
@@ -13,8 +13,10 @@ from squeeze.recipe.schema import (
     LatencyGate,
     SizeGate,
 )
+from squeeze.report import tables
 from squeeze.report.verdicts import IntervalRule
 from squeeze.results import Estimate, GateResult, ModelRecord, Row, Verdict
+from squeeze.tasks.reporting import percent, points
 
 _NOTHING = "nothing to compare"
 _UNCHANGED = "the shipped model is the baseline itself"
@@ -28,6 +30,14 @@ class _Finding:
     found: str
     verdict: Verdict
     note: str = ""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A limit in words, and the least that the figure must be."""
+
+    limit: str
+    least: float
 
 
 @dataclass(frozen=True)
@@ -229,35 +239,28 @@ def _accuracy(gate: AccuracyGate, row: Row, rule: IntervalRule) -> Iterable[_Fin
         yield _Finding("measured", "not available", "fail", note)
         return
     if gate.min is not None:
-        yield _of_samples(f">= {gate.min:.1%}", figure, gate.min, samples, rule)
+        shown = percent(figure.at(rule.confidence))
+        yield _of_samples(_Asked(f">= {gate.min:.1%}", gate.min), figure, shown, samples, rule)
     if gate.max_drop is not None:
         limit = f"change >= {-100 * gate.max_drop:.2f} points"
         drop = row.change.drop_of(gate.metric) if row.change is not None else None
         if drop is None:
             yield _Finding(limit, _NOTHING, "fail", _UNCHANGED)
             return
-        change = Estimate(value=0.0 - drop.value, low=0.0 - drop.high, high=0.0 - drop.low)
-        yield _of_samples(limit, change, -gate.max_drop, samples, rule, _points)
-
-
-def _points(change: float) -> str:
-    return f"{100 * change:+.2f}"
+        shown = points(drop.at(rule.confidence))
+        yield _of_samples(_Asked(limit, -gate.max_drop), -drop, shown, samples, rule)
 
 
 def _of_samples(
-    limit: str,
-    figure: Estimate,
-    least: float,
-    samples: int,
-    rule: IntervalRule,
-    show: Callable[[float], str] = "{:.2%}".format,
+    asked: _Asked, figure: Estimate, shown: str, samples: int, rule: IntervalRule
 ) -> _Finding:
     """Decide a figure that more samples would make more certain."""
-    undecided = rule.verdict(figure, least)
+    undecided = rule.verdict(figure, asked.least)
     verdict, note = rule.counted(undecided)
     if undecided == "inconclusive":
-        note = "; ".join(filter(None, (note, rule.samples_to_decide(figure, least, samples))))
-    return _Finding(limit, rule.shown(figure, show), verdict, note)
+        needed = rule.samples_to_decide(figure, asked.least, samples)
+        note = "; ".join(filter(None, (note, needed)))
+    return _Finding(asked.limit, shown, verdict, note)
 
 
 def _agreement(gate: AgreementGate, row: Row, rule: IntervalRule) -> Iterable[_Finding]:
@@ -265,7 +268,9 @@ def _agreement(gate: AgreementGate, row: Row, rule: IntervalRule) -> Iterable[_F
     if row.change is None or row.accuracy is None:
         yield _Finding(limit, _NOTHING, "fail", _UNCHANGED)
     else:
-        yield _of_samples(limit, row.change.agreement, gate.min, row.accuracy.samples, rule)
+        agreement, samples = row.change.agreement, row.accuracy.samples
+        shown = percent(agreement.at(rule.confidence))
+        yield _of_samples(_Asked(limit, gate.min), agreement, shown, samples, rule)
 
 
 def _latency(gate: LatencyGate, row: Row, rule: IntervalRule) -> Iterable[_Finding]:
@@ -279,7 +284,7 @@ def _latency(gate: LatencyGate, row: Row, rule: IntervalRule) -> Iterable[_Findi
         else:
             verdict, note = rule.counted(rule.verdict(speedup, gate.min_speedup))
             note = "; ".join(filter(None, (note, noise)))
-            yield _Finding(limit, rule.shown(speedup, "{:.2f}x".format), verdict, note)
+            yield _Finding(limit, tables.ratio(speedup.at(rule.confidence)), verdict, note)
     if gate.max_latency_s is not None:
         yield _Finding(
             f"<= {1e3 * gate.max_latency_s:g} ms",

@@ -1,7 +1,6 @@
 """A measured figure against a limit: pass, fail or inconclusive, and what would decide it."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -43,11 +42,6 @@ class IntervalRule:
         counts: Verdict = "fail" if self.on_inconclusive == "fail" else "pass"
         as_what = "a failure" if counts == "fail" else "a pass"
         return counts, f"inconclusive, counted as {as_what} (on_inconclusive: {counts})"
-
-    def shown(self, figure: Estimate, show: Callable[[float], str]) -> str:
-        """Return a figure with the interval that decided."""
-        interval = figure.at(self.confidence)
-        return f"{show(figure.value)} [{show(interval.low)}, {show(interval.high)}]"
 
     def samples_to_decide(self, figure: Estimate, least: float, samples: int) -> str:
         """Return how many samples would decide, if the figure stayed what it is.

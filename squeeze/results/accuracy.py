@@ -24,6 +24,10 @@ class Estimate(Block):
     low: float
     high: float
 
+    def __neg__(self) -> "Estimate":
+        """Return the figure with the other sign: a drop as a change."""
+        return Estimate(value=0.0 - self.value, low=0.0 - self.high, high=0.0 - self.low)
+
     def at(self, confidence: float) -> "Estimate":
         """Return the figure with the interval of another confidence.
 

@@ -117,8 +117,14 @@ def plot_text(text: str) -> str:
 
 def points(estimate: Estimate) -> str:
     """Show a drop as a change in percentage points with its interval; minus is a loss."""
-    change, low, high = (0.0 - 100 * v for v in (estimate.value, estimate.high, estimate.low))
-    return f"{change:+.2f} [{low:+.2f}, {high:+.2f}]"
+    change = -estimate
+    value, low, high = (100 * each for each in (change.value, change.low, change.high))
+    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def percent(estimate: Estimate) -> str:
+    """Show a share in percent with its interval."""
+    return f"{estimate.value:.2%} [{estimate.low:.2%}, {estimate.high:.2%}]"
 
 
 def main_cells(accuracy: AccuracyBlock) -> tuple[str, str, str]:

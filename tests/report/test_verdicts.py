@@ -7,7 +7,7 @@ import pytest
 
 from squeeze.measure import statistics
 from squeeze.report.verdicts import IntervalRule
-from squeeze.results import Estimate, Verdict
+from squeeze.results import Verdict
 
 RULE = IntervalRule(0.95, "warn")
 DRAWS = 4000
@@ -23,8 +23,7 @@ def verdicts(samples: int, regressions: float, fixes: float, max_drop: float) ->
         after[:worse] = False
         before[worse : worse + better] = False
         drop = statistics.paired_drop(before, after)
-        change = Estimate(value=-drop.value, low=-drop.high, high=-drop.low)
-        found[RULE.verdict(change, -max_drop)] += 1
+        found[RULE.verdict(-drop, -max_drop)] += 1
     return found
 
 
@@ -51,8 +50,7 @@ def test_the_number_of_samples_that_is_named_decides_in_four_of_five_draws() -> 
     after[:15] = False
     before[15:20] = False
     drop = statistics.paired_drop(before, after)
-    change = Estimate(value=-drop.value, low=-drop.high, high=-drop.low)
-    note = RULE.samples_to_decide(change, -0.01, samples)
+    note = RULE.samples_to_decide(-drop, -0.01, samples)
     named = int(note.split()[1].replace(",", ""))
     found = verdicts(named, regressions, fixes, max_drop=0.01)
     assert found["fail"] / DRAWS == pytest.approx(0.8, abs=0.06)
