@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,3 +29,12 @@ def squeeze(tmp_path: Path) -> "Callable[..., subprocess.CompletedProcess[str]]"
         )
 
     return run
+
+
+@pytest.fixture
+def in_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> command_line.Run:
+    """Run the command in this process, in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+    return partial(command_line.run, monkeypatch, capsys)

@@ -1,35 +1,21 @@
 """How flags name data: every format is reachable, and detection data wherever it is measured."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import box_folders
+from support.command_line import Run
 
-from squeeze.cli.app import main
 from squeeze.core import plugins
 from squeeze.models import blocks, bundle
 from squeeze.recipe.schema import InputSpec, ModelBlock, expand_data_reference
 
-Run = Callable[..., tuple[object, str, str]]
-
 
 @pytest.fixture
-def squeeze(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Run the command in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["squeeze", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return (left.value.code, *capsys.readouterr())
-
-    return call
+def squeeze(in_process: Run) -> Run:
+    """Run the command in this process."""
+    return in_process
 
 
 @pytest.mark.parametrize(

@@ -1,39 +1,25 @@
 """``squeeze eval`` and ``bench`` of several files: settings, comparisons, saved predictions."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from support.command_line import Run
 
-from squeeze.cli.app import main
 from squeeze.measure import latency
 from squeeze.models import blocks, bundle
 from squeeze.recipe.schema import InputSpec, ModelBlock
 
 OWN = ("--input", "1,12,12", "--mean", "0.3", "--std", "0.35", "--crop-fraction", "1")
 DATA = ("--validation", "builtin:digits")
-Run = Callable[..., tuple[Any, str, str]]
 
 
 @pytest.fixture
-def squeeze(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Run the command in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
+def squeeze(in_process: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command, timing in few rounds."""
     monkeypatch.setattr(latency, "_MAX_ROUNDS", 15)
-
-    def call(*arguments: object) -> tuple[Any, str, str]:
-        monkeypatch.setattr(sys, "argv", ["squeeze", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return (left.value.code, *capsys.readouterr())
-
-    return call
+    return in_process
 
 
 def test_every_file_is_timed_in_every_setting(squeeze: Run, files: dict[str, Path]) -> None:

@@ -2,17 +2,14 @@
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from support.command_line import Run
 
 from squeeze.cli import one_step
-from squeeze.cli.app import main
 from squeeze.cli.measured_files import opened as open_file
 from squeeze.core.errors import InputError
 from squeeze.exporting import file
@@ -20,33 +17,14 @@ from squeeze.models.types import Model
 from squeeze.recipe.load import load_recipe
 
 
-@dataclass
-class Outcome:
-    """How the command ended and what it printed."""
-
-    code: Any
-    out: str
-    err: str
-
-
 @pytest.fixture
-def squeeze(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Outcome]:
-    """Run the command in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["squeeze", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return Outcome(left.value.code, *capsys.readouterr())
-
-    return call
+def squeeze(in_process: Run) -> Run:
+    """Run the command in this process."""
+    return in_process
 
 
 def test_other_classes_than_the_data_has_are_refused(
-    squeeze: Callable[..., Outcome], files: dict[str, Path], picture_folder: Path
+    squeeze: Run, files: dict[str, Path], picture_folder: Path
 ) -> None:
     done = squeeze("eval", files["bundle"], "--validation", picture_folder)
     assert (done.code, done.out) == (2, "")
@@ -55,7 +33,7 @@ def test_other_classes_than_the_data_has_are_refused(
 
 @pytest.mark.parametrize("kind", ["onnx", "tflite", "bundle"])
 def test_an_input_that_does_not_fit_is_told(
-    kind: str, squeeze: Callable[..., Outcome], files: dict[str, Path]
+    kind: str, squeeze: Run, files: dict[str, Path]
 ) -> None:
     shape = "3,12,12" if kind != "tflite" else "1,10,10"
     done = squeeze("bench", files[kind], "--input", shape)
@@ -79,9 +57,7 @@ def test_a_damaged_description_is_told(files: dict[str, Path], tmp_path: Path) -
         open_file(path)
 
 
-def test_eval_prints_what_it_measured(
-    squeeze: Callable[..., Outcome], files: dict[str, Path], trained: Model
-) -> None:
+def test_eval_prints_what_it_measured(squeeze: Run, files: dict[str, Path], trained: Model) -> None:
     flags = ["--input", "1,12,12", "--mean", "0.3", "--std", "0.35"]
     done = squeeze("eval", files["int8.tflite"], "--validation", "builtin:digits", *flags)
     assert done.code == 0, done.err
@@ -120,7 +96,7 @@ def test_saved_recipes_start_their_paths_at_their_own_folder(
 
 
 def test_a_wrong_recipe_is_not_saved_and_arguments_read_like_recipes(
-    squeeze: Callable[..., Outcome], tmp_path: Path
+    squeeze: Run, tmp_path: Path
 ) -> None:
     common = ["--weights", "random", "--validation", "builtin:digits"]
     common += ["--save-recipe", "recipe.yaml"]
@@ -139,7 +115,7 @@ def test_a_wrong_recipe_is_not_saved_and_arguments_read_like_recipes(
 
 
 def test_train_tells_a_place_that_it_cannot_write_before_it_trains(
-    squeeze: Callable[..., Outcome], tmp_path: Path, recipe_data: dict[str, Any]
+    squeeze: Run, tmp_path: Path, recipe_data: dict[str, Any]
 ) -> None:
     import yaml
 
@@ -154,9 +130,7 @@ def test_train_tells_a_place_that_it_cannot_write_before_it_trains(
 @pytest.mark.parametrize(
     "data", ["builtin:image_folder", "builtin:nothing", "nothing:at.all", "idx:nowhere", "nowhere"]
 )
-def test_wrong_data_is_told(
-    data: str, squeeze: Callable[..., Outcome], files: dict[str, Path]
-) -> None:
+def test_wrong_data_is_told(data: str, squeeze: Run, files: dict[str, Path]) -> None:
     done = squeeze("eval", files["bundle"], "--validation", data)
     assert (done.code, done.out) == (2, "")
     assert "bug in squeeze" not in done.err
@@ -173,7 +147,7 @@ def test_wrong_data_is_told(
 def test_wrong_data_is_told_in_flags(
     data: str,
     what: str,
-    squeeze: Callable[..., Outcome],
+    squeeze: Run,
     files: dict[str, Path],
     trained: Model,
     tmp_path: Path,

@@ -2,18 +2,13 @@
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx as onnx_library
 import pytest
 from PIL import Image
-
-from squeeze.cli.app import main
+from support.command_line import Run
 
 NET = (
     "import torch\n"
@@ -26,38 +21,16 @@ NET = (
 MODEL = ("./net.py:make", "--input", "3,16,16", "--validation", "pictures", "--target", "pytorch")
 
 
-@dataclass
-class Outcome:
-    """How the command ended and what it printed."""
-
-    code: Any
-    out: str
-    err: str
-
-
-Squeeze = Callable[..., Outcome]
-
-
 @pytest.fixture
-def squeeze(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Squeeze:
-    """Run the command in this process, in a folder with ``net.py``."""
-    monkeypatch.chdir(tmp_path)
+def squeeze(in_process: Run, tmp_path: Path) -> Run:
+    """Run the command in a folder with ``net.py``."""
     (tmp_path / "net.py").write_text(NET)
-
-    def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["squeeze", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return Outcome(left.value.code, *capsys.readouterr())
-
-    return call
+    return in_process
 
 
 @pytest.mark.usefixtures("picture_folder")
 def test_a_saved_recipe_runs_from_its_own_folder(
-    squeeze: Squeeze, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    squeeze: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = squeeze("prune", *MODEL, "--pruning-ratio", 0.5, "--save-recipe", "deep/down/r.yaml")
     assert done.code == 0, done.err
@@ -82,7 +55,7 @@ def painted(root: Path, *names: str) -> Path:
 
 
 def test_files_know_the_classes_that_they_were_made_with(
-    squeeze: Squeeze, tmp_path: Path, picture_folder: Path
+    squeeze: Run, tmp_path: Path, picture_folder: Path
 ) -> None:
     done = squeeze("prune", *MODEL, "--pruning-ratio", 0.5, "--target", "onnxruntime")
     assert done.code == 0, done.err
@@ -134,7 +107,7 @@ def test_files_know_the_classes_that_they_were_made_with(
         ("check",),
     ],
 )
-def test_a_path_of_5000_letters_is_no_full_disk(flags: tuple[str, ...], squeeze: Squeeze) -> None:
+def test_a_path_of_5000_letters_is_no_full_disk(flags: tuple[str, ...], squeeze: Run) -> None:
     (Path() / "m.onnx").touch()
     rest = ("--validation", "builtin:digits") if flags == ("eval",) else ()
     done = squeeze(*flags, "x" * 5000, *rest)
@@ -144,7 +117,7 @@ def test_a_path_of_5000_letters_is_no_full_disk(flags: tuple[str, ...], squeeze:
     assert len(done.err) < 1500
 
 
-def test_a_recipe_of_100_mb_is_not_read(squeeze: Squeeze, tmp_path: Path) -> None:
+def test_a_recipe_of_100_mb_is_not_read(squeeze: Run, tmp_path: Path) -> None:
     with (tmp_path / "r.yaml").open("wb") as file:
         file.truncate(100 * 2**20)
     done = squeeze("check", "r.yaml")
@@ -153,7 +126,7 @@ def test_a_recipe_of_100_mb_is_not_read(squeeze: Squeeze, tmp_path: Path) -> Non
 
 
 def test_names_in_a_tflite_file_that_are_no_text(
-    squeeze: Squeeze, files: dict[str, Path], tmp_path: Path
+    squeeze: Run, files: dict[str, Path], tmp_path: Path
 ) -> None:
     whole = files["int8.tflite"].read_bytes()
     place = whole.find(b"conv")

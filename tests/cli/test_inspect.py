@@ -1,17 +1,12 @@
 """``squeeze inspect``: the summary, the groups of pruning, and their sensitivity."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command_line import Run
 
-from squeeze.cli import app
-
-Answer = tuple[int, str, str]
-Run = Callable[..., Answer]
 MODEL = (
     *("builtin:resnet8", "--weights", "random"),
     *("--arg", "in_channels=1", "--input", "1,12,12"),
@@ -22,25 +17,10 @@ STREAMS = {"stages.1.0.shortcut.0": 32, "stages.2.0.shortcut.0": 64}
 
 
 @pytest.fixture
-def squeeze(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Run the command in this process, in an empty folder; return exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
+def squeeze(in_process: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command on a wide terminal."""
     monkeypatch.setenv("COLUMNS", "240")
-
-    def run(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["squeeze", *map(str, arguments)])
-        capsys.readouterr()
-        code: Any = 0
-        try:
-            app.main()
-        except SystemExit as stop:
-            code = stop.code
-        text = capsys.readouterr()
-        return code or 0, text.out, text.err
-
-    return run
+    return in_process
 
 
 def by_layer(groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

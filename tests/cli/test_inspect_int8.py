@@ -1,36 +1,22 @@
 """``squeeze inspect int8`` and ``layers``: what they print, what they refuse."""
 
 import json
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
-
-from squeeze.cli.app import main
+from support.command_line import Run
 
 pytestmark = pytest.mark.usefixtures("portable_cpu")
 
 INPUT = ["--input", "1,12,12", "--mean", "0.3", "--std", "0.35", "--data", "builtin:digits"]
-Run = Callable[..., tuple[Any, str, str]]
 
 
 @pytest.fixture
-def inspect(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Run the command in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[Any, str, str]:
-        monkeypatch.setattr(sys, "argv", ["squeeze", "inspect", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return (left.value.code, *capsys.readouterr())
-
-    return call
+def inspect(in_process: Run) -> Run:
+    """Run ``squeeze inspect``."""
+    return partial(in_process, "inspect")
 
 
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
+from support.command_line import Run
 
-from squeeze.cli.app import main
 from squeeze.cli.measured_files import opened as open_file
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
@@ -28,23 +27,13 @@ OWN = ["--mean", "0.3", "--std", "0.35"]
 
 
 @pytest.fixture
-def squeeze(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[Any, str, str]]:
-    """Run the command in this process; return its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[Any, str, str]:
-        monkeypatch.setattr(sys, "argv", ["squeeze", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return (left.value.code, *capsys.readouterr())
-
-    return call
+def squeeze(in_process: Run) -> Run:
+    """Run the command in this process."""
+    return in_process
 
 
 @pytest.fixture
-def evaluated(squeeze: Callable[..., tuple[Any, str, str]]) -> Eval:
+def evaluated(squeeze: Run) -> Eval:
     """Return what ``squeeze eval --json`` says of a file."""
 
     def call(path: Path, *flags: str, data: object = "builtin:digits") -> dict[str, Any]:

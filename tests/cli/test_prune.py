@@ -1,21 +1,18 @@
 """The recipes that the flags of ``squeeze prune`` build."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from support.command_line import Run
 
-from squeeze.cli import app
 from squeeze.recipe.load import load_recipe
 
 if TYPE_CHECKING:
     from squeeze.recipe.loaded import LoadedRecipe
 
-Answer = tuple[int, str, str]
-Run = Callable[..., Answer]
 MODEL = (
     *("builtin:resnet8", "--weights", "random"),
     *("--arg", "in_channels=1", "--input", "1,12,12"),
@@ -23,25 +20,10 @@ MODEL = (
 
 
 @pytest.fixture
-def squeeze(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Run the command in this process, in an empty folder; return exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
+def squeeze(in_process: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command on a wide terminal."""
     monkeypatch.setenv("COLUMNS", "240")
-
-    def run(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["squeeze", *map(str, arguments)])
-        capsys.readouterr()
-        code: Any = 0
-        try:
-            app.main()
-        except SystemExit as stop:
-            code = stop.code
-        text = capsys.readouterr()
-        return code or 0, text.out, text.err
-
-    return run
+    return in_process
 
 
 @pytest.fixture
