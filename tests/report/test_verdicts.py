@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from squeeze.measure import statistics
 from squeeze.report.verdicts import IntervalRule
@@ -35,6 +36,20 @@ def test_a_wrong_verdict_is_rare(samples: int, fixes: float, drop: float, wrong:
     found = verdicts(samples, drop + fixes, fixes, max_drop=0.01)
     allowance = 3 * np.sqrt(0.025 * 0.975 / DRAWS)
     assert found[wrong] / DRAWS <= 0.025 + allowance
+
+
+@pytest.mark.parametrize(("fixes", "passes", "fails"), [(0.005, 0.12, 0.14), (0.05, 0.28, 0.34)])
+def test_a_bare_figure_would_be_wrong_often(fixes: float, passes: float, fails: float) -> None:
+    """The shares that docs/concepts/intervals.md gives: 500 samples, a limit of one point."""
+    rng = np.random.default_rng(0)
+
+    def losses(drop: float) -> NDArray[np.int64]:
+        shares = [drop + fixes, fixes, 1 - drop - 2 * fixes]
+        counts = rng.multinomial(500, shares, 50 * DRAWS)
+        return counts[:, 0] - counts[:, 1]
+
+    assert (losses(0.02) <= 5).mean() == pytest.approx(passes, abs=0.006)
+    assert (losses(0.005) > 5).mean() == pytest.approx(fails, abs=0.006)
 
 
 def test_enough_samples_decide() -> None:
