@@ -52,6 +52,10 @@ UNTYPED = {
     "squeeze.core.plugins": "an extension function takes and returns what its group says",
     "squeeze.exporting.detections.draft": "values and graphs of onnx_ir",
     "squeeze.measure.evaluator": "predictions are what a task makes of outputs",
+    "squeeze.models.written_sizes.forms": "arguments of any function of torch",
+    "squeeze.models.written_sizes.naming": "arguments of any function of torch",
+    "squeeze.models.written_sizes.running": "arguments of any function of torch",
+    "squeeze.models.written_sizes.tracing": "arguments of any function of torch",
     "squeeze.runtimes.base": "a batch as a runtime takes it, which only its session reads",
     "squeeze.runtimes.litert.graphs": "tables of flatbuffers",
     "squeeze.runtimes.litert.session": "the interpreter",
@@ -63,7 +67,7 @@ UNTYPED = {
 }
 """Modules that hold a value without a type, each with what it is."""
 UNTYPED_PACKAGES = ("squeeze.models.adapters", "squeeze.pruning")
-"""Those that work on layers of any library, and on Torch-Pruning's graph and groups."""
+"""Those that work on layers of any library, and on graphs of torch.fx."""
 
 
 def test_values_without_a_type_come_from_libraries_only() -> None:

@@ -8,6 +8,7 @@ is traced and nothing is replayed to load it.
 from typing import TYPE_CHECKING
 
 from squeeze.core.errors import InputError
+from squeeze.models import written_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,8 @@ def restore_(
         path, _, leaf = name.rpartition(".")
         if path in parts:
             _resize_(parts[path], leaf, tensor)
+    if any(written_sizes.ATTRIBUTE in changed for changed in attributes.values()):
+        written_sizes.install_all_(module)
 
 
 def _set_(part: "nn.Module", name: str, value: object, *, where: str) -> None:

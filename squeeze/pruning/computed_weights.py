@@ -24,16 +24,28 @@ def reason(module: "nn.Module", dependencies: "Iterable[Dependency]") -> str | N
         dependencies: All sides of layers in the group.
     """
     for dependency in dependencies:
-        if dependency.dimension is not None:
-            continue
-        layer: Any = module.get_submodule(dependency.path)
-        parameters = layer._parameters  # noqa: SLF001  (a weight of None is in no list of others)
-        if getattr(layer, "weight", None) is not None and "weight" not in parameters:
+        path = layer_of(dependency)
+        layer = module.get_submodule(path)
+        if is_computed(layer):
             return (
-                f"the weight of {dependency.path} ({dependency.kind}) is computed from others: "
+                f"the weight of {path} ({type(layer).__name__}) is computed from others: "
                 f"call {_remedy(layer)} before pruning"
             )
     return None
+
+
+def layer_of(dependency: "Dependency") -> str:
+    """Return the path of the layer that a side is of, also where it is of a bare tensor."""
+    path, is_parametrized, _ = dependency.path.partition(".parametrizations.")
+    if dependency.dimension is None or is_parametrized:
+        return path
+    return path.rpartition(".")[0]
+
+
+def is_computed(layer: Any) -> bool:  # noqa: ANN401
+    """Tell a layer whose weight is made of other tensors whenever it is called."""
+    own = layer._parameters.keys() | layer._buffers.keys()  # noqa: SLF001  (None is in no other list)
+    return getattr(layer, "weight", None) is not None and "weight" not in own
 
 
 def _remedy(layer: "nn.Module") -> str:

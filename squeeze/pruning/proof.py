@@ -18,10 +18,12 @@ Values must not hide what is missed, so zeros, equal weights, dead channels and 
 get others first (``squeeze.pruning.enliven``), and images are random. Nothing is proven where
 numbers are not finite, where all images give the same, or where silence changes no output.
 
-Norms whose statistics run over channels (layer, group and RMS norms) change numbers by nature when
-channels go. In the silenced model too they take their statistics of the channels that stay.
+Norms whose statistics run over channels (layer, group and RMS norms, standardised weights) change
+numbers by nature when channels go. In the silenced model too they take their statistics of the
+channels that stay.
 """
 
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -66,7 +68,7 @@ def failures(survey: "PruningGroups", example: "Tensor", remove_: "Remove") -> d
     subject = _subject(survey.module, example, is_double=_is_small(survey.module, example))
     if isinstance(subject, str):
         return {group.name: f"cannot be proven: {subject}" for group in remaining}
-    proof = _Proof(survey.module, subject, remove_)
+    proof = _Proof(survey, subject, remove_)
     found: dict[str, str] = {}
     while remaining:
         reason = proof.search(remaining, found)
@@ -78,6 +80,26 @@ def failures(survey: "PruningGroups", example: "Tensor", remove_: "Remove") -> d
             return found | {group.name: reason for group in remaining}
         remaining = left
     return found
+
+
+def largest_difference(survey: "PruningGroups", example: "Tensor", remove_: "Remove") -> float:
+    """Return by how much the outputs differ when all prunable groups are cut at once.
+
+    Args:
+        survey: Groups that have been proven.
+        example: A batch ``(N, C, H, W)`` as the model is fed.
+        remove_: Removes units in place.
+
+    Returns:
+        The largest difference as a fraction of the spread of an output's values; 0 where there is
+        nothing to prune, infinite where nothing can be compared.
+    """
+    groups = survey.prunable
+    subject = _subject(survey.module, example, is_double=_is_small(survey.module, example))
+    if isinstance(subject, str) or not groups:
+        return 0.0 if not groups else float("inf")
+    proof = _Proof(survey, subject, remove_)
+    return outputs.distance(*proof.outputs(groups, halves(groups, 0)))
 
 
 def culprit(error: BaseException) -> str | None:
@@ -126,8 +148,8 @@ class _Subject:
 class _Proof:
     """Proves sets of groups of one survey."""
 
-    def __init__(self, module: "nn.Module", subject: _Subject, remove_: "Remove") -> None:
-        self._module = module
+    def __init__(self, survey: "PruningGroups", subject: _Subject, remove_: "Remove") -> None:
+        self._survey = survey
         self._subject = subject
         self._remove_ = remove_
         self._is_sharp = subject.images.element_size() > 4  # noqa: PLR2004  (bytes of a float)
@@ -147,7 +169,7 @@ class _Proof:
 
     def _reason(self, groups: "Sequence[ChannelGroup]") -> str | None:
         for seed in range(2 if self._is_sharp else 1):  # two where they are cheap
-            gone = _halves(groups, seed)
+            gone = halves(groups, seed)
             try:
                 reason = self._difference(groups, gone)
                 if reason is not None and self._sharpened():
@@ -162,7 +184,7 @@ class _Proof:
         return None
 
     def _difference(self, groups: "Sequence[ChannelGroup]", gone: "Gone") -> str | None:
-        cut, silent = self._outputs(groups, gone)
+        cut, silent = self.outputs(groups, gone)
         before, after = outputs.shapes(silent), outputs.shapes(cut)
         if before != after:
             return f"changes the output from {before} to {after}"
@@ -176,7 +198,7 @@ class _Proof:
             return "cannot be proven: its channels have no influence on the outputs"
         return None
 
-    def _outputs(
+    def outputs(
         self, groups: "Sequence[ChannelGroup]", gone: "Gone"
     ) -> "tuple[dict[str, Tensor], dict[str, Tensor]]":
         """Return the outputs of the cut model and of the silenced one."""
@@ -185,15 +207,11 @@ class _Proof:
         module, images = self._subject.module, self._subject.images
         removed = cuts(groups, gone)
         cut = copied(module, share_weights=True)
-        self._remove_(cut, groups, gone)
+        self._remove_(cut, self._survey.groups, gone)
         silent = copied(module, share_weights=True)
-        norms = {
-            one.dependency.path: silence.NormOfTheRest(cut, one)
-            for one in removed
-            if silence.averages_channels(module, one)
-        }
+        rests = silence.layers_of_the_rest(cut, module, removed)
         found = _run(cut, images)
-        silence.silence_(silent, removed, norms)
+        silence.silence_(silent, removed, rests)
         return found, _run(silent, images)
 
     def _sharpened(self) -> bool:
@@ -201,7 +219,7 @@ class _Proof:
         if self._is_sharp:
             return False
         self._is_sharp = True
-        made = _subject(self._module, self._subject.images, is_double=True)
+        made = _subject(self._survey.module, self._subject.images, is_double=True)
         if isinstance(made, str) or made.images.dtype == self._subject.images.dtype:
             return False
         self._subject = made
@@ -212,20 +230,21 @@ def _percent(share: float) -> str:
     return f"{share:.2g} times their spread" if share > 1 else f"{100 * share:.2g} %"
 
 
-def _halves(groups: "Sequence[ChannelGroup]", seed: int) -> "Gone":
+def halves(groups: "Sequence[ChannelGroup]", seed: int) -> "Gone":
     """Return a little less than a random half of every group's units, but one at least.
 
-    With just half of them, code that reshapes to a fixed width would take two images for one.
+    With just half of them, code that reshapes to a fixed width would take two images for one. Every
+    group has a draw of its own, so that one that fails among others fails alone as well.
     """
+    return {group.name: _half(group, seed) for group in groups}
+
+
+def _half(group: "ChannelGroup", seed: int) -> set[int]:
     import torch
 
-    source = torch.Generator().manual_seed(seed)
-    return {
-        group.name: set(
-            torch.randperm(group.units, generator=source)[: max(1, (group.units - 1) // 2)].tolist()
-        )
-        for group in groups
-    }
+    source = torch.Generator().manual_seed(zlib.crc32(f"{seed} {group.name}".encode()))
+    order = torch.randperm(group.units, generator=source)
+    return group.removable(order.tolist(), max(1, (group.units - 1) // 2))
 
 
 def _is_small(module: "nn.Module", example: "Tensor") -> bool:

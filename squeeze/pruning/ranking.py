@@ -89,9 +89,9 @@ def by_ratio(
     return {g.name: limits.nearest(g, wishes[g.name]) for g in groups}
 
 
-def weakest(scores: "Tensor", count: int) -> set[int]:
-    """Return the ``count`` units with the lowest scores."""
-    return set(scores.argsort(stable=True)[:count].tolist())
+def weakest(group: ChannelGroup, scores: "Tensor", count: int) -> set[int]:
+    """Return the ``count`` units with the lowest scores, fewer where a layer needs the rest."""
+    return group.removable(scores.argsort(stable=True).tolist(), count)
 
 
 def _scopes(groups: Sequence[ChannelGroup], scope: str) -> list[list[ChannelGroup]]:

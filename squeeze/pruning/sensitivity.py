@@ -89,7 +89,7 @@ def curves(
                 removed = round(1 - kept / group.units, 4)
                 if removed not in points:
                     module = copied(found.module)
-                    gone = {group.name: weakest(score, group.units - kept)}
+                    gone = {group.name: weakest(group, score, group.units - kept)}
                     remove_(module, found.groups, gone)
                     points[removed] = task.evaluate(module, split, "cpu")
                 advance()

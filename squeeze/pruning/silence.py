@@ -19,13 +19,6 @@ _LAYERS = nn.modules.conv._ConvNd | nn.Linear  # noqa: SLF001  (the only common 
 _NORMS = nn.LayerNorm | nn.GroupNorm | nn.RMSNorm
 
 
-def averages_channels(module: nn.Module, cut: "ChannelCut") -> bool:
-    """Tell whether what is cut is a norm whose statistics run over channels."""
-    return cut.dependency.dimension is None and isinstance(
-        module.get_submodule(cut.dependency.path), _NORMS
-    )
-
-
 class Zeros(nn.Module):
     """A parametrization: a weight with zeros, made whenever it is read and never kept.
 
@@ -45,45 +38,106 @@ class Zeros(nn.Module):
         return silent
 
 
-class NormOfTheRest:
-    """The forward function of a norm whose statistics leave silent channels out.
+class LayerOfTheRest:
+    """The forward function of a layer whose statistics leave silent channels out.
+
+    The cut model's layer works on the channels that stay; what it has lost is zero.
 
     Args:
-        module: The cut model, which is run first: it shows in which dimension channels are.
-        cut: What the norm has lost in it.
+        layer: Of the cut model, which is run first: a norm shows then in which dimension its
+            channels are.
+        inputs: Channels that it no longer reads.
+        outputs: Channels that it no longer makes.
+        axis: Of the channels, counted from the last one; None where it is to be seen.
     """
 
-    def __init__(self, module: nn.Module, cut: "ChannelCut") -> None:
-        self.rest = module.get_submodule(cut.dependency.path)
-        self.gone = cut.indices
+    def __init__(
+        self,
+        layer: nn.Module,
+        inputs: "Sequence[int]",
+        outputs: "Sequence[int]",
+        axis: int | None = None,
+    ) -> None:
+        self.layer = layer
+        self.inputs = inputs
+        self.outputs = outputs
+        self.axis = axis
         self.shape: tuple[int, ...] = ()
-        self.rest.register_forward_pre_hook(self._note)
+        layer.register_forward_pre_hook(self._note)
 
-    def _note(self, norm: nn.Module, inputs: "tuple[Tensor, ...]") -> None:
-        del norm
+    def _note(self, layer: nn.Module, inputs: "tuple[Tensor, ...]") -> None:
+        del layer
         self.shape = tuple(inputs[0].shape)
 
     def __call__(self, x: "Tensor") -> "Tensor":
-        """Return what is normalised of the channels that stay, and zeros for the others."""
-        sizes = enumerate(zip(x.shape, self.shape, strict=True))
-        axis = next((axis for axis, (full, left) in sizes if full != left), None)
+        """Return what the layer makes of the channels that stay, and zeros for the others."""
+        axis = self.axis
         if axis is None:
-            return self.rest(x)  # type: ignore[no-any-return]
-        gone = set(self.gone)
-        kept = torch.tensor([channel for channel in range(x.shape[axis]) if channel not in gone])
-        found = self.rest(x.index_select(axis, kept))
-        return torch.zeros_like(x, dtype=found.dtype).index_copy(axis, kept, found)
+            sizes = enumerate(zip(x.shape, self.shape, strict=True))
+            axis = next((axis for axis, (full, left) in sizes if full != left), None)
+        if axis is None:
+            return self.layer.forward(x)  # type: ignore[no-any-return]
+        if self.inputs:
+            x = x.index_select(axis, _left(x.shape[axis], self.inputs))
+        found: Tensor = self.layer.forward(x)  # its hooks run around this function
+        if not self.outputs:
+            return found
+        width = found.shape[axis] + len(self.outputs)
+        shape = list(found.shape)
+        shape[axis] = width
+        return found.new_zeros(shape).index_copy(axis, _left(width, self.outputs), found)
+
+
+def _left(width: int, gone: "Sequence[int]") -> "Tensor":
+    lost = set(gone)
+    return torch.tensor([channel for channel in range(width) if channel not in lost])
+
+
+def layers_of_the_rest(
+    narrow: nn.Module, module: nn.Module, cuts: "Iterable[ChannelCut]"
+) -> dict[str, LayerOfTheRest]:
+    """Return what stands for layers that count over channels, by path.
+
+    These are norms over channels, and convolutions and linear layers of classes of their own that
+    read fewer channels: their weights may be standardised over what they read.
+
+    Args:
+        narrow: The cut model.
+        module: The uncut one.
+        cuts: What was removed.
+    """
+    gone: dict[str, tuple[list[int], list[int]]] = {}
+    for cut in cuts:
+        if cut.dependency.dimension is None:
+            sides = gone.setdefault(cut.dependency.path, ([], []))
+            sides[cut.dependency.is_out].extend(cut.indices)
+    found = {}
+    for path, (inputs, outputs) in gone.items():
+        layer: Any = module.get_submodule(path)
+        if isinstance(layer, _NORMS):
+            found[path] = LayerOfTheRest(narrow.get_submodule(path), outputs, outputs)
+        elif isinstance(layer, _LAYERS) and inputs and not _is_plain(layer):
+            axis = 1 - layer.weight.ndim
+            found[path] = LayerOfTheRest(narrow.get_submodule(path), inputs, outputs, axis)
+    return found
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Tell a layer that reads its weight as it is."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+    transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    return type(layer) in (*kinds, *transposed)
 
 
 def silence_(
-    module: nn.Module, cuts: "Iterable[ChannelCut]", norms: "Mapping[str, NormOfTheRest]"
+    module: nn.Module, cuts: "Iterable[ChannelCut]", rests: "Mapping[str, LayerOfTheRest]"
 ) -> None:
     """Silence channels in place; parameters are replaced, not written.
 
     Args:
         module: The uncut model.
         cuts: What would be removed.
-        norms: Path to what stands for a norm over channels.
+        rests: Path to what stands for a layer that counts over channels.
     """
     for cut in cuts:
         if cut.dependency.dimension is not None:
@@ -91,12 +145,12 @@ def silence_(
             _fill_(module.get_submodule(owner), leaf, cut.dependency.dimension, cut.indices)
             continue
         layer: Any = module.get_submodule(cut.dependency.path)
-        if isinstance(layer, Select):
+        if cut.dependency.path in rests:
+            layer.forward = rests[cut.dependency.path]
+        elif isinstance(layer, Select):
             _silence_select_(layer, cut)
         elif isinstance(layer, _LAYERS):
             _silence_layer_(layer, cut)
-        elif cut.dependency.path in norms:
-            layer.forward = norms[cut.dependency.path]
         else:
             for name, parameter in list(layer.named_parameters(recurse=False)):
                 if parameter.ndim == 1 and max(cut.indices) < len(parameter):
@@ -144,6 +198,9 @@ def _places(
 
 
 def _fill_(layer: nn.Module, name: str, axis: int, indices: "Sequence[int]") -> None:
-    parameter = layer.get_parameter(name)
-    silent = parameter.detach().index_fill(axis, torch.tensor(indices), 0)
-    layer._parameters[name] = nn.Parameter(silent, requires_grad=False)  # noqa: SLF001
+    tensor = getattr(layer, name)
+    silent = tensor.detach().index_fill(axis, torch.tensor(indices), 0)
+    if isinstance(tensor, nn.Parameter):
+        layer._parameters[name] = nn.Parameter(silent, requires_grad=False)  # noqa: SLF001
+    else:
+        setattr(layer, name, silent)

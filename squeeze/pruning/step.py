@@ -11,7 +11,7 @@ from squeeze.core.errors import InputError, SqueezeError
 from squeeze.core.types import Progress, Silent
 from squeeze.models.copying import copied
 from squeeze.models.types import Model, PruningRound
-from squeeze.pruning import goals, ranking, sensitivity
+from squeeze.pruning import criterion_group, goals, ranking, sensitivity
 from squeeze.pruning.graph import OUTPUT, find_groups, remove_
 from squeeze.pruning.groups import PruningGroups
 from squeeze.pruning.importance.base import Evidence
@@ -171,7 +171,7 @@ def scores(
         with torch.enable_grad():
             scorer: Scorer = criterion.scorer(_evidence(module, step, around))
         for group in found.prunable:
-            given = scorer(group.members)
+            given = scorer(criterion_group.members(module, group.dependencies))
             if given is not None and not bool(torch.isfinite(given).all()):
                 raise SqueezeError(
                     f"importance '{step.importance}' is not finite for {group.name}",
@@ -267,7 +267,7 @@ def _apply(
         score = scored[group.name]
         count = group.units - kept.get(group.name, group.units)
         if score is not None and count > 0:
-            gone[group.name] = ranking.weakest(score, count)
+            gone[group.name] = ranking.weakest(group, score, count)
     if not gone:
         return model, gone
     module = copied(found.module)

@@ -32,12 +32,14 @@ def test_damaged_bundles_and_unknown_adapters_are_mistakes(
     with (tmp_path / "other" / "weights.safetensors").open("ab") as file:
         file.write(b"x")
     record = tmp_path / "whole" / "architecture.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"adapters": ["timm_atention"]}))
+    record.write_text(
+        json.dumps(json.loads(record.read_text()) | {"adapters": ["torchvision_vid"]})
+    )
     done = squeeze("check", "r.yaml")
     assert (done.returncode, done.stdout) == (2, "")
     changed = "is damaged or was changed: its SHA-256 is not the recorded one"
     lines = [line.partition(": ")[2] for line in done.stderr.removeprefix("error: ").splitlines()]
     assert lines[0] == f"model.weights: whole: architecture.json {changed}"
-    assert lines[1].startswith("model.weights: whole: unknown adapter 'timm_atention', allowed: ")
-    assert lines[1].endswith("did you mean 'timm_attention'?")
+    assert lines[1].startswith("model.weights: whole: unknown adapter 'torchvision_vid', allowed: ")
+    assert lines[1].endswith("did you mean 'torchvision_vit'?")
     assert lines[2] == f"steps.0.teacher.weights: other: weights.safetensors {changed}"

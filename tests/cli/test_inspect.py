@@ -66,17 +66,19 @@ def test_the_table_ends_with_what_can_be_pruned(squeeze: Run) -> None:
 def test_rewritten_layers_and_layers_that_never_run_are_told(squeeze: Run, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
         "from torch import nn\n"
-        "class Net(nn.Sequential):\n"
+        "from torchvision.models.vision_transformer import EncoderBlock\n"
+        "class Net(nn.Module):\n"
         "    def __init__(self):\n"
-        "        super().__init__(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 8, 1, groups=4), "
-        "nn.Conv2d(8, 2, 1))\n"
-        "        self.add_module('spare', nn.Linear(2, 2))\n"
+        "        super().__init__()\n"
+        "        self.stem, self.block = nn.Conv2d(3, 8, 4, 4), EncoderBlock(2, 8, 16, 0.0, 0.0)\n"
+        "        self.head, self.spare = nn.Linear(8, 2), nn.Linear(2, 2)\n"
         "    def forward(self, x):\n"
-        "        return self[2](self[1](self[0](x)))\n"
+        "        x = self.stem(x).flatten(2).transpose(1, 2)\n"
+        "        return self.head(self.block(x).mean(1))\n"
     )
     code, out, _ = squeeze("inspect", "pruning", "./net.py:Net", "--input", "3,8,8")
     assert code == 0
-    assert "rewritten before pruning: depthwise_multiplier" in out.splitlines()
+    assert "rewritten before pruning: torchvision_vit" in out.splitlines()
     assert "never reached by the forward pass: spare" in out.splitlines()
 
 

@@ -3,24 +3,25 @@
 import copy
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 from torch import nn
-from torch_pruning import DependencyGraph
 from torchvision import models
-from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
 from torchvision.models.shufflenetv2 import ShuffleNetV2
-from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer
 from torchvision.models.vision_transformer import VisionTransformer
 
 from squeeze.core.errors import InputError
 from squeeze.models import adapters
-from squeeze.models.adapters.layers.attention import Attention, Heads, PositionBias
 from squeeze.models.adapters.layers.select import Select
+from squeeze.models.adapters.torchvision_vit import EncoderAttention
 from squeeze.models.cifar_resnet import resnet8
+from squeeze.models.types import Architecture, Model
+from squeeze.pruning.graph import find_groups, remove_
+from squeeze.pruning.groups import PruningGroups, cuts
+from squeeze.recipe.schema import InputSpec
 
 Build = Callable[[], nn.Module]
 
@@ -33,55 +34,9 @@ def vit() -> nn.Module:
     return VisionTransformer(32, 8, 2, 4, 32, 64, num_classes=5)
 
 
-def swin() -> nn.Module:
-    return SwinTransformer([2, 2], 16, [2, 2], [2, 4], [3, 3], num_classes=5)
-
-
-def swin_v2_merging() -> nn.Module:
-    return nn.Sequential(PatchMergingV2(8))
-
-
-def maxvit_attention() -> nn.Module:
-    return nn.Sequential(RelativePositionalMultiHeadAttention(16, 4, 9))
-
-
-def deit() -> nn.Module:
-    return timm.create_model(
-        "deit_tiny_patch16_224", img_size=32, embed_dim=32, num_heads=4, depth=2, num_classes=5
-    )
-
-
-def fastvit() -> nn.Module:
-    return timm.create_model(
-        "fastvit_sa12", layers=(1, 1, 1, 1), embed_dims=(32, 32, 64, 64), num_classes=5
-    )
-
-
-def res2net() -> nn.Module:
-    return timm.create_model("res2net50_26w_4s", layers=(1, 2, 1, 1), num_classes=5)
-
-
-def resnest() -> nn.Module:
-    """Radix 2; the other kind of parts, cardinality, is in the next."""
-    return timm.create_model("resnest14d", layers=(1, 1, 1, 1), num_classes=5)
-
-
-def resnest_cardinality() -> nn.Module:
-    return timm.create_model("resnest50d_4s2x40d", layers=(1, 1, 1, 1), num_classes=5)
-
-
 MODELS: dict[str, tuple[Build, tuple[int, ...], tuple[str, ...]]] = {
     "shufflenet": (shufflenet, (2, 3, 64, 64), ("torchvision_shufflenet",)),
     "vit": (vit, (2, 3, 32, 32), ("torchvision_vit",)),
-    # 52 px: maps of 13 and 7 tokens, padded to whole windows of 3, merged from an odd side
-    "swin": (swin, (2, 3, 52, 52), ("torchvision_swin",)),
-    "swin_v2_merging": (swin_v2_merging, (2, 5, 6, 8), ("torchvision_swin",)),
-    "maxvit_attention": (maxvit_attention, (2, 4, 9, 16), ("torchvision_maxvit",)),
-    "deit": (deit, (2, 3, 32, 32), ("timm_attention",)),
-    "fastvit": (fastvit, (2, 3, 64, 64), ("depthwise_multiplier", "timm_attention")),
-    "res2net": (res2net, (2, 3, 32, 32), ("timm_res2net",)),
-    "resnest": (resnest, (2, 3, 64, 64), ("timm_split_attention",)),
-    "resnest_cardinality": (resnest_cardinality, (2, 3, 64, 64), ("timm_split_attention",)),
 }
 
 
@@ -153,8 +108,8 @@ def test_frozen_weights_stay_frozen() -> None:
 
 
 def test_an_unknown_adapter_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(InputError, match="torchvision_swin"):
-        adapters.apply_(nn.Identity(), ["torchvision_swim"])
+    with pytest.raises(InputError, match="torchvision_vit"):
+        adapters.apply_(nn.Identity(), ["torchvision_vid"])
 
 
 def test_models_that_need_no_adapter_are_left_alone() -> None:
@@ -164,19 +119,24 @@ def test_models_that_need_no_adapter_are_left_alone() -> None:
         assert [id(part) for part in module.modules()] == before
 
 
-def graph_of(module: nn.Module, images: torch.Tensor) -> Any:
-    module.requires_grad_(requires_grad=True)
-    graph = DependencyGraph().build_dependency(
-        module, images, customized_pruners=adapters.pruners(), verbose=False
-    )
-    adapters.connect_(graph)
-    return graph
+def survey(module: nn.Module, images: torch.Tensor, *, whole_heads: bool = False) -> PruningGroups:
+    shape = tuple(images.shape[1:])
+    spec = InputSpec(shape=shape)  # type: ignore[arg-type]
+    model = Model(module, Architecture("test:x", Path(), {}, spec))
+    return find_groups(model, whole_heads=whole_heads)
 
 
-def prune_(graph: Any, layer: nn.Module, channels: list[int]) -> None:
-    graph.get_pruning_group(
-        layer, graph.get_pruner_of_module(layer).prune_out_channels, channels
-    ).prune()
+def with_(found: PruningGroups, path: str, channels: list[int]) -> dict[str, set[int]]:
+    """Return the units that a layer's output channels are part of."""
+    gone: dict[str, set[int]] = {}
+    for group in found.groups:
+        for own in group.dependencies:
+            if own.path == path and own.is_out:
+                pairs = zip(own.indices, own.roots, strict=True)
+                roots = {root for index, root in pairs if index in channels}
+                units = {unit for unit in range(group.units) if roots & set(group.of_unit(unit))}
+                gone[group.name] = units
+    return gone
 
 
 def normed(module: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
@@ -187,26 +147,22 @@ def normed(module: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
             yield first, second
 
 
-def kill_(graph: Any, layer: nn.Module, channels: list[int]) -> None:
-    """Let everything that goes with these channels of a layer be zero."""
-    group = graph.get_pruning_group(
-        layer, graph.get_pruner_of_module(layer).prune_out_channels, channels
-    )
+def kill_(module: nn.Module, found: PruningGroups, gone: dict[str, set[int]]) -> None:
+    """Let everything that goes be made as zeros."""
     with torch.no_grad():
-        for item in group:
-            target = item.dep.target.module
-            if not isinstance(target, nn.Module) or not hasattr(target, "weight"):
+        for cut in cuts(found.groups, gone):
+            if cut.dependency.dimension is not None:
                 continue
-            if graph.is_out_channel_pruning_fn(item.dep.handler):
-                target.weight[list(item.idxs)] = 0
-                if target.bias is not None:
-                    target.bias[list(item.idxs)] = 0
+            layer: Any = module.get_submodule(cut.dependency.path)
+            if cut.dependency.is_out and hasattr(layer, "weight"):
+                layer.weight[list(cut.indices)] = 0
+                if layer.bias is not None:
+                    layer.bias[list(cut.indices)] = 0
 
 
-@pytest.mark.parametrize("name", ["shufflenet", "res2net", "resnest"])
-def test_channels_that_are_zero_go_without_a_trace(name: str) -> None:
+def test_channels_that_are_zero_go_without_a_trace() -> None:
     """Whatever way a dead channel takes through shuffles and slices, outputs do not change."""
-    build, shape, _ = MODELS[name]
+    build, shape, _ = MODELS["shufflenet"]
     module = random_(build())
     adapters.adapt_(module)
     images = torch.randn(shape)
@@ -216,12 +172,13 @@ def test_channels_that_are_zero_go_without_a_trace(name: str) -> None:
         position = list(module.modules()).index(layer)
         own = list(pruned.modules())[position]
         half = own.out_channels // 2  # a convolution of two groups loses as many of each
-        gone = [0, 3, half, half + 3]
-        graph = graph_of(pruned, images)
-        kill_(graph, own, gone)
+        path = next(name for name, part in pruned.named_modules() if part is own)
+        found = survey(pruned, images)
+        gone = with_(found, path, [0, 3, half, half + 3])
+        kill_(pruned, found, gone)
         with torch.no_grad():
             before = pruned(images)
-        prune_(graph, own, gone)
+        remove_(pruned, found.groups, gone)
         with torch.no_grad():
             after = pruned(images)
         scale = 1e-5 * float(before.abs().max())
@@ -229,63 +186,30 @@ def test_channels_that_are_zero_go_without_a_trace(name: str) -> None:
 
 
 def test_dead_channels_of_heads_go_without_a_trace() -> None:
-    for name in ("vit", "swin", "deit", "maxvit_attention"):
-        build, shape, _ = MODELS[name]
-        module = random_(build())
-        adapters.adapt_(module)
-        images = torch.randn(shape)
-        own = next(part for part in module.modules() if isinstance(part, Attention))
-        count, size = own.heads.count, own.heads.size
-        gone = [head * size + channel for head in range(count) for channel in (0, 2)]
-        graph = graph_of(module, images)
-        kill_(graph, own.q, gone)
-        with torch.no_grad():
-            before = module(images)
-        prune_(graph, own.q, gone)
-        assert (own.heads.count, own.heads.size) == (count, size - 2)
-        assert own.v.out_features == own.out.in_features == count * (size - 2)
-        with torch.no_grad():
-            torch.testing.assert_close(module(images), before, rtol=1e-4, atol=1e-4)
-
-
-def test_whole_heads_go_with_their_column_of_position_biases() -> None:
-    module = random_(swin())
+    build, shape, _ = MODELS["vit"]
+    module = random_(build())
     adapters.adapt_(module)
-    images = torch.randn(2, 3, 52, 52)
-    own = next(part for part in module.modules() if isinstance(part, Attention))
-    assert adapters.blocks(module)[own.q] == adapters.Blocks(2, 8, heads=True)
-    assert own.bias is not None
-    column = own.bias.table[:, 1:].clone()
-    graph = graph_of(module, images)
-    kill_(graph, own.q, list(range(8)))
+    images = torch.randn(shape)
+    path, own = next(
+        (path, part) for path, part in module.named_modules() if isinstance(part, EncoderAttention)
+    )
+    found = survey(module, images)
+    gone = with_(found, f"{path}.q", [0, 2])
+    kill_(module, found, gone)
     with torch.no_grad():
         before = module(images)
-    prune_(graph, own.q, list(range(8)))
-    assert (own.heads.count, own.heads.size) == (1, 8)
-    assert torch.equal(own.bias.table, column)
+    remove_(module, found.groups, gone)
+    assert own.q.out_features == own.k.out_features == own.heads * (own.size - 2)
     with torch.no_grad():
         torch.testing.assert_close(module(images), before, rtol=1e-4, atol=1e-4)
-
-
-def test_heads_of_different_widths_are_refused() -> None:
-    heads = Heads(2, 4)
-    with pytest.raises(ValueError, match="equally many"):
-        adapters.pruners()[Heads].prune_out_channels(heads, [0, 1, 4])
-
-
-def test_position_biases_are_those_of_torchvision() -> None:
-    layer = random_(RelativePositionalMultiHeadAttention(16, 4, 9))
-    bias = PositionBias(layer.relative_position_bias_table, layer.relative_position_index, 4)
-    assert torch.equal(bias(), layer.get_relative_positional_bias()[0])
 
 
 def test_the_token_width_of_a_vision_transformer_follows_its_patches() -> None:
     module = random_(vit())
     adapters.adapt_(module)
     images = torch.randn(2, 3, 32, 32)
-    graph = graph_of(module, images)
-    prune_(graph, module.conv_proj, [1, 2, 30])
-    adapters.resize_(module)
+    found = survey(module, images)
+    remove_(module, found.groups, with_(found, "conv_proj", [1, 2, 30]))
     assert module(images).shape == (2, 5)
 
 
@@ -305,14 +229,3 @@ def test_what_a_pick_reads_is_renumbered_whichever_side_is_cut_first() -> None:
         for step in steps if inputs_first else steps[::-1]:
             step(pick)
         assert (pick.source.tolist(), pick.width, pick.padded) == ([2, 0, 1], 3, False)
-
-
-def test_a_repeated_channel_goes_with_all_its_copies() -> None:
-    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 8, 3, groups=4), nn.Conv2d(8, 2, 1))
-    adapters.adapt_(module)
-    graph = graph_of(module, torch.randn(1, 3, 8, 8))
-    prune_(graph, module[1][1], [5])
-    assert module[0].out_channels == 3
-    assert module[1][1].weight.shape == (6, 1, 3, 3)
-    assert module[2].in_channels == 6
-    assert module(torch.randn(2, 3, 8, 8)).shape == (2, 2, 6, 6)

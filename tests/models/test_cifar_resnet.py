@@ -7,12 +7,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
-from torch_pruning import DependencyGraph
 
 from squeeze.core.errors import InputError
 from squeeze.core.types import Silent
-from squeeze.models import adapters, bundle, cifar_resnet
+from squeeze.models import bundle, cifar_resnet
 from squeeze.models.blocks import build
+from squeeze.models.types import Architecture, Model
+from squeeze.pruning.graph import find_groups, remove_
 from squeeze.pruning.step import PruneContext
 from squeeze.pruning.step import run as run_prune
 from squeeze.recipe.schema import InputSpec, ModelBlock, PruneStep
@@ -155,23 +156,26 @@ def test_the_streams_on_both_sides_of_a_padded_shortcut_prune_alone() -> None:
     torch.manual_seed(0)
     module = cifar_resnet.resnet8(shortcut="padded", padding="behind").eval()
     images = torch.randn(2, 3, 16, 16)
-    graph = DependencyGraph().build_dependency(
-        module, images, customized_pruners=adapters.pruners(), verbose=False
-    )
-    adapters.connect_(graph)
+    spec = InputSpec(shape=(3, 16, 16))
+    found = find_groups(Model(module, Architecture("test:x", Path(), {}, spec)))
+    module = found.module
 
-    def prune_(layer: nn.Module, channels: list[int]) -> None:
-        remove = graph.get_pruner_of_module(layer).prune_out_channels
-        graph.get_pruning_group(layer, remove, channels).prune()
+    def remove(layer: str, channels: set[int]) -> None:
+        (name,) = (
+            group.name
+            for group in found.groups
+            if any(own.path == layer and own.is_out for own in group.dependencies)
+        )
+        remove_(module, found.groups, {name: channels})
 
-    first, second, third = module.stages
-    prune_(first[0].conv2, [0, 5])
+    first, second, third = module.stages  # type: ignore[union-attr, misc]
+    remove("stages.0.0.conv2", {0, 5})
     widths = [stage[0].conv2.out_channels for stage in (first, second, third)]
     assert widths == [14, 32, 64]
     assert second[0].shortcut.pad.source.tolist() == [
         -1, 0, 1, 2, 3, -1, *range(4, 14), *[-1] * 16
     ]  # fmt: skip
-    prune_(second[0].conv2, [0, 1, 31])
+    remove("stages.1.0.conv2", {0, 1, 31})
     widths = [stage[0].conv2.out_channels for stage in (first, second, third)]
     assert widths == [14, 29, 64]
     assert second[0].shortcut.pad.source.tolist() == [1, 2, 3, -1, *range(4, 14), *[-1] * 15]

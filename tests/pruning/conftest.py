@@ -45,7 +45,7 @@ def group() -> Group:
         whole: bool = False,
         dependencies: Sequence[Dependency] = (),
     ) -> ChannelGroup:
-        return ChannelGroup(name, channels, parts, whole, tuple(dependencies), None, None)
+        return ChannelGroup(name, channels, parts, whole, tuple(dependencies), None)
 
     return make
 

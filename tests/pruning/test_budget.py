@@ -21,7 +21,7 @@ Shares = NDArray[np.float64]
 def groups_of(*channels: int) -> list[ChannelGroup]:
     names = "abcdef"
     return [
-        ChannelGroup(names[i], width, 1, whole=False, dependencies=(), kept=None, members=None)
+        ChannelGroup(names[i], width, 1, whole=False, dependencies=(), kept=None)
         for i, width in enumerate(channels)
     ]
 

@@ -386,8 +386,8 @@ def test_a_model_that_cannot_run_is_an_error_that_names_the_layer(wrapped: Wrap)
     with pytest.raises(SqueezeError) as caught:
         graph.find_groups(model)
     assert str(caught.value).startswith(
-        "1.0 (Conv2d): Torch-Pruning cannot trace this model: RuntimeError: Given groups=1, weight "
-        "of size [4, 5, 1, 1], expected input[2, 4, 8, 8] to have 5 channels"
+        "1.0 (Conv2d): torch.export cannot export this model: RuntimeError: Given groups=1, weight "
+        "of size [4, 5, 1, 1], expected input[1, 4, 8, 8] to have 5 channels"
     )
 
 

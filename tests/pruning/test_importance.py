@@ -14,6 +14,7 @@ from squeeze.core.errors import InputError, SqueezeError
 from squeeze.models.adapters.layers.select import Select
 from squeeze.models.types import Model
 from squeeze.pruning import graph, groups
+from squeeze.pruning.criterion_group import members
 from squeeze.pruning.importance.base import Evidence
 from squeeze.pruning.step import PruneContext, scores
 from squeeze.recipe.schema import PruneStep
@@ -55,7 +56,9 @@ def scored(
     evidence = Evidence(found.module, batches and labelled, functional.cross_entropy)
     found.module.requires_grad_(requires_grad=True)
     scorer = plugins.load(plugins.IMPORTANCE, name).scorer(evidence)
-    return {group.name: scorer(group.members) for group in found.prunable}
+    return {
+        group.name: scorer(members(found.module, group.dependencies)) for group in found.prunable
+    }
 
 
 def slices(layer: Any, values: Tensor) -> tuple[Tensor, Tensor]:

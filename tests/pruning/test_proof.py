@@ -150,9 +150,16 @@ def test_dead_channels_hide_nothing(wrapped: Wrap) -> None:
             for layer in (module.a, module.b, module.head):
                 layer.weight[::2] = value
                 layer.bias[::2] = value
-        kept = {group.name: group.kept for group in graph.find_groups(wrapped(module)).groups}
-        assert kept["a"] is None
-        assert re.search(MIXED_UP, kept["b"] or "")
+        found = graph.find_groups(wrapped(module))
+        assert [group.name for group in found.prunable] == ["a", "b"]
+        group = found.prunable[1]
+        sides = tuple(
+            replace(side, roots=tuple(sorted(side.roots))) if side.path == "head" else side
+            for side in group.dependencies
+        )
+        assert sides != group.dependencies  # channel by channel, as if they were not last
+        wrong = replace(group, dependencies=sides)
+        assert re.search(MIXED_UP, failures(replace(found, groups=(wrong,)))["b"])
 
 
 @dataclass
@@ -161,22 +168,28 @@ class Found:
     more: dict[str, list[Tensor]]
 
 
-@pytest.mark.parametrize("wrong", [False, True])
-def test_every_output_counts_whatever_holds_it(wrong: bool, wrapped: Wrap) -> None:  # noqa: FBT001
+def test_every_output_counts_whatever_holds_it(wrapped: Wrap) -> None:
     class Several(Net):
         def forward(self, x: Tensor) -> Any:
             x = self.features(x)
-            gated = x * x.mean(1, keepdim=True) if wrong else x.tanh()
             logits = self.head(torch.relu(self.b(x)).mean((2, 3)))
-            return Found(logits, {"more": [self.second(gated)]})  # type: ignore[operator]
+            return Found(logits, {"more": [self.second(x.tanh())]})  # type: ignore[operator]
 
     found = graph.find_groups(wrapped(Several(second=nn.Conv2d(8, 2, 1))))
-    reasons = {group.name: group.kept for group in found.groups}
-    assert bool(re.search(MIXED_UP, reasons["a"] or "")) == wrong
-    assert reasons["b"] is None
+    assert [group.name for group in found.prunable] == ["a", "b"]
+    group = found.prunable[0]
+    sides = tuple(
+        replace(side, indices=side.indices[::-1]) if side.path == "second" else side
+        for side in group.dependencies
+    )
+    assert sides != group.dependencies
+    wrong = replace(group, dependencies=sides)
+    reasons = failures(replace(found, groups=(wrong, *found.groups[1:])))
+    assert re.search(MIXED_UP, reasons.pop("a"))
+    assert not reasons
 
 
-class Reshaping(nn.Module):
+class Adding(nn.Module):
     """A branch whose width is written into the code, beside one whose is not."""
 
     def __init__(self) -> None:
@@ -188,24 +201,23 @@ class Reshaping(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.stem(x))
-        fixed = self.fixed(x).mean((2, 3)).reshape(-1, 12)
+        fixed = self.fixed(x).mean((2, 3)) + torch.zeros(12)
         return self.heads[0](fixed) + self.heads[1](self.free(x).mean((2, 3)))  # type: ignore[no-any-return]
 
 
 def test_a_width_in_the_code_breaks_its_own_group_only(wrapped: Wrap) -> None:
-    model = wrapped(Reshaping())
+    model = wrapped(Adding())
     found = graph.find_groups(model)
     reasons = {group.name: group.kept for group in found.groups}
     broken = reasons.pop("fixed.0")
     assert broken == (
-        "unsupported operation in the model (Reshaping): shape '[-1, 12]' is invalid for input of "
-        "size 14"
+        "unsupported operation in the model (Adding): The size of tensor a (7) must match the "
+        "size of tensor b (12) at non-singleton dimension 1"
     )
     assert reasons == {
         "stem": None,
         "free": None,
-        "heads.0": "makes the model's output",
-        "heads.1": "makes the model's output",
+        "heads.1": "makes the model's output",  # and heads.0, to which it is added
     }
     pruned = prune(model, PruneStep(pruning_ratio=0.5, align=1), seed=0)
     assert pruned.module.fixed[0].weight.shape == (12, 4, 1, 1)  # type: ignore[union-attr, index]
@@ -270,7 +282,7 @@ def test_a_changed_output_is_a_reason(wrapped: Wrap) -> None:
 
 
 def test_trying_out_leaves_the_survey_alone(wrapped: Wrap) -> None:
-    found = graph.find_groups(wrapped(Reshaping()))
+    found = graph.find_groups(wrapped(Adding()))
     before = {name: tensor.clone() for name, tensor in found.module.state_dict().items()}
     example = torch.zeros(2, 3, 8, 8)
     assert proof.failures(found, example, graph.remove_) == {}

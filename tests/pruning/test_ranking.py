@@ -1,6 +1,7 @@
 """How many units stay: by a ratio, alone or ranked together, aligned and limited."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ FREE = Limits(1, 0.9, {})
 
 
 def made(name: str, channels: int, parts: int = 1, *, whole: bool = False) -> ChannelGroup:
-    return ChannelGroup(name, channels, parts, whole, (), None, None)
+    return ChannelGroup(name, channels, parts, whole, (), None)
 
 
 def allowed(group: ChannelGroup, limits: Limits) -> list[int]:
@@ -136,8 +137,8 @@ def test_global_spares_what_may_not_go_and_takes_others_instead() -> None:
 
 def test_isomorphic_ranks_only_what_is_built_alike() -> None:
     def of(name: str, kind: str) -> ChannelGroup:
-        dependency = Dependency(name, kind, True, (), (), lambda layer, _: layer)  # noqa: FBT003
-        return ChannelGroup(name, 4, 1, False, (dependency,), None, None)  # noqa: FBT003
+        dependency = Dependency(name, kind, True, (), ())  # noqa: FBT003
+        return ChannelGroup(name, 4, 1, False, (dependency,), None)  # noqa: FBT003
 
     groups = [of("a", "Conv2d"), of("b", "Conv2d"), of("c", "Linear")]
     scores = {
@@ -198,6 +199,27 @@ def test_rounds_end_at_the_widths_of_one_round(
 
 
 def test_the_weakest_are_the_lowest_and_the_first_among_equals() -> None:
-    assert weakest(torch.tensor([3.0, 1.0, 2.0, 1.0]), 2) == {1, 3}
-    assert weakest(torch.tensor([1.0, 1.0, 1.0]), 1) == {0}
-    assert weakest(torch.tensor([1.0, 2.0]), 0) == set()
+    assert weakest(made("a", 4), torch.tensor([3.0, 1.0, 2.0, 1.0]), 2) == {1, 3}
+    assert weakest(made("a", 3), torch.tensor([1.0, 1.0, 1.0]), 1) == {0}
+    assert weakest(made("a", 2), torch.tensor([1.0, 2.0]), 0) == set()
+
+
+def test_no_side_of_a_group_is_left_without_channels() -> None:
+    """Three channels make a piece of their own: the best of them stays."""
+    every, piece = tuple(range(6)), (0, 1, 2)
+    sides = (
+        Dependency("a", "Conv2d", True, every, every),  # noqa: FBT003
+        Dependency("b", "Conv2d", False, piece, piece),  # noqa: FBT003
+    )
+    group = replace(made("a", 6), dependencies=sides)
+    scores = torch.tensor([1.0, 2.0, 0.0, 7.0, 8.0, 9.0])
+    assert weakest(group, scores, 3) == {0, 2, 3}
+    assert weakest(group, scores, 5) == {0, 2, 3, 4, 5}
+
+
+def test_units_in_any_order() -> None:
+    """Heads of queries and keys behind each other: a unit is a head of both."""
+    group = replace(made("a", 8, 4), unit_of=(0, 0, 1, 1, 0, 0, 1, 1))
+    assert (group.unit, group.units) == (4, 2)
+    assert [group.of_unit(unit) for unit in (0, 1)] == [[0, 1, 4, 5], [2, 3, 6, 7]]
+    assert group.per_unit(torch.arange(8.0)).tolist() == [10.0, 18.0]

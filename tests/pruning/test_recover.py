@@ -111,10 +111,15 @@ def test_sparse_training_keeps_the_adapters_on_record(training: Training, tmp_pa
     """A rewritten layer stays rewritten, through sparse training, pruning and a bundle."""
     (tmp_path / "net.py").write_text(
         "from torch import nn\n"
-        "def make():\n"
-        "    return nn.Sequential(nn.Conv2d(1, 6, 3), nn.Conv2d(6, 12, 3, groups=6), "
-        "nn.BatchNorm2d(12), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), "
-        "nn.Linear(12, 10))\n"
+        "from torchvision.models.vision_transformer import EncoderBlock\n"
+        "class make(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.stem, self.block = nn.Conv2d(1, 8, 4, 4), EncoderBlock(2, 8, 16, 0.0, 0.0)\n"
+        "        self.head = nn.Linear(8, 10)\n"
+        "    def forward(self, x):\n"
+        "        x = self.stem(x).flatten(2).transpose(1, 2)\n"
+        "        return self.head(self.block(x).mean(1))\n"
     )
     from squeeze.models.factory import make
 
@@ -124,7 +129,7 @@ def test_sparse_training_keeps_the_adapters_on_record(training: Training, tmp_pa
     given = step(sparse={"epochs": 1, "lr": 0.01})
     train = recover.sparsifier(given, training)
     done = run(model, given, PruneContext(0, sparsify=train))
-    assert done.model.architecture.adapters == ("depthwise_multiplier",)
+    assert done.model.architecture.adapters == ("torchvision_vit",)
     folder = bundle.save(done.model, tmp_path / "bundle")
     images = torch.randn(2, 1, 12, 12)
     with torch.no_grad():

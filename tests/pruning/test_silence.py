@@ -1,21 +1,22 @@
 """Silent channels are made as zeros and read with zeros, in every kind of layer."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from squeeze.models.adapters.layers.select import Select
 from squeeze.pruning.groups import ChannelCut, Dependency
-from squeeze.pruning.silence import NormOfTheRest, averages_channels, silence_
+from squeeze.pruning.silence import layers_of_the_rest, silence_
 
 
 def cut(
     path: str, indices: Sequence[int], *, is_out: bool, dimension: int | None = None
 ) -> ChannelCut:
     own = tuple(indices)
-    return ChannelCut(Dependency(path, "Layer", is_out, own, own, lambda *_: None, dimension), own)
+    return ChannelCut(Dependency(path, "Layer", is_out, own, own, dimension), own)
 
 
 MAKERS = {
@@ -88,15 +89,37 @@ def test_a_norm_leaves_silent_channels_out(axis: int) -> None:
     module, narrow = nn.Sequential(nn.LayerNorm(6)), nn.Sequential(nn.LayerNorm(4))
     kept, x = [0, 2, 3, 5], torch.randn(2, 3, 6)
     removed = cut("0", [1, 4], is_out=True)
-    assert averages_channels(module, removed)
     if axis == 1:  # a norm that turns its input round, as some of images do
         for part in (module[0], narrow[0]):
             turned = part.forward
             part.forward = lambda x, f=turned: f(x.transpose(1, 2)).transpose(1, 2)
         x = x.transpose(1, 2)
-    rest = NormOfTheRest(narrow, removed)
+    rests = layers_of_the_rest(narrow, module, [removed])
     expected = narrow(x.index_select(axis, torch.tensor(kept)))
-    silence_(module, [removed], {"0": rest})
+    silence_(module, [removed], rests)
     found = module(x).detach()
     torch.testing.assert_close(found.index_select(axis, torch.tensor(kept)), expected)
     assert float(found.index_select(axis, torch.tensor([1, 4])).abs().max()) == 0
+
+
+class Standardised(nn.Conv2d):
+    """A convolution whose filters have no mean over what they read."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight, self.bias)
+
+
+def test_a_layer_that_standardises_its_weights_leaves_silent_channels_out() -> None:
+    torch.manual_seed(0)
+    module, narrow = nn.Sequential(Standardised(6, 5, 1)), nn.Sequential(Standardised(4, 3, 1))
+    kept, made = torch.tensor([0, 2, 3, 5]), torch.tensor([0, 1, 4])
+    wide: Any = module[0]
+    narrow[0].load_state_dict({"weight": wide.weight[made][:, kept], "bias": wide.bias[made]})
+    removed = [cut("0", [1, 4], is_out=False), cut("0", [2, 3], is_out=True)]
+    x = torch.randn(2, 6, 4, 4)
+    expected = narrow(x[:, kept])
+    silence_(module, removed, layers_of_the_rest(narrow, module, removed))
+    found = module(x).detach()
+    torch.testing.assert_close(found[:, made], expected)
+    assert float(found[:, [2, 3]].abs().max()) == 0

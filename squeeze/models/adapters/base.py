@@ -14,20 +14,15 @@ Foreign = Any
 
 @dataclass(frozen=True)
 class Blocks:
-    """A layer's output channels as equal parts, for example an attention's heads.
+    """A layer's output channels as equal parts, of which the same channels go.
 
     Attributes:
         count: How many parts.
         size: Channels of one part; ``count * size`` is the layer's width.
-        whole: Whether whole parts go. Otherwise the same channels go inside each part.
-        heads: Whether they are attention heads, of which whole ones can go too. Other parts cannot
-            be missing: each feeds layers of its own.
     """
 
     count: int
     size: int
-    whole: bool = False
-    heads: bool = False
 
 
 def is_a(module: "nn.Module", *kinds: str) -> bool:
@@ -35,8 +30,8 @@ def is_a(module: "nn.Module", *kinds: str) -> bool:
 
     Args:
         module: Any layer.
-        kinds: Full names such as ``torchvision.models.maxvit.MBConv``; a subclass, whose forward
-            may differ, does not count.
+        kinds: Full names such as ``torchvision.models.densenet.DenseNet``; a subclass, whose
+            forward may differ, does not count.
     """
     return f"{type(module).__module__}.{type(module).__qualname__}" in kinds
 

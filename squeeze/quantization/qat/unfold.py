@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, cast
 
+from squeeze.models import written_sizes
 from squeeze.models.copying import copied
 from squeeze.quantization.qat import norms as scales
 from squeeze.quantization.recovery import graph as graphs
@@ -107,7 +108,6 @@ def _pass_bias_(layer_bias: "Tensor | None", norm: "BatchNorm", bias: "Tensor") 
 
 def _folded_norms(module: "nn.Module", graph: "GraphModule") -> dict[str, str]:
     """Return the batch norm of every layer that has swallowed one, by paths."""
-    import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
     from squeeze.quantization.qat import attention
@@ -115,7 +115,7 @@ def _folded_norms(module: "nn.Module", graph: "GraphModule") -> dict[str, str]:
     separate = copied(module).eval()
     attention.open_(separate)
     graphs.separate_activations_(separate)
-    plain = torch.fx.symbolic_trace(separate)
+    plain = written_sizes.traced(separate)
     left = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
     own = dict(module.named_modules())
     found = {}

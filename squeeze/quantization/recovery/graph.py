@@ -5,6 +5,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from squeeze.core.errors import SqueezeError
+from squeeze.models import written_sizes
 from squeeze.models.copying import copied
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def folded(module: "nn.Module", *, shared: bool = False) -> "GraphModule":
     try:
         separate = copied(module).eval()
         separate_activations_(separate)
-        plain = cast("GraphModule", optimization.remove_dropout(separate))
+        plain = written_sizes.traced(separate)
+        _remove_dropout_(plain)
         _remove_stochastic_depth_(plain)
         _refuse_shared(plain, layers=not shared)
         graph = cast("GraphModule", optimization.fuse(plain, no_trace=True))
@@ -71,6 +73,17 @@ def separate_activations_(module: "nn.Module") -> None:
             setattr(module, name, nn.Sequential(norm, *after).eval())
         else:
             separate_activations_(child)
+
+
+def _remove_dropout_(graph: "GraphModule") -> None:
+    """Remove layers that drop values in training and do nothing else."""
+    from torch import nn
+
+    for node in list(graph.graph.nodes):
+        if isinstance(submodule(graph, node), nn.Dropout):
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    graph.recompile()
 
 
 def _remove_stochastic_depth_(graph: "GraphModule") -> None:

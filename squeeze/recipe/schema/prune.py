@@ -101,7 +101,7 @@ Ratios = Annotated[
 
 
 class PruneStep(Block):
-    """Remove whole channels, everywhere they are coupled (Torch-Pruning).
+    """Remove whole channels, everywhere they are coupled.
 
     One of ``pruning_ratio``, ``ratios``, ``speedup``, ``macs``, ``params`` and ``size`` says how
     much; ``ratios`` may be combined with ``pruning_ratio``, which then applies to all other layers.

@@ -1,12 +1,12 @@
 """Channels picked by index: shuffles, splits, slices, repeats and zero padding in one layer."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch  # noqa: TID253  (imported only where a model is)
 from torch import nn  # noqa: TID253
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -46,16 +46,6 @@ class Select(nn.Module):
         kept = (self.source >= 0).to(x.dtype).view(-1, *[1] * (x.ndim - 2))
         return x.index_select(1, self.source.clamp(min=0)) * kept
 
-    def outputs_of(self, channels: "Sequence[int]") -> list[int]:
-        """Return the output channels that read these input channels, ascending."""
-        wanted = set(channels)
-        return [j for j, i in enumerate(self.source.tolist()) if i in wanted]
-
-    def inputs_of(self, channels: "Sequence[int]") -> list[int]:
-        """Return the input channels that these output channels read, ascending."""
-        source = self.source.tolist()
-        return sorted({source[j] for j in channels if source[j] >= 0})
-
     def remove_outputs_(self, channels: "Sequence[int]") -> None:
         """Drop output channels."""
         gone = set(channels)
@@ -88,70 +78,3 @@ class Select(nn.Module):
     def extra_repr(self) -> str:
         """Describe the layer in one line."""
         return f"{self.width}, {len(self.source)}, coupled={self.coupled}"
-
-
-def pruners() -> dict[type[nn.Module], Any]:
-    """Return how Torch-Pruning removes channels of a ``Select``."""
-    from torch_pruning.pruner.function import BasePruningFunc
-
-    class SelectPruner(BasePruningFunc):  # type: ignore[misc]
-        """Two different functions: the sides are tied by ``connect_`` or not at all."""
-
-        TARGET_MODULES = Select
-
-        def prune_out_channels(self, layer: Select, idxs: "Sequence[int]") -> Select:
-            layer.remove_outputs_(idxs)
-            return layer
-
-        def prune_in_channels(self, layer: Select, idxs: "Sequence[int]") -> Select:
-            layer.remove_inputs_(idxs)
-            return layer
-
-        def get_out_channels(self, layer: Select) -> int:
-            return len(layer.source)
-
-        def get_in_channels(self, layer: Select) -> int:
-            return layer.width
-
-    return {Select: SelectPruner()}
-
-
-def connect_(graph: Any) -> None:  # noqa: ANN401
-    """Tie both sides of every coupled ``Select`` in a dependency graph.
-
-    Torch-Pruning ties the sides of a layer only where channel i goes to channel i; here a mapping
-    leads from one side to the other.
-    """
-    from torch_pruning.dependency import Dependency
-
-    for layer, node in graph.module2node.items():
-        if not isinstance(layer, Select) or not layer.coupled:
-            continue
-        pruner = graph.get_pruner_of_module(layer)
-        sides = (pruner.prune_in_channels, pruner.prune_out_channels)
-        for (trigger, handler), across in zip(
-            (sides, sides[::-1]), (layer.outputs_of, layer.inputs_of), strict=True
-        ):
-            tie = Dependency(trigger=trigger, handler=handler, source=node, target=node)
-            tie.index_mapping[0] = _mapping(layer, across)
-            node.dependencies.append(tie)
-
-
-def _mapping(
-    layer: Select, across: "Callable[[Sequence[int]], list[int]]"
-) -> "Callable[[Sequence[Any]], list[Any]]":
-    """Return Torch-Pruning's index mapping, which also remembers the group's root channel."""
-    forward = across == layer.outputs_of
-
-    def mapping(indices: "Sequence[Any]") -> list[Any]:
-        from torch_pruning._helpers import _HybridIndex
-
-        root = {index.idx: index.root_idx for index in indices}
-        source = layer.source.tolist()
-        readers = {source[j]: root[j] for j in root} if not forward else {}
-        return [
-            _HybridIndex(idx=i, root_idx=root[source[i]] if forward else readers[i])
-            for i in across(list(root))
-        ]
-
-    return mapping
