@@ -18,7 +18,7 @@ from pydantic import Field
 from squeeze._version import __version__
 from squeeze.core import permission, specs
 from squeeze.core.errors import InputError, SqueezeError
-from squeeze.models import adapters, factory, structure, types
+from squeeze.models import adapters, factory, structure, types, written_sizes
 from squeeze.models.weights import load_weights_, read_weights
 from squeeze.recipe import records
 from squeeze.recipe.schema import Block, InputSpec
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
+_SAVED_WITH = "load it with the code, and the versions of libraries, that it was saved with"
 
 
 class ArchitectureFile(Block):
@@ -133,6 +134,7 @@ def load(folder: Path, *, build: str | None = None) -> types.Model:
         adapters.apply_(module, record.adapters)
         structure.restore_(module, record.attributes, tensors, where=str(folder))
     load_weights_(module, tensors, where=str(folder))
+    _check_sizes(module.eval(), record.input.shape, where=str(folder))
     architecture = types.Architecture(
         build or record.build,
         start.resolve(),
@@ -208,6 +210,40 @@ def save_bundle(
 
 def _several(references: str | Sequence[str]) -> Sequence[str]:
     return [references] if isinstance(references, str) else references
+
+
+def _check_sizes(module: "nn.Module", shape: tuple[int, int, int], *, where: str) -> None:
+    """See that the code still makes the calls whose sizes are corrected; run once if there are any.
+
+    Raises:
+        InputError: It does not: it has changed since the bundle was saved.
+    """
+    import torch
+
+    wanted = {
+        (path, entry[0]): type(part).__name__
+        for path, part in module.named_modules()
+        for entry in getattr(part, written_sizes.ATTRIBUTE, ())
+    }
+    if not wanted:
+        return
+    with torch.inference_mode(), written_sizes.numbered(module) as calls:
+        try:
+            module(torch.zeros(1, *shape))
+        except Exception as error:
+            raise InputError(
+                f"the model cannot run: {str(error).partition(chr(10))[0]}",
+                where=where,
+                hint=_SAVED_WITH,
+            ) from error
+    for (path, call), kind in wanted.items():
+        if (path, call) not in calls.names:
+            raise InputError(
+                f"the code of {path or 'the model'} ({kind}) no longer makes the call {call}, "
+                "whose sizes pruning has changed",
+                where=where,
+                hint=_SAVED_WITH,
+            )
 
 
 def _attributes(model: types.Model) -> structure.Attributes:

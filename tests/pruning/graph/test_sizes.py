@@ -9,6 +9,7 @@ from support.pruned import found_in, model_of, removal_is_silence, widths
 from torch import Tensor, nn
 from torch.nn import functional
 
+from squeeze.core.errors import InputError
 from squeeze.models import bundle, written_sizes
 from squeeze.models.blocks import build
 from squeeze.pruning.graph import find_groups
@@ -135,6 +136,25 @@ def test_a_pruned_model_is_pruned_again_trained_exported_and_loaded(
     loaded = bundle.load(folder, build=f"{tmp_path}/net.py:{name}")
     with torch.no_grad():
         assert torch.equal(loaded.module(images), expected)
+
+
+def test_a_bundle_does_not_fit_code_that_was_changed(tmp_path: Path) -> None:
+    source = Path(__file__).read_text(encoding="utf-8").partition("\nNETWORKS =")[0]
+    (tmp_path / "net.py").write_text(source, encoding="utf-8")
+    spec = InputSpec(shape=(3, 8, 8))
+    model = build(ModelBlock(build="./net.py:Transformer", input=spec), tmp_path)
+    folder = bundle.save(prune(model, HALF, seed=0), tmp_path / "bundle")
+    changed = source.replace(
+        "x = self.stem(x).flatten(2)", "x = self.stem(x) * 1\n        x = x.flatten(2)"
+    )
+    moved = source.replace("class Attention", "# more\n\nclass Attention")
+    other = source.replace("q, k, v = x.permute", "\n        q, k, v = x.permute")
+    for name, text in {"changed": changed, "moved": moved, "other": other}.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    for name in ("changed", "moved"):
+        bundle.load(folder, build=f"{tmp_path}/{name}.py:Transformer")
+    with pytest.raises(InputError, match=r"no longer makes the call forward:\d#1"):
+        bundle.load(folder, build=f"{tmp_path}/other.py:Transformer")
 
 
 def test_a_size_that_is_read_again_needs_no_correction() -> None:
