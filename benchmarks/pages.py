@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 QUANTIZE = ("squeeze/quantization", "squeeze/exporting", "squeeze/runtimes")
-PRUNE = ("squeeze/pruning", "squeeze/training", "squeeze/models/adapters")
+PRUNE = (
+    "squeeze/pruning",
+    "squeeze/training",
+    "squeeze/models/adapters",
+    "squeeze/models/written_sizes",
+)
 DETECT = ("squeeze/tasks", "squeeze/models/detectors")
 PAGES = {
     "calibrators": QUANTIZE,
@@ -33,6 +38,7 @@ PAGES = {
     "interval_coverage": ("squeeze/tasks/detection/bootstrap.py",),
     "pruning_criteria": PRUNE,
     "pruning_latency": (*PRUNE, "squeeze/measure/latency.py"),
+    "pruning_models": PRUNE,
     "pruning_support": PRUNE,
     "ptq_overhead": (*QUANTIZE, "squeeze/pipeline", "squeeze/measure"),
     "ptq_peers": QUANTIZE,
