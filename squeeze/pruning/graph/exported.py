@@ -1,12 +1,12 @@
 """A module as an exported graph: its tensors by path, and the places of its operations."""
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from squeeze.core.output import redirect_output
 from squeeze.models import written_sizes
 from squeeze.pruning import outputs
 
@@ -78,11 +78,10 @@ def export(module: "nn.Module", example: "tuple[Any, ...]") -> ExportedGraph:
     )
     try:
         with (
-            warnings.catch_warnings(),
+            redirect_output(None),  # torch prints and logs what it cannot follow
             torch.no_grad(),
             written_sizes.numbered(module) as calls,
         ):
-            warnings.simplefilter("ignore")
             program = torch.export.export(module, example, strict=False)
     finally:
         hook.remove()

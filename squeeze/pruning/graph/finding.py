@@ -58,6 +58,7 @@ def find_groups(
             f"torch.export cannot export this model: {type(error).__name__}: "
             f"{str(error).partition(chr(10))[0]}",
             where=proof.culprit(error) or model.architecture.build,
+            hint="it must run on an image of its input's shape, without branches on numbers in it",
         ) from error
     groups = _groups(module, graph, kept, whole_heads=whole_heads)
     read = {path for node, path in graph.read()}
