@@ -75,7 +75,8 @@ def restore_(
 def _set_(part: "nn.Module", name: str, value: object, *, where: str) -> None:
     own = vars(part).get(name)
     is_other = hasattr(part, name) and name not in vars(part)  # a parameter, a method, …
-    if is_other or not _is_plain(own) or not _is_plain(value):
+    is_odd = name == written_sizes.ATTRIBUTE and not written_sizes.are_entries(value)
+    if is_other or is_odd or not _is_plain(own) or not _is_plain(value):
         raise InputError(
             f"its record cannot set '{name}' of a {type(part).__name__}",
             where=where,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from squeeze.models import written_sizes
+from squeeze.core.errors import InputError
+from squeeze.models import structure, written_sizes
 from squeeze.models.written_sizes.forms import PAST_THE_END
 from squeeze.models.written_sizes.running import CorrectedSizes
 
@@ -159,6 +160,15 @@ def test_the_module_stays_what_it_was() -> None:
     assert type(twin) is type(module)
     compiled = torch.compile(module, backend="eager")
     assert torch.equal(compiled(X), module(X))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [3, [3], ["call"], [["call", 0, 8]], [["call", -1, 8, 4]], [[1, 0, 8, 4]], [["c", 0, "8", 4]]],
+)
+def test_a_record_of_something_else_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="its record cannot set 'written_sizes' of a Layer"):
+        structure.restore_(Layer(), {"": {"written_sizes": value}}, {}, where="bundle")
 
 
 def test_what_is_asked_may_be_left() -> None:

@@ -11,12 +11,19 @@ they stay what they were in training.
 """
 
 from squeeze.models.written_sizes.naming import META, numbered
-from squeeze.models.written_sizes.running import ATTRIBUTE, holders, install_, install_all_
+from squeeze.models.written_sizes.running import (
+    ATTRIBUTE,
+    are_entries,
+    holders,
+    install_,
+    install_all_,
+)
 from squeeze.models.written_sizes.tracing import traced
 
 __all__ = [
     "ATTRIBUTE",
     "META",
+    "are_entries",
     "holders",
     "install_",
     "install_all_",

@@ -75,6 +75,19 @@ def run_corrected(corrected: CorrectedSizes, function: Any, *args: Any, **kwargs
         return function(corrected.module, *args, **kwargs)
 
 
+def are_entries(value: object) -> bool:
+    """Tell a list of ``[call, place, written, left]``, as it comes out of a file."""
+    return isinstance(value, list | tuple) and all(_is_entry(entry) for entry in value)
+
+
+def _is_entry(entry: object) -> bool:
+    if not isinstance(entry, list | tuple) or len(entry) != 4:  # noqa: PLR2004
+        return False
+    call, place, *sizes = entry
+    is_place = isinstance(place, int) and not isinstance(place, bool) and place >= 0
+    return isinstance(call, str) and is_place and all(type(own) in {int, float} for own in sizes)
+
+
 def install_(part: "nn.Module", asked: "Asked | None" = None) -> None:
     """Let a module run with the sizes in its ``written_sizes``, in place.
 

@@ -112,10 +112,14 @@ def _of_bias(leaf: str) -> str | None:
 
 
 def is_depthwise(layer: Any) -> bool:  # noqa: ANN401
-    """Tell a convolution whose every input channel is a group of its own."""
+    """Tell a convolution whose every input channel is a group of its own.
+
+    A transposed one with several outputs per input holds them in another dimension of its weight.
+    """
     groups = getattr(layer, "groups", 1)
-    is_one_to_one = groups == layer.in_channels == layer.out_channels if groups > 1 else False
-    return bool(is_one_to_one or (1 < groups == layer.in_channels and not layer.transposed))
+    if not 1 < groups == getattr(layer, "in_channels", 0):
+        return False
+    return bool(not layer.transposed or layer.out_channels == groups)
 
 
 def _whole(layer: Any, labels: "NDArray[np.int64]", leaf: str, *, is_out: bool) -> Any:  # noqa: ANN401

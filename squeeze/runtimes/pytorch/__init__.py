@@ -14,5 +14,5 @@ SPEC = RuntimeSpec(
     fp16_emulated="PyTorch emulates it number by number",
     suppresses=True,
     runs_modules=True,
-    session_imports=("torch", "torchvision", "torch_pruning", "safetensors.torch"),
+    session_imports=("torch", "torchvision", "safetensors.torch"),
 )
